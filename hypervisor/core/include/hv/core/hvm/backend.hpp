@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// The HVM function table: all that the core asks of a processor's virtualization support.  SVM, later VMX, and the fake
+// of the host tests each fill one; hypervisor/main/compose.cpp picks.  Each member's contract says whether it may fail;
+// none may be absent (null): what a processor cannot do is in `capabilities`, and the core asks there first.
+//
+// Unless a line says otherwise a member is called on the processor that the VCPU is loaded on, with interrupts
+// disabled, and cannot fail.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/base/address.hpp"
+#include "hv/base/expected.hpp"
+#include "hv/core/hvm/exit.hpp"
+#include "hv/core/hvm/system_registers.hpp"
+#include "hv/core/vcpu/registers.hpp"
+
+namespace hv::core {
+
+class Ledger;
+
+/// Guests are scheduled on the guest processors and see none of the machine; the control domain owns processor 0.
+enum class VcpuKind : std::uint8_t { guest, control };
+
+/// The part of a VCPU that core and back end share.  The core's Vcpu derives from it.
+struct VcpuContext {
+    Registers registers{};    ///< the guest's, in step with the control block outside enter()
+    void* backend{};          ///< the back end's own state; null before vcpu_create
+    std::uint32_t id{};       ///< within the domain
+    VcpuKind kind{};
+    Ledger* ledger{};         ///< what the back end allocates is charged here
+    HostPhysical nested_root{};  ///< root of the domain's nested page table
+    /// Raised by whoever takes away or narrows a nested translation, before the VCPU is kicked; enter() flushes when it
+    /// has changed since the last entry.
+    const std::atomic<std::uint64_t>* nested_generation{};
+};
+
+/// An event to be delivered at the next entry.
+enum class EventKind : std::uint8_t { interrupt, nmi, exception, software_interrupt };
+struct Event {
+    EventKind kind{};
+    std::uint8_t vector{};
+    bool has_error_code{};
+    std::uint32_t error_code{};
+};
+
+struct HvmCapabilities {
+    bool next_rip{};          ///< exits carry the instruction length
+    bool decode_assists{};    ///< nested faults carry instruction bytes
+    bool flush_by_address_space{};
+    bool clean_bits{};
+    bool tsc_scaling{};
+    bool gigabyte_pages{};    ///< of the nested tables
+    std::uint32_t address_spaces{};  ///< ASIDs or VPIDs per processor
+};
+
+/// How this processor writes nested page-table entries.  Tables have 512 entries of 64 bits, four levels.
+struct NestedEntryFormat {
+    std::uint64_t table;    ///< bits of an entry that points to a table
+    std::uint64_t leaf;     ///< bits of every leaf: present, user, memory type write-back
+    std::uint64_t read, write, execute;  ///< bits that grant (set), after `deny_execute` is considered
+    std::uint64_t deny_execute;          ///< bit that forbids execution where the format has one, else 0
+    std::uint64_t large;    ///< bit of a 2 MiB or 1 GiB leaf
+    std::uint64_t address_mask;
+};
+
+struct HvmTable {
+    std::string_view name;
+    HvmCapabilities capabilities;
+    NestedEntryFormat nested_format;
+    std::uint8_t hypercall_instruction[3];  ///< VMMCALL or VMCALL: what a hypercall page holds
+
+    /// Turns virtualization on, on the calling processor.  Fails with not_supported (firmware locked it) or no_memory.
+    Status (*enable_processor)();
+
+    /// Allocates and initialises the control block in reset state ([SDM3-083 §9.1.1], INIT: real mode, paused).
+    /// Callable on any processor.  Fails with no_memory, changing nothing.
+    Status (*vcpu_create)(VcpuContext&);
+    /// Releases what vcpu_create allocated.  The VCPU is loaded nowhere.  Any processor.
+    void (*vcpu_destroy)(VcpuContext&);
+
+    /// Makes the calling processor carry this VCPU's FPU, XCR0 and debug registers; unload saves them away.
+    void (*load)(VcpuContext&);
+    void (*unload)(VcpuContext&);
+    /// Runs the guest until it exits, and describes why.  Pending requests (events, flushes) are carried out first.
+    /// An event whose delivery the exit interrupted is queued again by the back end, unless the core injects another.
+    void (*enter)(VcpuContext&, Exit&);
+
+    /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.
+    void (*inject)(VcpuContext&, const Event&);
+    [[nodiscard]] bool (*event_pending)(const VcpuContext&);
+    /// True when the guest would take an external interrupt at once: IF set, no shadow, nothing queued.
+    [[nodiscard]] bool (*interrupt_possible)(const VcpuContext&);
+    /// The same for an NMI (none in service, no shadow).
+    [[nodiscard]] bool (*nmi_possible)(const VcpuContext&);
+    /// Asks for (or withdraws) an interrupt_window exit as soon as interrupt_possible becomes true.
+    void (*request_interrupt_window)(VcpuContext&, bool wanted);
+    /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
+    void (*clear_interrupt_shadow)(VcpuContext&);
+    /// The task priority that the guest set through CR8, bits 3–0; and the reverse.
+    [[nodiscard]] std::uint8_t (*task_priority)(const VcpuContext&);
+    void (*set_task_priority)(VcpuContext&, std::uint8_t priority_class);
+
+    void (*read_context)(const VcpuContext&, ExecutionContext&);
+    /// Whole state; any processor while the VCPU is loaded nowhere, else its own.
+    void (*read_system)(const VcpuContext&, SystemRegisters&);
+    /// Refuses with invalid_argument what the processor would refuse to run, changing nothing.
+    Status (*write_system)(VcpuContext&, const SystemRegisters&);
+    /// The MSRs that the control block holds (EFER, PAT, STAR … SYSENTER_*, FS/GS base, DEBUGCTL).  not_found: it is
+    /// none of them; invalid_argument: the value is illegal, the guest gets #GP.
+    Expected<std::uint64_t> (*read_msr)(const VcpuContext&, std::uint32_t msr);
+    Status (*write_msr)(VcpuContext&, std::uint32_t msr, std::uint64_t value);
+    /// A control_register, debug_register, set_extended_control exit carried out as the processor would; `bytes` is the
+    /// instruction.  invalid_argument: the guest gets #GP(0); not_supported: #UD.
+    Status (*emulate_system_instruction)(VcpuContext&, const Exit&, const std::byte* bytes, std::uint8_t length);
+
+    /// Added to the host's time-stamp counter to make the guest's.
+    void (*set_tsc_offset)(VcpuContext&, std::uint64_t offset);
+    /// All translations of this VCPU, guest and nested, are dropped before its next instruction.
+    void (*flush)(VcpuContext&);
+};
+
+}  // namespace hv::core
