@@ -91,17 +91,17 @@ struct HvmTable {
 
     /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.
     void (*inject)(VcpuContext&, const Event&);
-    [[nodiscard]] bool (*event_pending)(const VcpuContext&);
+    bool (*event_pending)(const VcpuContext&);
     /// True when the guest would take an external interrupt at once: IF set, no shadow, nothing queued.
-    [[nodiscard]] bool (*interrupt_possible)(const VcpuContext&);
+    bool (*interrupt_possible)(const VcpuContext&);
     /// The same for an NMI (none in service, no shadow).
-    [[nodiscard]] bool (*nmi_possible)(const VcpuContext&);
+    bool (*nmi_possible)(const VcpuContext&);
     /// Asks for (or withdraws) an interrupt_window exit as soon as interrupt_possible becomes true.
     void (*request_interrupt_window)(VcpuContext&, bool wanted);
     /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
     void (*clear_interrupt_shadow)(VcpuContext&);
     /// The task priority that the guest set through CR8, bits 3–0; and the reverse.
-    [[nodiscard]] std::uint8_t (*task_priority)(const VcpuContext&);
+    std::uint8_t (*task_priority)(const VcpuContext&);
     void (*set_task_priority)(VcpuContext&, std::uint8_t priority_class);
 
     void (*read_context)(const VcpuContext&, ExecutionContext&);
