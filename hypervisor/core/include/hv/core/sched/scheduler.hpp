@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+//
+// Who runs next on which guest processor.  Each processor has a queue ordered by virtual time (ticks run, divided by
+// weight): the least served runs for a slice.  An idle processor takes work that waits elsewhere.  Knows nothing of guests:
+// what it schedules is a Schedulable, and when one may not run it has a blocker set.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "hv/base/intrusive_list.hpp"
+#include "hv/core/platform/platform.hpp"
+#include "hv/core/sync/spinlock.hpp"
+#include "hv/core/time/timer_queue.hpp"
+
+namespace hv::core {
+
+/// Why a Schedulable may not run; one bit each.
+enum class Blocker : std::uint32_t {
+    halted = 1 << 0,          ///< executed HLT, waits for an event
+    waiting_for_startup = 1 << 1,  ///< INIT was received, SIPI was not
+    paused = 1 << 2,          ///< by the operator, or not started yet
+    extension = 1 << 3,       ///< by an extension module
+    stopped = 1 << 4,         ///< its domain has ended
+    capped = 1 << 5,          ///< has used up its cap in this period
+};
+
+class Schedulable : public ListNode {
+public:
+    static constexpr std::uint32_t default_weight{256};
+
+    [[nodiscard]] bool runnable() const { return blockers_.load(std::memory_order_acquire) == 0; }
+    [[nodiscard]] bool blocked_by(Blocker reason) const
+    {
+        return (blockers_.load(std::memory_order_acquire) & static_cast<std::uint32_t>(reason)) != 0;
+    }
+    [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
+    [[nodiscard]] unsigned processor() const { return processor_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::uint64_t ticks_run() const { return ticks_run_.load(std::memory_order_relaxed); }
+
+    std::uint32_t weight{default_weight};  ///< share relative to others; 1 … 65535
+    std::uint32_t cap_percent{};           ///< of one processor; 0: none
+    std::uint64_t affinity{~0ull};         ///< processors that it may run on, a bit each
+
+private:
+    friend class Scheduler;
+    std::atomic<std::uint32_t> blockers_{static_cast<std::uint32_t>(Blocker::paused)};
+    std::atomic<bool> running_{};
+    std::atomic<unsigned> processor_{};
+    bool queued_{};
+    std::uint64_t virtual_time_{};
+    std::uint64_t dispatched_at_{};
+    std::uint64_t period_{};       ///< the cap period that `period_ticks_` counts
+    std::uint64_t period_ticks_{};
+    std::atomic<std::uint64_t> ticks_run_{};
+};
+
+class Scheduler {
+public:
+    static constexpr std::uint64_t slices_per_second{200};
+    static constexpr std::uint64_t cap_periods_per_second{10};
+
+    /// Makes a processor go through its main loop soon: look at its queue, its deadline, its entity's events.
+    using Attention = void (*)(unsigned processor);
+
+    /// Processors first … first+count-1 run guests.
+    void initialise(unsigned first, unsigned count, std::uint64_t ticks_per_second, Attention attention);
+
+    /// Gives `entity`, blocked and on no queue, to the least loaded processor that its affinity allows.
+    void attach(Schedulable& entity);
+
+    /// Adds a reason not to run.  If it runs now it is made to leave; wait_until_off tells when it has.
+    void block(Schedulable& entity, Blocker reason);
+    /// As block(entity, halted) by the processor that runs it, unless `has_event(entity)`: decided under the queue's lock, so
+    /// that an event raised before unblock() is never missed.
+    void halt_unless(Schedulable& entity, bool (*has_event)(const Schedulable&));
+    /// Takes a reason away; with the last one it becomes ready, and its processor is woken if that matters.
+    void unblock(Schedulable& entity, Blocker reason);
+    /// Makes a running entity leave guest mode, to look at its pending events; no effect on others.
+    void kick(Schedulable& entity);
+    /// Returns when no processor runs the (blocked) entity.  Never called by the processor that runs it.
+    static void wait_until_off(const Schedulable& entity);
+
+    /// The next to run on the calling processor, marked running; null: nothing is ready.
+    [[nodiscard]] Schedulable* pick(std::uint64_t now);
+    /// The calling processor stops running `entity`: its time is charged, and it is queued again if still runnable.
+    void put_back(Schedulable& entity, std::uint64_t now);
+    /// True when the running entity should give way: blocked, its slice is over and another waits, or a wake-up overtook it.
+    [[nodiscard]] bool should_yield(const Schedulable& entity, std::uint64_t now) const;
+    /// When the calling processor must look again because of slices and caps; ~0: it need not.
+    [[nodiscard]] std::uint64_t next_decision(std::uint64_t now) const;
+
+private:
+    struct Queue {
+        Spinlock lock{};
+        IntrusiveList<Schedulable> ready{};
+        Schedulable* current{};
+        std::atomic<std::uint32_t> load{};  ///< ready and running
+        std::atomic<bool> waiting{};        ///< ready is not empty
+        std::atomic<bool> preempt{};
+        std::uint64_t virtual_now{};        ///< of the least served that ran last
+        std::uint64_t slice_end{};
+    };
+
+    void enqueue(Queue& queue, Schedulable& entity);
+    Queue& lock_queue_of(Schedulable& entity);
+    void wake_if_needed(Queue& queue, unsigned processor, const Schedulable& entity);
+    [[nodiscard]] unsigned least_loaded(std::uint64_t affinity) const;
+    Schedulable* steal(unsigned thief);
+    Schedulable* take_first(Queue& queue, std::uint64_t now);
+    [[nodiscard]] bool over_cap(Schedulable& entity, std::uint64_t now) const;
+    void charge(Schedulable& entity, std::uint64_t now) const;
+
+    Queue queues_[platform::maximum_processors]{};
+    unsigned first_{};
+    unsigned count_{};
+    std::uint64_t slice_ticks_{};
+    std::uint64_t cap_period_ticks_{};
+    Attention attention_{};
+};
+
+}  // namespace hv::core

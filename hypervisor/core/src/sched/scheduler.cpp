@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+//
+// Queues by virtual time.  A queue's lock covers its list and the blockers of every entity that belongs to it; an entity
+// changes its queue only while it is ready on one, under that queue's lock.
+#include "hv/core/sched/scheduler.hpp"
+
+#include "hv/base/assert.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::uint32_t bit(Blocker reason) { return static_cast<std::uint32_t>(reason); }
+
+constexpr bool allows(std::uint64_t affinity, unsigned processor) { return ((affinity >> processor) & 1) != 0; }
+
+}  // namespace
+
+void Scheduler::initialise(unsigned first, unsigned count, std::uint64_t ticks_per_second, Attention attention)
+{
+    HV_ASSERT(count > 0 && first + count <= platform::maximum_processors);
+    attention_ = attention;
+    first_ = first;
+    count_ = count;
+    slice_ticks_ = ticks_per_second / slices_per_second;
+    cap_period_ticks_ = ticks_per_second / cap_periods_per_second;
+}
+
+unsigned Scheduler::least_loaded(std::uint64_t affinity) const
+{
+    unsigned best{first_};
+    std::uint32_t best_load{~0u};
+    for (unsigned processor = first_; processor < first_ + count_; ++processor) {
+        const std::uint32_t load = queues_[processor].load.load(std::memory_order_relaxed);
+        if (allows(affinity, processor) && load < best_load) {
+            best = processor;
+            best_load = load;
+        }
+    }
+    return best;
+}
+
+void Scheduler::attach(Schedulable& entity)
+{
+    HV_ASSERT(!entity.runnable() && !entity.queued_ && !entity.running());
+    entity.processor_.store(least_loaded(entity.affinity), std::memory_order_release);
+}
+
+Scheduler::Queue& Scheduler::lock_queue_of(Schedulable& entity)
+{
+    for (;;) {
+        const unsigned processor = entity.processor();
+        Queue& queue = queues_[processor];
+        queue.lock.lock();
+        if (entity.processor() == processor)
+            return queue;
+        queue.lock.unlock();  // it was taken to another queue meanwhile
+    }
+}
+
+void Scheduler::enqueue(Queue& queue, Schedulable& entity)
+{
+    // One that slept keeps at most one slice of credit, so that it is served soon but cannot starve the others.
+    const std::uint64_t floor = queue.virtual_now > slice_ticks_ ? queue.virtual_now - slice_ticks_ : 0;
+    if (entity.virtual_time_ < floor)
+        entity.virtual_time_ = floor;
+    auto position = queue.ready.begin();
+    while (position != queue.ready.end() && position->virtual_time_ <= entity.virtual_time_)
+        ++position;
+    if (position == queue.ready.end())
+        queue.ready.push_back(entity);
+    else
+        queue.ready.insert_before(*position, entity);
+    entity.queued_ = true;
+    queue.waiting.store(true, std::memory_order_relaxed);
+}
+
+void Scheduler::block(Schedulable& entity, Blocker reason)
+{
+    Queue& queue = lock_queue_of(entity);
+    const bool was_runnable = entity.blockers_.fetch_or(bit(reason), std::memory_order_acq_rel) == 0;
+    const unsigned processor = entity.processor();
+    if (entity.queued_) {
+        IntrusiveList<Schedulable>::remove(entity);
+        entity.queued_ = false;
+        queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
+    }
+    if (was_runnable)
+        queue.load.fetch_sub(1, std::memory_order_relaxed);
+    const bool on_processor = entity.running();
+    queue.lock.unlock();
+    if (on_processor)
+        attention_(processor);
+}
+
+void Scheduler::halt_unless(Schedulable& entity, bool (*has_event)(const Schedulable&))
+{
+    Queue& queue = lock_queue_of(entity);
+    if (!has_event(entity) && entity.blockers_.fetch_or(bit(Blocker::halted), std::memory_order_acq_rel) == 0)
+        queue.load.fetch_sub(1, std::memory_order_relaxed);
+    queue.lock.unlock();
+}
+
+void Scheduler::unblock(Schedulable& entity, Blocker reason)
+{
+    Queue& queue = lock_queue_of(entity);
+    const std::uint32_t before = entity.blockers_.fetch_and(~bit(reason), std::memory_order_acq_rel);
+    if (before != bit(reason)) {  // still blocked, or was not blocked by this
+        queue.lock.unlock();
+        return;
+    }
+    queue.load.fetch_add(1, std::memory_order_relaxed);
+    const unsigned processor = entity.processor();
+    if (!entity.running()) {  // else put_back will queue it
+        enqueue(queue, entity);
+        wake_if_needed(queue, processor, entity);
+    }
+    queue.lock.unlock();
+}
+
+void Scheduler::wake_if_needed(Queue& queue, unsigned processor, const Schedulable& entity)
+{
+    const Schedulable* const current{queue.current};
+    if (current != nullptr && entity.virtual_time_ + slice_ticks_ / 2 < current->virtual_time_)
+        queue.preempt.store(true, std::memory_order_release);
+    attention_(processor);  // idle: run it; busy: a slice now has an end
+    if (current == nullptr)
+        return;
+    for (unsigned other = first_; other < first_ + count_; ++other)  // somebody idle may take it over
+        if (other != processor && allows(entity.affinity, other) &&
+            queues_[other].load.load(std::memory_order_relaxed) == 0) {
+            attention_(other);
+            return;
+        }
+}
+
+void Scheduler::kick(Schedulable& entity)
+{
+    if (entity.running())
+        attention_(entity.processor());
+}
+
+void Scheduler::wait_until_off(const Schedulable& entity)
+{
+    while (entity.running())
+        __builtin_ia32_pause();
+}
+
+bool Scheduler::over_cap(Schedulable& entity, std::uint64_t now) const
+{
+    if (entity.cap_percent == 0)
+        return false;
+    if (entity.period_ != now / cap_period_ticks_) {
+        entity.period_ = now / cap_period_ticks_;
+        entity.period_ticks_ = 0;
+    }
+    return entity.period_ticks_ >= cap_period_ticks_ / 100 * entity.cap_percent;
+}
+
+Schedulable* Scheduler::take_first(Queue& queue, std::uint64_t now)
+{
+    for (Schedulable& entity : queue.ready) {
+        if (over_cap(entity, now))
+            continue;
+        IntrusiveList<Schedulable>::remove(entity);
+        entity.queued_ = false;
+        queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
+        return &entity;
+    }
+    return nullptr;
+}
+
+Schedulable* Scheduler::steal(unsigned thief)
+{
+    for (unsigned step = 1; step < count_; ++step) {
+        const unsigned victim = first_ + (thief - first_ + step) % count_;
+        Queue& queue = queues_[victim];
+        if (!queue.waiting.load(std::memory_order_relaxed) || !queue.lock.try_lock())
+            continue;
+        Schedulable* taken{};
+        if (queue.current != nullptr || queue.load.load(std::memory_order_relaxed) > 1)
+            for (Schedulable& entity : queue.ready)
+                if (allows(entity.affinity, thief)) {
+                    taken = &entity;
+                    break;
+                }
+        if (taken != nullptr) {
+            IntrusiveList<Schedulable>::remove(*taken);
+            queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
+            queue.load.fetch_sub(1, std::memory_order_relaxed);
+            queues_[thief].load.fetch_add(1, std::memory_order_relaxed);
+            taken->queued_ = false;
+            taken->running_.store(true, std::memory_order_release);
+            taken->processor_.store(thief, std::memory_order_release);
+        }
+        queue.lock.unlock();
+        if (taken != nullptr)
+            return taken;
+    }
+    return nullptr;
+}
+
+Schedulable* Scheduler::pick(std::uint64_t now)
+{
+    const unsigned processor = platform::current_processor();
+    Queue& queue = queues_[processor];
+    queue.lock.lock();
+    queue.preempt.store(false, std::memory_order_relaxed);
+    Schedulable* next = take_first(queue, now);
+    if (next != nullptr) {
+        next->running_.store(true, std::memory_order_release);
+    } else {
+        queue.lock.unlock();
+        next = steal(processor);
+        queue.lock.lock();
+        if (next != nullptr && next->virtual_time_ < queue.virtual_now)
+            next->virtual_time_ = queue.virtual_now;
+    }
+    queue.current = next;
+    if (next != nullptr) {
+        next->dispatched_at_ = now;
+        queue.slice_end = now + slice_ticks_;
+        if (next->virtual_time_ > queue.virtual_now)
+            queue.virtual_now = next->virtual_time_;
+    }
+    queue.lock.unlock();
+    return next;
+}
+
+void Scheduler::charge(Schedulable& entity, std::uint64_t now) const
+{
+    const std::uint64_t used = now - entity.dispatched_at_;
+    entity.ticks_run_.fetch_add(used, std::memory_order_relaxed);
+    entity.virtual_time_ += used * Schedulable::default_weight / (entity.weight == 0 ? 1 : entity.weight);
+    static_cast<void>(over_cap(entity, now));
+    entity.period_ticks_ += used;
+}
+
+void Scheduler::put_back(Schedulable& entity, std::uint64_t now)
+{
+    Queue& queue = queues_[platform::current_processor()];
+    LockGuard guard{queue.lock};
+    HV_ASSERT(queue.current == &entity);
+    charge(entity, now);
+    queue.current = nullptr;
+    entity.running_.store(false, std::memory_order_release);
+    if (entity.runnable())
+        enqueue(queue, entity);
+}
+
+bool Scheduler::should_yield(const Schedulable& entity, std::uint64_t now) const
+{
+    const Queue& queue = queues_[platform::current_processor()];
+    if (!entity.runnable() || queue.preempt.load(std::memory_order_acquire))
+        return true;
+    return now >= queue.slice_end && (queue.waiting.load(std::memory_order_relaxed) || entity.cap_percent != 0);
+}
+
+std::uint64_t Scheduler::next_decision(std::uint64_t now) const
+{
+    const Queue& queue = queues_[platform::current_processor()];
+    const bool waiting = queue.waiting.load(std::memory_order_relaxed);
+    if (queue.current == nullptr)  // idle with something ready: all of it is over its cap
+        return waiting ? (now / cap_period_ticks_ + 1) * cap_period_ticks_ : TimerQueue::never;
+    return waiting || queue.current->cap_percent != 0 ? queue.slice_end : TimerQueue::never;
+}
+
+}  // namespace hv::core
