@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+//
+// One guest: its memory, its processors, its virtual PC, its extensions, and how it lives and ends.  Made and destroyed
+// by the control server on a guest processor; its VCPUs run on any of them.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/base/bounded_text.hpp"
+#include "hv/base/expected.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/domain/console.hpp"
+#include "hv/core/intercept/cpuid_policy.hpp"
+#include "hv/core/interrupt/destination.hpp"
+#include "hv/core/memory/domain_memory.hpp"
+#include "hv/core/time/guest_time.hpp"
+#include "hv/core/vcpu/vcpu.hpp"
+
+namespace hv::core {
+
+class VirtualPc;
+class ExtensionStack;
+
+inline constexpr unsigned maximum_vcpus{64};
+inline constexpr std::size_t maximum_domain_name{63};
+inline constexpr std::size_t maximum_end_text{159};
+
+enum class DomainState : std::uint8_t { building, paused, running, ended, dying };
+enum class EndReason : std::uint8_t { none, poweroff, reboot, halt, crash, destroyed };
+
+struct DomainConfig {
+    std::string_view name;
+    std::array<std::uint8_t, 16> uuid{};
+    std::uint64_t memory_bytes{};
+    unsigned vcpus{1};
+    std::uint32_t weight{Schedulable::default_weight};
+    std::uint32_t cap_percent{};
+    std::uint64_t affinity{~0ull};
+};
+
+class Domain final {
+public:
+    /// Makes a domain in state `building`: memory, VCPUs in reset state, devices; nothing runs.  Fails with no_memory,
+    /// limit_reached or invalid_argument, holding nothing then.
+    static Expected<Domain*> create(std::uint32_t id, const DomainConfig& config);
+    /// Gives everything back.  The domain is ended, no VCPU runs, and wait_for_turn() has passed since.
+    static void destroy(Domain* domain);
+
+    Domain(const Domain&) = delete;
+    Domain& operator=(const Domain&) = delete;
+
+    const std::uint32_t id;
+    const std::array<std::uint8_t, 16> uuid;
+    Ledger ledger;
+    Heap heap;
+    DomainMemory memory;
+    GuestTime time;
+    CpuidPolicy cpuid;
+    Console console;
+    LowestPriorityArbiter arbiter{};
+    VirtualPc* pc{};               ///< never null after create
+    ExtensionStack* extensions{};  ///< null while nothing is bound
+    const std::uint64_t created_at;  ///< host tick
+
+    [[nodiscard]] std::string_view name() const { return {name_.data(), name_length_}; }
+    void rename(std::string_view name);
+    [[nodiscard]] DomainState state() const { return state_.load(std::memory_order_acquire); }
+    [[nodiscard]] EndReason end_reason() const { return end_reason_; }
+    [[nodiscard]] std::string_view end_text() const { return {end_text_.data(), end_text_length_}; }
+
+    [[nodiscard]] unsigned vcpu_count() const { return vcpu_count_; }
+    [[nodiscard]] Vcpu& vcpu(unsigned index) const { return *vcpus_[index]; }
+
+    // ---- run state; by the control server ------------------------------------------------------------------------
+    /// building → paused.  Fails with conflict in any other state.
+    Status finish_build();
+    /// paused → running: guest time goes on.  Fails with conflict when it is not paused.
+    Status unpause();
+    /// running → paused: when it returns no VCPU runs and guest time stands still.  Fails with conflict.
+    Status pause();
+
+    // ---- events; any processor -----------------------------------------------------------------------------------
+    /// The domain ends: its VCPUs stop as soon as they leave the guest, the control server is told.  The first reason
+    /// stays; later ones are ignored.
+    void end(EndReason reason, std::string_view text = {});
+    /// Delivers an interrupt message to whom it addresses.  `sender` is a VCPU's index, or vcpu_count() for a device.
+    void route(const InterruptMessage& message, unsigned sender);
+    /// Ends the domain with reason halt when every VCPU is halted for good.  By a VCPU that is about to halt.
+    void check_all_halted();
+    /// Every VCPU of this domain looks at its events (and at changed nested tables) before it runs another instruction.
+    void kick_all();
+    /// Said once per domain.
+    OncePerDomain said_unowned_mmio, said_emulation, said_msr;
+
+    /// Called (on any processor) when a domain has ended; set once at boot by whoever tells the control domain.
+    static void (*on_end)(Domain&);
+
+private:
+    Domain(std::uint32_t id, const DomainConfig& config);
+    ~Domain();
+    friend class Heap;
+    template <typename T>
+    friend class Owned;
+    template <typename T, typename... A>
+    friend Expected<Owned<T>> make(Heap&, A&&...);
+
+    Status populate(const DomainConfig& config);
+    void deliver(unsigned index, const InterruptMessage& message);
+
+    std::atomic<DomainState> state_{DomainState::building};
+    EndReason end_reason_{};
+    std::array<char, maximum_domain_name + 1> name_{};
+    std::size_t name_length_{};
+    std::array<char, maximum_end_text + 1> end_text_{};
+    std::size_t end_text_length_{};
+    std::array<Vcpu*, maximum_vcpus> vcpus_{};
+    unsigned vcpu_count_{};
+};
+
+}  // namespace hv::core

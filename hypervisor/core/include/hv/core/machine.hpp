@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// The one hypervisor that runs here: what every part of the core works with, put together once at boot by main (and by
+// each host test for itself) and reached through machine().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "hv/core/hvm/backend.hpp"
+#include "hv/core/memory/frame_allocator.hpp"
+#include "hv/core/memory/heap.hpp"
+#include "hv/core/sched/scheduler.hpp"
+#include "hv/core/time/timer_queue.hpp"
+#include "hv/x86/cpuid.hpp"
+
+namespace hv::core {
+
+class Vcpu;
+
+/// What one guest processor keeps for itself.
+struct Processor {
+    TimerQueue timers{};
+    Vcpu* current{};                   ///< loaded and running; only this processor looks
+    std::atomic<bool> attention{};     ///< somebody wants the main loop to look around
+    std::atomic<std::uint64_t> turns{};  ///< of the main loop: see wait_for_turn
+};
+
+struct Machine {
+    FrameAllocator& frames;
+    Ledger& ledger;  ///< the hypervisor's own
+    Heap& heap;      ///< the same
+    const HvmTable& hvm;
+    x86::CpuidResult (*host_cpuid)(std::uint32_t leaf, std::uint32_t subleaf);
+    Scheduler scheduler{};
+    Processor processors[platform::maximum_processors]{};
+
+    [[nodiscard]] Processor& here() { return processors[platform::current_processor()]; }
+    /// Makes a processor go through its main loop soon.
+    void attend(unsigned processor);
+    /// Returns when every other guest processor has gone through its main loop once: nobody still uses what was
+    /// unpublished before.  Called by a guest processor's main loop, outside of any lock.
+    void wait_for_turn();
+};
+
+/// Valid from install_machine() on.
+[[nodiscard]] Machine& machine();
+void install_machine(Machine& machine);
+
+}  // namespace hv::core

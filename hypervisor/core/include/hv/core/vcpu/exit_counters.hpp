@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+//
+// How often a virtual processor left guest mode, by reason, and for which MSR and port: what `xl exits` shows.  Written by
+// the processor that runs the VCPU alone, read by anybody: a reader may miss the newest count, never see a torn one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "hv/core/hvm/exit.hpp"
+
+namespace hv::core {
+
+/// Counts under keys that a guest chooses: a fixed open-addressing table; what does not fit is counted as `other`.
+class KeyedCounts {
+public:
+    static constexpr std::size_t capacity{64};
+    struct Slot {
+        std::uint32_t key;
+        bool write;
+        bool used;
+        std::uint64_t count;
+    };
+
+    void count(std::uint32_t key, bool write)
+    {
+        std::size_t at = (key * 2654435761u >> 26) ^ (write ? 1u : 0u);
+        for (std::size_t probe = 0; probe < capacity; ++probe, ++at) {
+            Slot& slot = slots_[at % capacity];
+            if (slot.used && slot.key == key && slot.write == write) {
+                ++slot.count;
+                return;
+            }
+            if (!slot.used) {
+                slot = {key, write, true, 1};
+                return;
+            }
+        }
+        ++other_;
+    }
+    [[nodiscard]] const std::array<Slot, capacity>& slots() const { return slots_; }
+    [[nodiscard]] std::uint64_t other() const { return other_; }
+
+private:
+    std::array<Slot, capacity> slots_{};
+    std::uint64_t other_{};
+};
+
+struct ExitCounters {
+    std::array<std::uint64_t, exit_kinds> by_kind{};
+    KeyedCounts msrs{};
+    KeyedCounts ports{};
+
+    [[nodiscard]] std::uint64_t total() const
+    {
+        std::uint64_t sum{};
+        for (const std::uint64_t count : by_kind)
+            sum += count;
+        return sum;
+    }
+};
+
+/// The English name of an exit kind, for `xl exits`.
+constexpr const char* exit_kind_name(ExitKind kind)
+{
+    switch (kind) {
+    case ExitKind::physical_interrupt: return "physical interrupt";
+    case ExitKind::physical_nmi: return "physical NMI";
+    case ExitKind::interrupt_window: return "interrupt window";
+    case ExitKind::cpuid: return "CPUID";
+    case ExitKind::msr_read: return "MSR read";
+    case ExitKind::msr_write: return "MSR write";
+    case ExitKind::port: return "port";
+    case ExitKind::hypercall: return "hypercall";
+    case ExitKind::halt: return "HLT";
+    case ExitKind::pause: return "PAUSE";
+    case ExitKind::nested_fault: return "nested page fault";
+    case ExitKind::exception: return "exception";
+    case ExitKind::control_register: return "control register";
+    case ExitKind::debug_register: return "debug register";
+    case ExitKind::invalidate_page: return "INVLPG";
+    case ExitKind::cache_control: return "cache control";
+    case ExitKind::read_tsc: return "RDTSC";
+    case ExitKind::set_extended_control: return "XSETBV";
+    case ExitKind::monitor: return "MONITOR/MWAIT";
+    case ExitKind::privileged_instruction: return "virtualization instruction";
+    case ExitKind::task_switch: return "task switch";
+    case ExitKind::init_signal: return "INIT";
+    case ExitKind::shutdown: return "shutdown";
+    case ExitKind::invalid_state: return "invalid state";
+    case ExitKind::unknown: return "unknown";
+    }
+    return "unknown";
+}
+
+}  // namespace hv::core

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+//
+// One virtual processor of a guest: what the back end runs, what the scheduler schedules, its local APIC, and what other
+// processors have asked of it.  The processor that runs it owns everything here that is not atomic.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "hv/core/hvm/backend.hpp"
+#include "hv/core/interrupt/local_apic.hpp"
+#include "hv/core/sched/scheduler.hpp"
+#include "hv/core/time/timer_queue.hpp"
+#include "hv/core/vcpu/code_reader.hpp"
+#include "hv/core/vcpu/exit_counters.hpp"
+
+namespace hv::core {
+
+class Domain;
+
+/// What another processor wants of a VCPU before it next enters the guest; one bit each.
+enum class VcpuRequest : std::uint32_t {
+    nmi = 1 << 0,
+    init = 1 << 1,
+    startup = 1 << 2,        ///< `startup_vector` says where
+    flush = 1 << 3,          ///< drop all translations
+    external_interrupt = 1 << 4,  ///< the PIC's output is up
+    extension = 1 << 5,      ///< an extension wants its before-entry hook called
+};
+
+class Vcpu final : public VcpuContext, public Schedulable {
+public:
+    Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config);
+
+    Domain& domain;
+    LocalApic apic;
+    Timer apic_timer;
+    CodeReader code;
+    ExitCounters exits;
+    std::atomic<std::uint8_t> startup_vector{};
+    /// The extension framework's part of this VCPU; null without extensions.
+    void* extension_state{};
+
+    /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
+    void request(VcpuRequest what);
+    /// Takes all noted requests.  The processor that runs it.
+    [[nodiscard]] std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
+    [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
+    /// True when something would end a HLT.  Any processor.
+    [[nodiscard]] static bool has_event(const Schedulable& self);
+
+    /// Ends the emulated instruction: RIP moves by `length`, the interrupt shadow and RFLAGS.RF end, and a trap flag
+    /// raises #DB.
+    void advance(std::uint8_t length);
+    /// Queues an exception for the next entry, turning into #DF or a triple fault where the manual says so is the back
+    /// end's matter.
+    void raise(std::uint8_t vector);
+    void raise(std::uint8_t vector, std::uint32_t error_code);
+
+private:
+    std::atomic<std::uint32_t> requests_{};
+};
+
+}  // namespace hv::core
