@@ -96,8 +96,9 @@ struct HvmTable {
     bool (*interrupt_possible)(const VcpuContext&);
     /// The same for an NMI (none in service, no shadow).
     bool (*nmi_possible)(const VcpuContext&);
-    /// Asks for (or withdraws) an interrupt_window exit as soon as interrupt_possible becomes true.
-    void (*request_interrupt_window)(VcpuContext&, bool wanted);
+    /// Asks for an interrupt_window exit as soon as interrupt_possible is true and the task priority is below this class (1
+    /// to 15: bits 7–4 of the waiting vector); 0 withdraws.
+    void (*request_interrupt_window)(VcpuContext&, std::uint8_t priority_class);
     /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
     void (*clear_interrupt_shadow)(VcpuContext&);
     /// The task priority that the guest set through CR8, bits 3–0; and the reverse.
