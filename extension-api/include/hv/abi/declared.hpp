@@ -30,15 +30,15 @@ inline constexpr std::uint32_t leaf_known_flags{3};
 
 /// A CPUID leaf with fixed values.  `leaf` is relative to the window's base.
 struct DeclaredLeaf {
-    std::uint32_t window;
-    std::uint32_t leaf;
-    std::uint32_t subleaf;
-    std::uint32_t flags;           ///< leaf_*
-    CpuidResult values;
-    VcpuField field;               ///< ORed into the register named next
-    std::uint32_t field_register;  ///< 0 EAX, 1 EBX, 2 ECX, 3 EDX
-    std::uint32_t field_shift;     ///< 0 to 31
-    std::uint32_t condition;
+    std::uint32_t window{};
+    std::uint32_t leaf{};
+    std::uint32_t subleaf{};
+    std::uint32_t flags{};           ///< leaf_*
+    CpuidResult values{};
+    VcpuField field{};               ///< ORed into the register named next
+    std::uint32_t field_register{};  ///< 0 EAX, 1 EBX, 2 ECX, 3 EDX
+    std::uint32_t field_shift{};     ///< 0 to 31
+    std::uint32_t condition{};
 };
 HV_FROZEN(DeclaredLeaf, window, 0);
 HV_FROZEN(DeclaredLeaf, leaf, 4);
@@ -65,14 +65,14 @@ enum class MsrReadKind : std::uint32_t {
 
 /// What an MSR reads as.  `offset` is relative to the window's base.
 struct DeclaredMsrRead {
-    std::uint32_t window;
-    std::uint32_t offset;
-    MsrReadKind kind;
-    std::uint32_t condition;
-    std::uint64_t value;     ///< constant, or the multiplier
-    std::uint64_t addend;
-    std::uint32_t argument;  ///< field, shift (0 to 63), register, or offset in the block
-    std::uint32_t reserved;  ///< zero
+    std::uint32_t window{};
+    std::uint32_t offset{};
+    MsrReadKind kind{};
+    std::uint32_t condition{};
+    std::uint64_t value{};     ///< constant, or the multiplier
+    std::uint64_t addend{};
+    std::uint32_t argument{};  ///< field, shift (0 to 63), register, or offset in the block
+    std::uint32_t reserved{};  ///< zero
 };
 HV_FROZEN(DeclaredMsrRead, window, 0);
 HV_FROZEN(DeclaredMsrRead, offset, 4);
@@ -94,12 +94,12 @@ enum class MsrWriteKind : std::uint32_t {
 
 /// What writing an MSR does.  A value with a bit outside `writable` raises #GP(0) first.
 struct DeclaredMsrWrite {
-    std::uint32_t window;
-    std::uint32_t offset;
-    MsrWriteKind kind;
-    std::uint32_t condition;
-    std::uint64_t writable;
-    std::uint64_t reserved;  ///< zero
+    std::uint32_t window{};
+    std::uint32_t offset{};
+    MsrWriteKind kind{};
+    std::uint32_t condition{};
+    std::uint64_t writable{};
+    std::uint64_t reserved{};  ///< zero
 };
 HV_FROZEN(DeclaredMsrWrite, window, 0);
 HV_FROZEN(DeclaredMsrWrite, offset, 4);
@@ -111,9 +111,9 @@ HV_FROZEN_SIZE(DeclaredMsrWrite, 32);
 /// Lazy end of interrupt of one VCPU: before an entry with nothing else pending the core sets the bit; a guest that
 /// finds it set clears it instead of writing EOI, and the core sees that at the next exit.
 struct DeclaredEoiAssist {
-    std::uint64_t page;      ///< an overlay or pinned page; 0 withdraws
-    std::uint32_t offset;    ///< byte offset in the page, a multiple of 4
-    std::uint32_t bit;       ///< 0 to 31
+    std::uint64_t page{};      ///< an overlay or pinned page; 0 withdraws
+    std::uint32_t offset{};    ///< byte offset in the page, a multiple of 4
+    std::uint32_t bit{};       ///< 0 to 31
 };
 HV_FROZEN(DeclaredEoiAssist, page, 0);
 HV_FROZEN(DeclaredEoiAssist, offset, 8);
@@ -127,10 +127,10 @@ enum class TimerAction : std::uint32_t {
 
 /// A timer's setting.  Times are guest time (time_now): they stop while the guest is frozen.
 struct TimerSetting {
-    std::uint64_t deadline_ns;  ///< absolute; one in the past expires at once
-    std::uint64_t period_ns;    ///< 0 is one-shot; else at least 100 000, expiries that were missed are counted, not replayed
-    TimerAction action;
-    std::uint32_t vector;       ///< 16 to 255 for inject_vector
+    std::uint64_t deadline_ns{};  ///< absolute; one in the past expires at once
+    std::uint64_t period_ns{};    ///< 0 is one-shot; else at least 100 000, expiries that were missed are counted, not replayed
+    TimerAction action{};
+    std::uint32_t vector{};       ///< 16 to 255 for inject_vector
 };
 HV_FROZEN(TimerSetting, deadline_ns, 0);
 HV_FROZEN(TimerSetting, period_ns, 8);

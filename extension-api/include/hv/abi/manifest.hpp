@@ -44,8 +44,8 @@ inline constexpr std::uint32_t manifest_known_flags{1};
 
 /// One kind of state block.  A size of zero: the module has none.
 struct StateBlock {
-    std::uint32_t size;     ///< bytes; a multiple of 8
-    std::uint32_t version;  ///< of the layout
+    std::uint32_t size{};     ///< bytes; a multiple of 8
+    std::uint32_t version{};  ///< of the layout
 };
 HV_FROZEN(StateBlock, size, 0);
 HV_FROZEN(StateBlock, version, 4);
@@ -55,13 +55,13 @@ inline constexpr std::uint32_t parameter_list{1};  ///< takes a list of such val
 
 /// One key of `params` that the module takes, so that a configuration can be checked before a domain exists.
 struct ParameterDescription {
-    char key[32];           ///< NUL-terminated; dots for keys in objects
-    ParameterKind kind;
-    std::uint32_t flags;    ///< parameter_*
-    std::int64_t minimum;   ///< of an integer, or the least bytes of a text
-    std::int64_t maximum;
-    char choices[192];      ///< for a text: the legal values, separated by '|'; empty: any
-    char help[64];          ///< NUL-terminated, for the operator
+    char key[32]{};           ///< NUL-terminated; dots for keys in objects
+    ParameterKind kind{};
+    std::uint32_t flags{};    ///< parameter_*
+    std::int64_t minimum{};   ///< of an integer, or the least bytes of a text
+    std::int64_t maximum{};
+    char choices[192]{};      ///< for a text: the legal values, separated by '|'; empty: any
+    char help[64]{};          ///< NUL-terminated, for the operator
 };
 HV_FROZEN(ParameterDescription, key, 0);
 HV_FROZEN(ParameterDescription, kind, 32);

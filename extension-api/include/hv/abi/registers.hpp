@@ -96,7 +96,7 @@ inline constexpr std::uint32_t registers_all{63};
 
 /// The answer of a CPUID hook.
 struct CpuidResult {
-    std::uint32_t eax, ebx, ecx, edx;
+    std::uint32_t eax{}, ebx{}, ecx{}, edx{};
     friend constexpr bool operator==(const CpuidResult&, const CpuidResult&) = default;
 };
 HV_FROZEN_SIZE(CpuidResult, 16);

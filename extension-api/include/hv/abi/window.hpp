@@ -38,12 +38,12 @@ inline constexpr std::uint32_t match_real{1u << static_cast<unsigned>(GuestMode:
 /// Which uses of this processor's hypercall instruction (VMMCALL or VMCALL) belong to a module.  Rules are tried in
 /// stacking order, the first that matches takes the call; a call that nobody takes raises #UD.
 struct HypercallMatch {
-    std::uint32_t modes;         ///< match_* bits; none is an error
-    std::uint32_t maximum_cpl;   ///< 0 to 3; from above it the rule does not match
-    std::uint32_t operand;       ///< a GeneralRegister, or match_always
-    std::uint32_t reserved;      ///< zero
-    std::uint64_t mask;          ///< matches where (register & mask) == value
-    std::uint64_t value;
+    std::uint32_t modes{};         ///< match_* bits; none is an error
+    std::uint32_t maximum_cpl{};   ///< 0 to 3; from above it the rule does not match
+    std::uint32_t operand{};       ///< a GeneralRegister, or match_always
+    std::uint32_t reserved{};      ///< zero
+    std::uint64_t mask{};          ///< matches where (register & mask) == value
+    std::uint64_t value{};
 };
 HV_FROZEN(HypercallMatch, modes, 0);
 HV_FROZEN(HypercallMatch, maximum_cpl, 4);
@@ -75,18 +75,18 @@ constexpr bool shadows(const HypercallMatch& first, const HypercallMatch& second
 /// One window that a module asks for.  Requests stand in an array that the manifest names; the array's element never
 /// grows, a new shape would be a new array.  Members that a kind does not use are zero.
 struct WindowRequest {
-    std::uint32_t id;         ///< the module's own number, unique in the module; hooks and declared answers use it
-    WindowKind kind;
-    std::uint32_t flags;      ///< window_*
-    std::uint32_t alignment;  ///< of the base, a power of two, or 0: MSR, MMIO and port windows that may move
-    std::uint64_t base;       ///< leaf, MSR, guest-physical address or port; where not fixed: the preferred one or 0
-    std::uint64_t length;     ///< leaves, MSRs, bytes or ports
-    HypercallMatch hypercall;
-    std::uint32_t pci_vendor_device;  ///< device << 16 | vendor
-    std::uint32_t pci_class;          ///< class << 16 | subclass << 8 | interface
-    std::uint64_t reserved[3];        ///< zero
-    char acpi_hardware_id[16];        ///< _HID, NUL-terminated
-    char label[16];                   ///< for the operator, NUL-terminated: "synthetic MSRs"
+    std::uint32_t id{};         ///< the module's own number, unique in the module; hooks and declared answers use it
+    WindowKind kind{};
+    std::uint32_t flags{};      ///< window_*
+    std::uint32_t alignment{};  ///< of the base, a power of two, or 0: MSR, MMIO and port windows that may move
+    std::uint64_t base{};       ///< leaf, MSR, guest-physical address or port; where not fixed: the preferred one or 0
+    std::uint64_t length{};     ///< leaves, MSRs, bytes or ports
+    HypercallMatch hypercall{};
+    std::uint32_t pci_vendor_device{};  ///< device << 16 | vendor
+    std::uint32_t pci_class{};          ///< class << 16 | subclass << 8 | interface
+    std::uint64_t reserved[3]{};        ///< zero
+    char acpi_hardware_id[16]{};        ///< _HID, NUL-terminated
+    char label[16]{};                   ///< for the operator, NUL-terminated: "synthetic MSRs"
 };
 HV_FROZEN(WindowRequest, id, 0);
 HV_FROZEN(WindowRequest, kind, 4);
