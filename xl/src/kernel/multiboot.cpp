@@ -54,9 +54,9 @@ void load_by_addresses(const ForeignBytes& file, const Header& header, Kernel& k
     if (load_end != 0 && load_end < load_address)
         refuse_kernel("multiboot: load_end_addr is below load_addr");
     const std::uint64_t bytes{load_end == 0 ? file.size() - file_offset : load_end - load_address};
+    const auto data = file.slice(file_offset, bytes, "what is loaded (load_addr to load_end_addr)");
     if (bss_end != 0 && bss_end < load_address + bytes)
         refuse_kernel("multiboot: bss_end_addr is below the end of what is loaded");
-    const auto data = file.slice(file_offset, bytes, "what is loaded (load_addr to load_end_addr)");
     kernel.segments.push_back({load_address, data, bss_end == 0 ? bytes : bss_end - load_address});
 }
 
