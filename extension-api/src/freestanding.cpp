@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The five functions that a compiler may call in freestanding code, for the hypervisor and for modules alike.  Copies and
+// The functions that a compiler or the freestanding-usable headers may call, for the hypervisor and for modules alike.  Copies and
 // fills are single string instructions, which processors with ERMS do a cache line at a time; nothing here uses a register
 // that belongs to a guest's FPU.  Not a C library: nothing else of <cstring> exists.
 #include <cstddef>
@@ -42,6 +42,16 @@ int memcmp(const void* first, const void* second, std::size_t bytes)
         if (*a != *b)
             return *a < *b ? -1 : 1;
     return 0;
+}
+
+/// What std::string_view's searches call.
+void* memchr(const void* bytes, int wanted, std::size_t count)
+{
+    const auto* at = static_cast<const unsigned char*>(bytes);
+    for (; count != 0; --count, ++at)
+        if (*at == static_cast<unsigned char>(wanted))
+            return const_cast<unsigned char*>(at);
+    return nullptr;
 }
 
 std::size_t strlen(const char* text)

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+//
+// Exceptions and interrupts of the hypervisor itself.  Interrupts are enabled in two places only (platform.hpp:
+// wait_for_interrupt, take_pending_interrupts), and their handlers do nothing but count and end the interrupt.  An
+// exception is either expected (a recovery address in the fixup table, or a hook) or the end.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace hv::x86 {
+
+/// The vectors that the hypervisor gives its own interrupts.
+enum class HostVector : std::uint8_t { wake = 0xf1, timer = 0xf2, spurious = 0xff };
+
+/// The registers at the moment of the interrupt, as the entry stubs push them.
+struct InterruptFrame {
+    std::uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
+    std::uint64_t rbp, rdi, rsi, rdx, rcx, rbx, rax;
+    std::uint64_t vector;
+    std::uint64_t error_code;
+    std::uint64_t rip, cs, rflags, rsp, ss;
+
+    [[nodiscard]] bool from_user() const { return (cs & 3) != 0; }
+};
+static_assert(sizeof(InterruptFrame) == 22 * 8);
+
+/// Says whether it has dealt with the exception; the frame it leaves is resumed.  Hooks are for exceptions that a ring-3
+/// module or a deliberate access causes; they run with interrupts disabled.
+using ExceptionHook = bool (*)(InterruptFrame& frame);
+/// Sees every NMI after it was counted; it must be quick, take no lock and log nothing.
+using NmiHook = void (*)(InterruptFrame& frame);
+
+void set_exception_hook(ExceptionHook hook);
+void set_nmi_hook(NmiHook hook);
+
+/// Makes the one IDT that all processors share.  Once, on the boot processor.
+void build_interrupt_table();
+/// Loads it.  On every processor.
+void load_interrupt_table();
+
+}  // namespace hv::x86
