@@ -22,6 +22,7 @@ class Vcpu;
 struct Processor {
     TimerQueue timers{};
     Vcpu* current{};                   ///< loaded and running; only this processor looks
+    std::uint64_t programmed{TimerQueue::never};  ///< the deadline that the hardware timer is set to
     std::atomic<bool> attention{};     ///< somebody wants the main loop to look around
     std::atomic<std::uint64_t> turns{};  ///< of the main loop: see wait_for_turn
 };
@@ -36,6 +37,8 @@ struct Machine {
     Processor processors[platform::maximum_processors]{};
 
     [[nodiscard]] Processor& here() { return processors[platform::current_processor()]; }
+    /// Arms `timer` on the calling processor, hardware included.
+    void arm_here(Timer& timer, std::uint64_t deadline);
     /// Makes a processor go through its main loop soon.
     void attend(unsigned processor);
     /// Returns when every other guest processor has gone through its main loop once: nobody still uses what was

@@ -86,7 +86,8 @@ struct HvmTable {
     void (*load)(VcpuContext&);
     void (*unload)(VcpuContext&);
     /// Runs the guest until it exits, and describes why.  Pending requests (events, flushes) are carried out first.
-    /// An event whose delivery the exit interrupted is queued again by the back end, unless the core injects another.
+    /// An event whose delivery the exit interrupted is queued again by the back end, unless the core injects another.  So is
+    /// the exception of an `exception` exit, which the core needs only count; #MC alone is left to it.
     void (*enter)(VcpuContext&, Exit&);
 
     /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.
@@ -118,10 +119,18 @@ struct HvmTable {
     /// instruction.  invalid_argument: the guest gets #GP(0); not_supported: #UD.
     Status (*emulate_system_instruction)(VcpuContext&, const Exit&, const std::byte* bytes, std::uint8_t length);
 
+    /// XCR0 as the guest set it.
+    std::uint64_t (*extended_control)(const VcpuContext&);
+    /// Which bits of XCR0 the guest may set; 0: XSETBV is #UD for it.  By default none.
+    void (*offer_extended_control)(VcpuContext&, std::uint64_t bits);
+
     /// Added to the host's time-stamp counter to make the guest's.
     void (*set_tsc_offset)(VcpuContext&, std::uint64_t offset);
     /// All translations of this VCPU, guest and nested, are dropped before its next instruction.
     void (*flush)(VcpuContext&);
+
+    /// Makes accesses of control VCPUs to these ports exit; all other ports are theirs.  Before one of them has run.
+    void (*intercept_control_ports)(std::uint16_t first, std::uint16_t count);
 };
 
 }  // namespace hv::core

@@ -68,9 +68,11 @@ struct ExceptionExit {
 };
 
 struct Exit {
-    ExitKind kind;
-    std::uint8_t instruction_length;
-    std::uint64_t code;  ///< the processor's own number of this exit, for counting and messages
+    constexpr Exit() : information{} {}
+
+    ExitKind kind{ExitKind::unknown};
+    std::uint8_t instruction_length{};
+    std::uint64_t code{};  ///< the processor's own number of this exit, for counting and messages
     union {
         PortAccess port;
         NestedFault fault;

@@ -24,8 +24,18 @@ enum class VcpuRequest : std::uint32_t {
     init = 1 << 1,
     startup = 1 << 2,        ///< `startup_vector` says where
     flush = 1 << 3,          ///< drop all translations
-    external_interrupt = 1 << 4,  ///< the PIC's output is up
+    external_interrupt = 1 << 4,  ///< the PIC's output has changed
     extension = 1 << 5,      ///< an extension wants its before-entry hook called
+    timer = 1 << 6,          ///< the local APIC's deadline has come
+    look = 1 << 7,           ///< nothing but: look at the interrupts again
+};
+
+class Vcpu;
+
+/// The host timer that stands for a VCPU's local APIC deadline.
+struct ApicTimer final : Timer {
+    explicit ApicTimer(Vcpu& owner);
+    Vcpu& vcpu;
 };
 
 class Vcpu final : public VcpuContext, public Schedulable {
@@ -34,9 +44,17 @@ public:
 
     Domain& domain;
     LocalApic apic;
-    Timer apic_timer;
+    ApicTimer apic_timer;
     CodeReader code;
     ExitCounters exits;
+    bool in_halt{};              ///< the guest executed HLT and nothing has ended it yet
+    bool nmi_waiting{};          ///< an NMI that could not be injected yet
+    bool external_waiting{};     ///< the PIC's output is up
+    bool started{};              ///< has registers to run with: set by the builder, or by SIPI
+    std::atomic<bool> dead_halt{};  ///< in HLT with interrupts disabled
+    std::uint64_t tsc_delta{};   ///< what the guest added to its time-stamp counter by writing it
+    std::uint64_t tsc_offset{};  ///< as the back end was last told
+    std::uint64_t hwcr{};        ///< HWCR as the guest wrote it
     std::atomic<std::uint8_t> startup_vector{};
     /// The extension framework's part of this VCPU; null without extensions.
     void* extension_state{};
@@ -48,6 +66,11 @@ public:
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
     /// True when something would end a HLT.  Any processor.
     [[nodiscard]] static bool has_event(const Schedulable& self);
+
+    /// An interrupt for the local APIC has been accepted: the VCPU takes it as soon as it can.  Any processor.
+    void notice_interrupt();
+    /// The time-stamp counter as the guest reads it, at host tick `now`.
+    [[nodiscard]] std::uint64_t guest_tsc(std::uint64_t now) const;
 
     /// Ends the emulated instruction: RIP moves by `length`, the interrupt shadow and RFLAGS.RF end, and a trap flag
     /// raises #DB.

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+//
+// The ordered stack of extension instances of one domain, as the rest of the core sees it: who answers an access that the
+// core itself does not own.  Declared answers come first, then hooks.  All functions are called by the processor that runs
+// the VCPU, unless a line says otherwise; none is called before the first extension is bound.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "hv/base/address.hpp"
+#include "hv/base/bounded_text.hpp"
+#include "hv/base/expected.hpp"
+#include "hv/core/hvm/system_registers.hpp"
+#include "hv/x86/cpuid.hpp"
+
+namespace hv::core {
+
+class Domain;
+class Vcpu;
+class Module;
+
+/// What became of an access.
+enum class Answered : std::uint8_t {
+    no,     ///< nobody's window: the core gives its own answer
+    done,   ///< answered; the caller advances RIP
+    fault,  ///< the guest gets #GP(0); the caller raises it
+    taken,  ///< answered, and RIP and exceptions are already as they must be: the caller just goes on
+};
+
+/// One value of `params` on its way to a module.
+struct ExtensionParameter {
+    enum class Kind : std::uint8_t { boolean, integer, text };
+    std::string_view key;
+    Kind kind;
+    std::int64_t number;
+    std::string_view text;
+};
+
+class ExtensionStack {
+public:
+    /// Puts an instance of `module` on top of the domain's stack, which is made with the first.  While the domain is being
+    /// built.  Fails with a sentence in `why` (and, for a parameter, its key in `field`), leaving nothing behind.
+    static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
+                       TextWriter& field);
+    /// Takes all instances off, the topmost first, and gives back what they held.  No VCPU runs any more.
+    static void unbind_all(Domain& domain);
+
+    /// Leaves from 0x40000000 to 0x4000ffff; false: nobody's block.
+    bool cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result);
+    Answered read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value);
+    Answered write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
+    /// The hypercall instruction was executed; `length` is its length.  `no`: #UD.
+    Answered hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length);
+    Answered port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value);
+    Answered mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value);
+    /// Open continuations, EOI assist, before-entry hooks: called before an entry when VcpuRequest::extension was noted.
+    void before_entry(Vcpu& vcpu);
+    /// The VCPU is reset by INIT.
+    void vcpu_reset(Vcpu& vcpu);
+    /// The domain was paused or goes on: the guest's time stands still or runs.  By the control server.
+    void freeze();
+    void thaw();
+
+    // ---- for the operator; any processor, the domain exists ----
+    [[nodiscard]] unsigned size() const { return count_; }
+    struct Description {
+        std::string_view name;
+        std::uint16_t version[3];
+        std::uint32_t cpuid_base;  ///< 0: no block
+        std::uint64_t memory_bytes;
+    };
+    [[nodiscard]] Description describe(unsigned position) const;
+
+private:
+    friend class ExtensionStackBuilder;
+    struct Implementation;
+    Implementation* implementation_{};
+    unsigned count_{};
+};
+
+}  // namespace hv::core

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+//
+// What the core does about each kind of exit.  One function per kind, each in a file with its like; exit_dispatch.cpp
+// is the table.  All are called by the processor that runs the VCPU, between exit and next entry, and leave the VCPU so
+// that it can be entered again, or blocked, or its domain ended.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "hv/base/expected.hpp"
+#include "hv/core/emulate/intercepted.hpp"
+#include "hv/core/hvm/exit.hpp"
+#include "hv/core/vcpu/vcpu.hpp"
+
+namespace hv::core {
+
+/// Decides by the kind of exit.
+void dispatch_exit(Vcpu& vcpu, const Exit& exit);
+
+void handle_cpuid(Vcpu& vcpu, const Exit& exit);
+void handle_msr_read(Vcpu& vcpu, const Exit& exit);
+void handle_msr_write(Vcpu& vcpu, const Exit& exit);
+void handle_hypercall(Vcpu& vcpu, const Exit& exit);
+void handle_port(Vcpu& vcpu, const Exit& exit);
+void handle_nested_fault(Vcpu& vcpu, const Exit& exit);
+void handle_system_instruction(Vcpu& vcpu, const Exit& exit);
+
+/// The local APIC of this VCPU, as a register write left it: messages sent, EOIs passed on, the timer armed.  False: the
+/// write was refused, the guest gets #GP.
+bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect);
+/// Arms the host timer for what next_deadline() says.
+void arm_apic_timer(Vcpu& vcpu);
+/// The task priority that the guest set through CR8, taken over into the local APIC; and the other way round.
+void fetch_task_priority(Vcpu& vcpu);
+void store_task_priority(Vcpu& vcpu);
+
+/// The instruction's bytes; not_found: they cannot be read now, the guest goes on and faults by itself.
+Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context);
+/// Where the processor did not say it: the length of the intercepted instruction, or 0 when the guest must execute it
+/// again because its bytes have changed.
+std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which);
+
+/// #GP(0), #UD.
+void raise_general_protection(Vcpu& vcpu);
+void raise_undefined_opcode(Vcpu& vcpu);
+
+/// What other processors asked for, done before an entry: INIT, SIPI, NMI, timer, flush.
+void carry_out_requests(Vcpu& vcpu);
+/// Injects the most urgent event that the guest can take now, or asks for a window.
+void prepare_entry(Vcpu& vcpu);
+
+}  // namespace hv::core

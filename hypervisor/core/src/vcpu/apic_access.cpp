@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+//
+// The local APIC's consequences: what a write to it makes the machine do.
+#include "hv/core/vcpu/exit_handlers.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/machine.hpp"
+
+namespace hv::core {
+
+void arm_apic_timer(Vcpu& vcpu)
+{
+    const std::uint64_t deadline = vcpu.apic.next_deadline();
+    if (deadline == no_deadline || !vcpu.domain.time.running())
+        TimerQueue::cancel(vcpu.apic_timer);
+    else
+        machine().arm_here(vcpu.apic_timer, vcpu.domain.time.host_tick_of_guest_tick(deadline - vcpu.tsc_delta));
+}
+
+void fetch_task_priority(Vcpu& vcpu)
+{
+    const std::uint8_t priority_class = machine().hvm.task_priority(vcpu);
+    if (vcpu.apic.task_priority() >> 4 != priority_class)
+        vcpu.apic.set_task_priority(static_cast<std::uint8_t>(priority_class << 4));
+}
+
+void store_task_priority(Vcpu& vcpu)
+{
+    machine().hvm.set_task_priority(vcpu, static_cast<std::uint8_t>(vcpu.apic.task_priority() >> 4));
+}
+
+bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect)
+{
+    switch (effect.kind) {
+    case ApicEffect::Kind::none: return true;
+    case ApicEffect::Kind::refused: return false;
+    case ApicEffect::Kind::end_of_interrupt:
+        if (effect.broadcast)
+            vcpu.domain.pc->end_of_interrupt(effect.message.vector);
+        return true;
+    case ApicEffect::Kind::send: vcpu.domain.route(effect.message, vcpu.id); return true;
+    case ApicEffect::Kind::deadline_changed: arm_apic_timer(vcpu); return true;
+    case ApicEffect::Kind::mode_changed: arm_apic_timer(vcpu); return true;
+    }
+    return true;
+}
+
+}  // namespace hv::core

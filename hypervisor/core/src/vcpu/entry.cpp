@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+//
+// What happens between an exit and the next entry: requests of other processors, and the choice of the event to inject.
+#include "hv/core/vcpu/exit_handlers.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/vcpu/reset.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr bool asked(std::uint32_t requests, VcpuRequest what)
+{
+    return (requests & static_cast<std::uint32_t>(what)) != 0;
+}
+
+void take_init(Vcpu& vcpu)
+{
+    // [SDM3-083 §9.1.1, §10.4.7.3]: INIT leaves the APIC base; the processor waits for SIPI, the bootstrap one starts over.
+    vcpu.apic.initialize();
+    vcpu.in_halt = vcpu.nmi_waiting = vcpu.external_waiting = false;
+    vcpu.dead_halt.store(false, std::memory_order_release);
+    vcpu.started = false;
+    reset_registers(vcpu);
+    store_task_priority(vcpu);
+    if (vcpu.domain.extensions != nullptr)
+        vcpu.domain.extensions->vcpu_reset(vcpu);
+    machine().scheduler.block(vcpu, Blocker::waiting_for_startup);
+}
+
+void take_startup(Vcpu& vcpu)
+{
+    if (vcpu.started)
+        return;  // a SIPI to a processor that runs is ignored
+    start_real_mode(vcpu, vcpu.startup_vector.load(std::memory_order_acquire));
+    vcpu.started = true;
+}
+
+/// The vector that would be injected if nothing but the task priority stood against it, or 0.
+std::uint8_t waiting_vector(const Vcpu& vcpu)
+{
+    if (vcpu.external_waiting && vcpu.apic.takes_external_interrupts())
+        return 0xf0;  // the PIC's interrupt asks no priority
+    const auto requested = vcpu.apic.highest_requested();
+    const auto in_service = vcpu.apic.highest_in_service();
+    if (!requested || (in_service && (*requested & 0xf0) <= (*in_service & 0xf0)))
+        return 0;
+    return *requested;
+}
+
+bool inject_external(Vcpu& vcpu)
+{
+    const auto vector = vcpu.domain.pc->acknowledge_pic();
+    vcpu.external_waiting = vcpu.domain.pc->pic_output();
+    if (!vector)
+        return false;
+    machine().hvm.inject(vcpu, {EventKind::interrupt, *vector, false, 0});
+    return true;
+}
+
+void leave_halt(Vcpu& vcpu)
+{
+    vcpu.in_halt = false;
+    vcpu.dead_halt.store(false, std::memory_order_release);
+}
+
+}  // namespace
+
+void carry_out_requests(Vcpu& vcpu)
+{
+    const std::uint32_t requests = vcpu.take_requests();
+    if (asked(requests, VcpuRequest::flush))
+        machine().hvm.flush(vcpu);
+    if (asked(requests, VcpuRequest::init))
+        take_init(vcpu);
+    if (asked(requests, VcpuRequest::startup))
+        take_startup(vcpu);
+    if (asked(requests, VcpuRequest::timer) && vcpu.domain.time.running()) {
+        vcpu.apic.expire(vcpu.guest_tsc(platform::ticks()));
+        arm_apic_timer(vcpu);
+    }
+    if (asked(requests, VcpuRequest::nmi))
+        vcpu.nmi_waiting = true;
+    if (asked(requests, VcpuRequest::external_interrupt))
+        vcpu.external_waiting = vcpu.domain.pc->pic_output();
+    if (asked(requests, VcpuRequest::extension) && vcpu.domain.extensions != nullptr)
+        vcpu.domain.extensions->before_entry(vcpu);
+}
+
+void prepare_entry(Vcpu& vcpu)
+{
+    const HvmTable& hvm = machine().hvm;
+    if (!vcpu.nmi_waiting && !vcpu.external_waiting && !vcpu.apic.highest_requested()) [[likely]]
+        return;
+    if (vcpu.nmi_waiting && hvm.nmi_possible(vcpu)) {
+        hvm.inject(vcpu, {EventKind::nmi, 2, false, 0});
+        vcpu.nmi_waiting = false;
+        leave_halt(vcpu);
+        return;
+    }
+    fetch_task_priority(vcpu);
+    if (hvm.interrupt_possible(vcpu)) {
+        if (vcpu.external_waiting && vcpu.apic.takes_external_interrupts() && inject_external(vcpu)) {
+            leave_halt(vcpu);
+        } else if (const auto vector = vcpu.apic.acknowledge()) {
+            hvm.inject(vcpu, {EventKind::interrupt, *vector, false, 0});
+            leave_halt(vcpu);
+        }
+    }
+    hvm.request_interrupt_window(vcpu, static_cast<std::uint8_t>(waiting_vector(vcpu) >> 4));
+}
+
+}  // namespace hv::core

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// Exits of single instructions without a device behind them: their length, CPUID, hypercalls, and moves to system
+// registers.
+#include "hv/core/vcpu/exit_handlers.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/machine.hpp"
+
+namespace hv::core {
+namespace {
+
+emulate::Mode mode_of(const ExecutionContext& context)
+{
+    switch (context.code_bits()) {
+    case 64: return emulate::Mode::bits64;
+    case 32: return emulate::Mode::bits32;
+    default: return emulate::Mode::bits16;
+    }
+}
+
+std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which)
+{
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return 0;
+    const auto length = emulate::instruction_length(which, code.value(), mode_of(context));
+    return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
+}
+
+void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
+{
+    vcpu.registers.general[rax] = result.eax;
+    vcpu.registers.general[rbx] = result.ebx;
+    vcpu.registers.general[rcx] = result.ecx;
+    vcpu.registers.general[rdx] = result.edx;
+}
+
+}  // namespace
+
+Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context)
+{
+    std::uint32_t fault{};
+    const DomainMemory& memory = vcpu.domain.memory;
+    const auto code = vcpu.code.read(memory.guest(), vcpu.nested_generation->load(std::memory_order_acquire), context,
+                                     vcpu.registers.rip, fault);
+    if (!code)
+        return Error::not_found;
+    return code.value();
+}
+
+std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
+{
+    if (exit.instruction_length != 0)
+        return exit.instruction_length;
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    return decoded_length(vcpu, context, which);
+}
+
+void handle_cpuid(Vcpu& vcpu, const Exit& exit)
+{
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    const std::uint8_t length = exit.instruction_length != 0
+                                    ? exit.instruction_length
+                                    : decoded_length(vcpu, context, emulate::Intercepted::cpuid);
+    if (length == 0)
+        return;
+    const auto leaf = static_cast<std::uint32_t>(vcpu.registers.general[rax]);
+    const auto subleaf = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
+    x86::CpuidResult result{};
+    const bool window = leaf - CpuidPolicy::hypervisor_leaf < CpuidPolicy::hypervisor_leaf_end -
+                                                                  CpuidPolicy::hypervisor_leaf;
+    if (!window || vcpu.domain.extensions == nullptr || !vcpu.domain.extensions->cpuid(vcpu, leaf, subleaf, result)) {
+        const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
+        result = vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
+    }
+    write_results(vcpu, result);
+    vcpu.advance(length);
+}
+
+void handle_hypercall(Vcpu& vcpu, const Exit& exit)
+{
+    if (vcpu.domain.extensions == nullptr)
+        return raise_undefined_opcode(vcpu);
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    const std::uint8_t length = exit.instruction_length != 0
+                                    ? exit.instruction_length
+                                    : decoded_length(vcpu, context, emulate::Intercepted::vmmcall);
+    if (length == 0)
+        return;
+    switch (vcpu.domain.extensions->hypercall(vcpu, context, length)) {
+    case Answered::no: return raise_undefined_opcode(vcpu);
+    case Answered::done: return vcpu.advance(length);
+    case Answered::fault: return raise_general_protection(vcpu);
+    case Answered::taken: return;
+    }
+}
+
+void handle_system_instruction(Vcpu& vcpu, const Exit& exit)
+{
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return;
+    const auto instruction = emulate::decode(code.value(), mode_of(context));
+    if (!instruction)
+        return;
+    std::byte copy[longest_instruction];
+    const std::uint8_t length = instruction.value().length;
+    for (std::uint8_t at = 0; at < length; ++at)
+        copy[at] = code.value()[at];
+    const auto done = machine().hvm.emulate_system_instruction(vcpu, exit, copy, length);
+    if (done)
+        return vcpu.advance(length);
+    if (done.error() == Error::not_supported)
+        raise_undefined_opcode(vcpu);
+    else
+        raise_general_protection(vcpu);
+}
+
+}  // namespace hv::core

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+//
+// Accesses to guest-physical addresses that are not mapped: RAM that was not touched before, and devices, whose
+// instruction is emulated.  What nobody owns reads all-ones and drops what is written.
+#include "hv/core/vcpu/exit_handlers.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/emulate/mmio.hpp"
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/memory/guest_walk.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::uint64_t all_ones(unsigned size) { return size == 8 ? ~0ull : (1ull << (8 * size)) - 1; }
+
+enum class DeviceOutcome : std::uint8_t { done, fault, settled };
+
+bool in_local_apic(const Vcpu& vcpu, GuestPhysical address)
+{
+    return vcpu.apic.is_enabled() && !vcpu.apic.is_x2apic() && address.page_base() == vcpu.apic.mmio_base();
+}
+
+DeviceOutcome access_local_apic(Vcpu& vcpu, std::uint64_t offset, unsigned size, bool write, std::uint64_t& value)
+{
+    const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
+    if (!write) {
+        fetch_task_priority(vcpu);
+        value = vcpu.apic.read_mmio(offset, size, now);
+        return DeviceOutcome::done;
+    }
+    static_cast<void>(apply_apic_effect(vcpu, vcpu.apic.write_mmio(offset, size, value, now)));
+    store_task_priority(vcpu);
+    return DeviceOutcome::done;
+}
+
+DeviceOutcome access_device(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+{
+    if (in_local_apic(vcpu, address))
+        return access_local_apic(vcpu, address.page_offset(), size, write, value);
+    Domain& domain = vcpu.domain;
+    if (domain.pc->owns(address)) {
+        if (write)
+            domain.pc->write_mmio(address, size, value);
+        else
+            value = domain.pc->read_mmio(address, size);
+        return DeviceOutcome::done;
+    }
+    if (domain.extensions != nullptr) {
+        switch (domain.extensions->mmio(vcpu, address, size, write, value)) {
+        case Answered::no: break;
+        case Answered::done: return DeviceOutcome::done;
+        case Answered::fault: return DeviceOutcome::fault;
+        case Answered::taken: return DeviceOutcome::settled;
+        }
+    }
+    domain.said_unowned_mmio.log(LogLevel::debug, "domain ", domain.id, ": access to ", Hex{address.raw()},
+                                 ", where there is nothing");
+    value = write ? value : all_ones(size);
+    return DeviceOutcome::done;
+}
+
+/// RAM or device, by guest-physical address; a range that crosses a page has been split by the caller.
+DeviceOutcome access_physical(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+{
+    const GuestMemory& memory = vcpu.domain.memory.guest();
+    const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(size);
+    if (memory.page(address, write) != nullptr && !in_local_apic(vcpu, address)) {
+        if (write)
+            static_cast<void>(memory.write(address, bytes));
+        else
+            static_cast<void>(memory.read(address, bytes));
+        return DeviceOutcome::done;
+    }
+    return access_device(vcpu, address, size, write, value);
+}
+
+emulate::Segments segments_of(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction)
+{
+    emulate::Segments result{};
+    const bool flat = context.code_64() && instruction.segment != emulate::SegmentRegister::fs &&
+                      instruction.segment != emulate::SegmentRegister::gs;
+    if (flat)
+        return result;
+    SystemRegisters system{};
+    machine().hvm.read_system(vcpu, system);
+    for (unsigned index = 0; index < 6; ++index)
+        result.segments[index] = {system.segments[index].base, system.segments[index].limit,
+                                  system.segments[index].attributes};
+    return result;
+}
+
+/// The guest-physical address of an operand: the one that faulted where the operand is the only one, else by a walk.
+Expected<GuestPhysical> operand_address(Vcpu& vcpu, const ExecutionContext& context, GuestLinear linear, unsigned size,
+                                        bool write, bool only, GuestPhysical faulted)
+{
+    if (only && linear.page_offset() == faulted.page_offset() && linear.page_offset() + size <= page_size)
+        return faulted;
+    const auto walk = walk_guest_tables(vcpu.domain.memory.guest(), context, linear,
+                                        {.write = write, .user = context.privilege_level == 3, .execute = false});
+    if (!walk || linear.page_offset() + size > page_size)
+        return Error::not_found;
+    mark_accessed(*walk, write);
+    return walk->address;
+}
+
+void give_up(Vcpu& vcpu, GuestPhysical address)
+{
+    vcpu.domain.said_emulation.log(LogLevel::warning, "domain ", vcpu.domain.id, ": the instruction at ",
+                                   Hex{vcpu.registers.rip}, " cannot be used on the device at ", Hex{address.raw()});
+    raise_undefined_opcode(vcpu);
+}
+
+/// Carries out one planned instruction.  not_found: let the guest try it again.
+Expected<DeviceOutcome> carry_out(Vcpu& vcpu, const ExecutionContext& context, const emulate::MmioOperation& plan,
+                                  GuestPhysical faulted)
+{
+    const bool only = !(plan.reads && plan.writes) || plan.read_address == plan.write_address;
+    std::uint64_t value{};
+    if (plan.reads) {
+        const auto address = operand_address(vcpu, context, plan.read_address, plan.size, false, only, faulted);
+        if (!address)
+            return address.error();
+        const DeviceOutcome outcome = access_physical(vcpu, address.value(), plan.size, false, value);
+        if (outcome != DeviceOutcome::done)
+            return outcome;
+    }
+    emulate::Effect effect = emulate::execute(plan, vcpu.registers, value);
+    if (plan.writes) {
+        const auto address = operand_address(vcpu, context, plan.write_address, plan.size, true, only, faulted);
+        if (!address)
+            return address.error();
+        const DeviceOutcome outcome = access_physical(vcpu, address.value(), plan.size, true, effect.write_value);
+        if (outcome != DeviceOutcome::done)
+            return outcome;
+    }
+    emulate::commit(effect, vcpu.registers);
+    return DeviceOutcome::done;
+}
+
+void emulate_access(Vcpu& vcpu, const NestedFault& fault)
+{
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return;
+    const emulate::Mode mode = context.code_bits() == 64   ? emulate::Mode::bits64
+                               : context.code_bits() == 32 ? emulate::Mode::bits32
+                                                           : emulate::Mode::bits16;
+    const auto instruction = emulate::decode(code.value(), mode);
+    if (!instruction)
+        return give_up(vcpu, fault.address);
+    const auto plan = emulate::plan(instruction.value(), vcpu.registers,
+                                    segments_of(vcpu, context, instruction.value()));
+    if (!plan)
+        return give_up(vcpu, fault.address);
+    const auto outcome = carry_out(vcpu, context, plan.value(), fault.address);
+    if (!outcome)
+        return;
+    if (outcome.value() == DeviceOutcome::fault)
+        return raise_general_protection(vcpu);
+    if (outcome.value() == DeviceOutcome::done)
+        vcpu.advance(0);  // RIP has moved already; the interrupt shadow has not ended
+}
+
+}  // namespace
+
+void handle_nested_fault(Vcpu& vcpu, const Exit& exit)
+{
+    const NestedFault& fault = exit.fault;
+    DomainMemory& memory = vcpu.domain.memory;
+    if (!fault.present && memory.is_ram(fault.address) && !in_local_apic(vcpu, fault.address)) {
+        if (!memory.populate(fault.address))
+            vcpu.domain.end(EndReason::crash, "the hypervisor has no memory for its nested tables");
+        return;
+    }
+    if (fault.table_walk) {
+        BoundedText<maximum_end_text> text;
+        say(text, "VCPU ", vcpu.id, " uses a page table at ", Hex{fault.address.raw()}, ", where there is no memory");
+        return vcpu.domain.end(EndReason::crash, text.view());
+    }
+    if (fault.execute)  // what is not there reads all-ones: FF FF is no instruction
+        return raise_undefined_opcode(vcpu);
+    if (fault.present && memory.map().lookup(fault.address)) {
+        const auto now = memory.map().lookup(fault.address);
+        if (now->access.write)
+            return;  // it was changed meanwhile
+        return raise_general_protection(vcpu);  // a read-only page that the hypervisor laid there
+    }
+    emulate_access(vcpu, fault);
+}
+
+}  // namespace hv::core

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+//
+// IN, OUT, INS and OUTS.  A port that nobody owns reads all-ones and drops what is written.
+#include "hv/core/vcpu/exit_handlers.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/memory/guest_walk.hpp"
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/exceptions.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::uint32_t all_ones(unsigned size) { return size == 4 ? ~0u : (1u << (8 * size)) - 1; }
+
+/// Returns true when the access settled RIP by itself (an extension's verdict).
+bool access_port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
+{
+    vcpu.exits.ports.count(port, !in);
+    if (ExtensionStack* const extensions = vcpu.domain.extensions) {
+        switch (extensions->port(vcpu, port, size, in, value)) {
+        case Answered::no: break;
+        case Answered::done: return false;
+        case Answered::fault: raise_general_protection(vcpu); return true;
+        case Answered::taken: return true;
+        }
+    }
+    if (in)
+        value = vcpu.domain.pc->read_port(port, size);
+    else
+        vcpu.domain.pc->write_port(port, size, value);
+    return false;
+}
+
+void finish(Vcpu& vcpu, const PortAccess& access)
+{
+    const auto length = static_cast<std::uint8_t>(access.next_rip - vcpu.registers.rip);
+    vcpu.advance(length);
+}
+
+std::uint64_t address_mask(unsigned bytes) { return bytes == 8 ? ~0ull : (1ull << (8 * bytes)) - 1; }
+
+/// One instruction's worth of INS or OUTS: its operands, read from the instruction and the registers.
+struct StringPort {
+    unsigned address_bytes;
+    unsigned index_register;  ///< rDI for INS, rSI for OUTS
+    std::uint64_t segment_base;
+    std::uint64_t mask;
+};
+
+Expected<StringPort> string_operands(Vcpu& vcpu, const ExecutionContext& context, const PortAccess& access)
+{
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return code.error();
+    const emulate::Mode mode = context.code_bits() == 64   ? emulate::Mode::bits64
+                               : context.code_bits() == 32 ? emulate::Mode::bits32
+                                                           : emulate::Mode::bits16;
+    const auto which = access.in ? emulate::Intercepted::ins : emulate::Intercepted::outs;
+    const auto instruction = emulate::decode_intercepted(which, code.value(), mode);
+    if (!instruction)
+        return instruction.error();
+    StringPort result{};
+    result.address_bytes = instruction.value().address_size;
+    result.index_register = access.in ? static_cast<unsigned>(rdi) : static_cast<unsigned>(rsi);
+    result.mask = address_mask(result.address_bytes);
+    SystemRegisters system{};
+    machine().hvm.read_system(vcpu, system);
+    unsigned segment{access.in ? segment_es : segment_ds};
+    if (!access.in && instruction.value().segment != emulate::SegmentRegister::none)
+        segment = static_cast<unsigned>(instruction.value().segment);
+    const bool flat = context.code_64() && segment != segment_fs && segment != segment_gs;
+    result.segment_base = flat ? 0 : system.segments[segment].base;
+    return result;
+}
+
+/// Moves one element between the port and memory.  False: a fault was raised, or the port settled RIP itself.
+bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAccess& access, const StringPort& operands)
+{
+    const std::uint64_t offset = vcpu.registers.general[operands.index_register] & operands.mask;
+    const std::uint64_t linear = context.code_64() ? operands.segment_base + offset
+                                                   : (operands.segment_base + offset) & 0xffff'ffff;
+    const GuestMemory& memory = vcpu.domain.memory.guest();
+    const auto walk = walk_guest_tables(memory, context, GuestLinear{linear},
+                                        {.write = access.in, .user = context.privilege_level == 3, .execute = false});
+    if (!walk) {
+        SystemRegisters system{};
+        machine().hvm.read_system(vcpu, system);
+        system.cr2 = linear;
+        if (machine().hvm.write_system(vcpu, system))
+            vcpu.raise(static_cast<std::uint8_t>(x86::Exception::PF), walk.error_code());
+        return false;
+    }
+    std::uint32_t value{};
+    const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(access.size);
+    if (!access.in && !memory.read(walk->address, bytes))
+        value = all_ones(access.size);
+    if (access_port(vcpu, access.port, access.size, access.in, value))
+        return false;
+    if (access.in) {
+        static_cast<void>(memory.write(walk->address, bytes));  // a write to what is not RAM is dropped
+        mark_accessed(*walk, true);
+    }
+    const bool down = x86::Rflags::DF::get(vcpu.registers.rflags);
+    std::uint64_t& index = vcpu.registers.general[operands.index_register];
+    const std::uint64_t moved = (index + (down ? 0 - std::uint64_t{access.size} : access.size)) & operands.mask;
+    index = operands.address_bytes == 2 ? (index & ~0xffffull) | moved : moved;
+    return true;
+}
+
+void handle_string(Vcpu& vcpu, const PortAccess& access)
+{
+    constexpr unsigned elements_at_a_time{64};  // then the loop looks around; the instruction simply goes on
+    ExecutionContext context{};
+    machine().hvm.read_context(vcpu, context);
+    const auto operands = string_operands(vcpu, context, access);
+    if (!operands)
+        return;
+    std::uint64_t& counter = vcpu.registers.general[rcx];
+    const std::uint64_t mask = operands.value().mask;
+    for (unsigned done = 0; done < elements_at_a_time; ++done) {
+        if (access.repeated && (counter & mask) == 0)
+            return finish(vcpu, access);
+        if (!transfer_element(vcpu, context, access, operands.value()))
+            return;
+        if (!access.repeated)
+            return finish(vcpu, access);
+        const std::uint64_t left = (counter - 1) & mask;
+        counter = operands.value().address_bytes == 2 ? (counter & ~0xffffull) | left : left;
+    }
+}
+
+}  // namespace
+
+void handle_port(Vcpu& vcpu, const Exit& exit)
+{
+    const PortAccess& access = exit.port;
+    if (access.string)
+        return handle_string(vcpu, access);
+    std::uint64_t& accumulator = vcpu.registers.general[rax];
+    auto value = static_cast<std::uint32_t>(accumulator) & all_ones(access.size);
+    if (access.in)
+        value = 0;
+    if (access_port(vcpu, access.port, access.size, access.in, value))
+        return;
+    if (access.in)
+        accumulator = access.size == 4 ? value : (accumulator & ~std::uint64_t{all_ones(access.size)}) | value;
+    finish(vcpu, access);
+}
+
+}  // namespace hv::core

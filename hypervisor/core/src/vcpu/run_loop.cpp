@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+#include "hv/core/vcpu/run_loop.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
+#include "hv/x86/control_registers.hpp"
+
+namespace hv::core {
+namespace {
+
+std::atomic<bool> work_announced{};
+std::atomic<bool> work_under_way{};
+
+void program_deadline(Processor& processor, std::uint64_t now)
+{
+    const std::uint64_t timers = processor.timers.earliest();
+    const std::uint64_t decision = machine().scheduler.next_decision(now);
+    const std::uint64_t deadline = timers < decision ? timers : decision;
+    if (deadline == processor.programmed)
+        return;
+    processor.programmed = deadline;
+    platform::set_deadline(deadline);
+}
+
+/// Something wants this processor's attention.  True: the VCPU that it runs must give way.
+bool look_around(Processor& processor, const Vcpu& vcpu)
+{
+    processor.attention.store(false, std::memory_order_relaxed);
+    std::uint64_t now = platform::ticks();
+    if (processor.programmed <= now)
+        processor.programmed = TimerQueue::never;
+    processor.timers.expire(now);
+    now = platform::ticks();
+    program_deadline(processor, now);
+    return machine().scheduler.should_yield(vcpu, now) ||
+           (work_announced.load(std::memory_order_relaxed) && !work_under_way.load(std::memory_order_relaxed));
+}
+
+/// The guest executed HLT: true when it has something to wake up for now.
+bool wakes(Vcpu& vcpu)
+{
+    const bool interrupts = x86::Rflags::IF::get(vcpu.registers.rflags);
+    vcpu.dead_halt.store(!interrupts && !vcpu.nmi_waiting, std::memory_order_release);
+    if (Vcpu::has_event(vcpu))
+        return true;
+    if (!interrupts)
+        vcpu.domain.check_all_halted();
+    machine().scheduler.halt_unless(vcpu, Vcpu::has_event);
+    return false;
+}
+
+void adopt_time(Vcpu& vcpu)
+{
+    const std::uint64_t offset = vcpu.domain.time.tsc_offset() + vcpu.tsc_delta;
+    if (offset == vcpu.tsc_offset)
+        return;
+    vcpu.tsc_offset = offset;
+    machine().hvm.set_tsc_offset(vcpu, offset);
+}
+
+void run_vcpu(Processor& processor, Vcpu& vcpu)
+{
+    const HvmTable& hvm = machine().hvm;
+    processor.current = &vcpu;
+    hvm.load(vcpu);
+    adopt_time(vcpu);
+    Exit exit;
+    for (;;) {
+        if (processor.attention.load(std::memory_order_acquire) && look_around(processor, vcpu))
+            break;
+        if (vcpu.has_requests())
+            carry_out_requests(vcpu);
+        if (!vcpu.runnable() || (vcpu.in_halt && !wakes(vcpu)))
+            break;
+        prepare_entry(vcpu);
+        if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on
+            continue;
+        hvm.enter(vcpu, exit);
+        ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
+        dispatch_exit(vcpu, exit);
+    }
+    hvm.unload(vcpu);
+    processor.current = nullptr;
+}
+
+void do_work(BackgroundWork& work)
+{
+    if (!work_announced.load(std::memory_order_acquire) || work_under_way.exchange(true, std::memory_order_acquire))
+        return;
+    work_announced.store(false, std::memory_order_release);
+    if (work.step())
+        work_announced.store(true, std::memory_order_release);
+    work_under_way.store(false, std::memory_order_release);
+}
+
+void idle(Processor& processor)
+{
+    program_deadline(processor, platform::ticks());
+    if (processor.attention.load(std::memory_order_acquire) || work_announced.load(std::memory_order_acquire))
+        return;
+    platform::wait_for_interrupt();
+}
+
+}  // namespace
+
+void announce_work()
+{
+    work_announced.store(true, std::memory_order_release);
+    machine().attend(1);
+}
+
+bool run_one_turn(BackgroundWork& work)
+{
+    Processor& processor = machine().here();
+    processor.turns.fetch_add(1, std::memory_order_release);
+    processor.attention.store(false, std::memory_order_relaxed);
+    do_work(work);
+    std::uint64_t now = platform::ticks();
+    if (processor.programmed <= now)
+        processor.programmed = TimerQueue::never;
+    processor.timers.expire(now);
+    now = platform::ticks();
+    Schedulable* const next = machine().scheduler.pick(now);
+    if (next == nullptr)
+        return false;
+    program_deadline(processor, now);
+    run_vcpu(processor, static_cast<Vcpu&>(*next));
+    machine().scheduler.put_back(*next, platform::ticks());
+    return true;
+}
+
+void run_processor(BackgroundWork& work)
+{
+    for (;;)
+        if (!run_one_turn(work))
+            idle(machine().here());
+}
+
+}  // namespace hv::core

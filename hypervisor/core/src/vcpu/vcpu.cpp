@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "hv/core/vcpu/vcpu.hpp"
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/exceptions.hpp"
+
+namespace hv::core {
+namespace {
+
+void apic_deadline(Timer& timer) { static_cast<ApicTimer&>(timer).vcpu.request(VcpuRequest::timer); }
+
+}  // namespace
+
+ApicTimer::ApicTimer(Vcpu& owner) : Timer{apic_deadline}, vcpu{owner} {}
+
+Vcpu::Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config)
+    : domain{owner}, apic{apic_config}, apic_timer{*this}
+{
+    id = index;
+    kind = VcpuKind::guest;
+    ledger = &owner.ledger;
+    nested_root = owner.memory.map().root();
+    nested_generation = &owner.memory.map().generation();
+}
+
+void Vcpu::request(VcpuRequest what)
+{
+    requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
+    notice_interrupt();
+}
+
+void Vcpu::notice_interrupt()
+{
+    if (machine().here().current == this)
+        return;  // it looks before its next entry anyway
+    Scheduler& scheduler = machine().scheduler;
+    scheduler.unblock(*this, Blocker::halted);  // under the queue's lock, or a HLT under way would miss it
+    scheduler.kick(*this);
+}
+
+bool Vcpu::has_event(const Schedulable& self)
+{
+    const Vcpu& vcpu = static_cast<const Vcpu&>(self);
+    if (vcpu.has_requests() || vcpu.nmi_waiting)
+        return true;
+    if (!x86::Rflags::IF::get(vcpu.registers.rflags))
+        return false;
+    return vcpu.external_waiting || vcpu.apic.highest_deliverable().has_value();
+}
+
+std::uint64_t Vcpu::guest_tsc(std::uint64_t now) const { return domain.time.ticks(now) + tsc_delta; }
+
+void Vcpu::advance(std::uint8_t length)
+{
+    registers.rip += length;
+    machine().hvm.clear_interrupt_shadow(*this);
+    if (x86::Rflags::TF::get(registers.rflags)) [[unlikely]] {
+        SystemRegisters system{};
+        machine().hvm.read_system(*this, system);
+        constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §17.2.3]
+        system.dr6 |= dr6_single_step;
+        if (machine().hvm.write_system(*this, system))
+            raise(static_cast<std::uint8_t>(x86::Exception::DB));
+    }
+}
+
+void Vcpu::raise(std::uint8_t vector) { machine().hvm.inject(*this, {EventKind::exception, vector, false, 0}); }
+
+void Vcpu::raise(std::uint8_t vector, std::uint32_t error_code)
+{
+    machine().hvm.inject(*this, {EventKind::exception, vector, true, error_code});
+}
+
+}  // namespace hv::core
