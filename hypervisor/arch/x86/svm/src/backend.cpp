@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: MIT
+//
+// The members of the HVM function table.  The rules are in the pure files beside this one; here they meet the processor.
+#include "hv/arch/x86/svm/backend.hpp"
+
+#include <cstring>
+
+#include "hv/arch/x86/svm/event.hpp"
+#include "hv/arch/x86/svm/exits.hpp"
+#include "hv/arch/x86/svm/features.hpp"
+#include "hv/arch/x86/svm/intercepts.hpp"
+#include "hv/arch/x86/svm/permission_map.hpp"
+#include "hv/arch/x86/svm/processor.hpp"
+#include "hv/arch/x86/svm/state.hpp"
+#include "hv/arch/x86/svm/system_instruction.hpp"
+#include "hv/arch/x86/svm/vcpu_state.hpp"
+#include "hv/base/assert.hpp"
+#include "hv/core/platform/platform.hpp"
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/msr.hpp"
+#include "hv/x86/page_entry.hpp"
+
+namespace hv::svm {
+
+namespace {
+
+using core::Exit;
+using core::VcpuContext;
+using core::VcpuKind;
+
+/// What all processors and VCPUs share.
+struct Backend {
+    core::FrameAllocator* frames;
+    core::Ledger* ledger;
+    Features features;
+    core::HvmTable table;
+    ProcessorState processors[core::platform::maximum_processors];
+};
+constinit Backend backend{};
+
+struct PermissionMaps {
+    MsrPermissionMap msrs;
+    PortPermissionMap ports;
+};
+constinit PermissionMaps guest_maps{};
+constinit PermissionMaps control_maps{};
+
+VcpuState& state_of(const VcpuContext& context) { return *static_cast<VcpuState*>(context.backend); }
+
+constexpr std::uint64_t area_alignment{64};
+constexpr std::uint64_t area_offset{page_size + (sizeof(VcpuState) + area_alignment - 1) / area_alignment * area_alignment};
+
+std::uint32_t as_number(x86::Msr msr) { return static_cast<std::uint32_t>(msr); }
+
+// ---- processors -------------------------------------------------------------------------------------------------
+
+Status enable_processor()
+{
+    const unsigned number = core::platform::current_processor();
+    ProcessorState& self = backend.processors[number];
+    HV_ASSERT(!self.enabled);
+    const std::uint64_t vm_cr = processor::read_msr(as_number(x86::Msr::VM_CR));
+    if (x86::VmCr::SVMDIS::get(vm_cr))
+        return Error::not_supported;
+    auto host_save = HV_TRY(core::OwnedFrames::allocate(*backend.frames, 0, *backend.ledger));
+    auto host_vmcb = HV_TRY(core::OwnedFrames::allocate(*backend.frames, 0, *backend.ledger));
+    std::memset(core::platform::to_pointer(host_save.address()), 0, page_size);
+    std::memset(core::platform::to_pointer(host_vmcb.address()), 0, page_size);
+
+    processor::write_msr(as_number(x86::Msr::EFER),
+                         processor::read_msr(as_number(x86::Msr::EFER)) | x86::Efer::SVME::mask);
+    processor::write_msr(as_number(x86::Msr::VM_HSAVE_PA), host_save.leak().raw());
+    if (backend.features.extended_state)
+        processor::enable_extended_state(backend.features.extended_state_mask);
+    self.host_vmcb = host_vmcb.leak();
+    processor::save_host_state(self.host_vmcb);
+    self.enabled = true;
+    return Done{};
+}
+
+// ---- life of a VCPU -----------------------------------------------------------------------------------------------
+
+void fill_control_area(VmcbControlArea& control, const VcpuContext& context)
+{
+    const bool is_guest = context.kind == VcpuKind::guest;
+    const Intercepts intercepts = intercepts_for(context.kind, backend.features.pause_filter);
+    PermissionMaps& maps = is_guest ? guest_maps : control_maps;
+    control.intercept_cr = intercepts.cr;
+    control.intercept_dr = intercepts.dr;
+    control.intercept_exceptions = intercepts.exceptions;
+    control.intercept_instructions = intercepts.instructions;
+    control.intercept_svm = intercepts.svm;
+    control.intercept_more = intercepts.more;
+    constexpr std::uint16_t pauses_before_exit{3000};
+    control.pause_filter_count = backend.features.pause_filter ? pauses_before_exit : 0;
+    control.iopm_base = core::platform::to_physical(&maps.ports);
+    control.msrpm_base = core::platform::to_physical(&maps.msrs);
+    control.virtual_interrupt = VirtualInterrupt::Masking::make(is_guest);
+    control.nested_control = 1;
+    control.nested_cr3 = context.nested_root;
+}
+
+/// The x87 and SSE state of reset [SDM3-083 §9.1.1, table 9-1], in the format of XSAVE and FXSAVE.
+void fill_extended_area(void* area)
+{
+    constexpr std::uint16_t reset_fcw{0x0040};
+    constexpr std::uint32_t reset_mxcsr{0x1f80};
+    constexpr std::uint64_t x87_present{1};
+    constexpr std::size_t mxcsr_offset{24}, xstate_bv_offset{512};
+    auto* const bytes = static_cast<std::byte*>(area);
+    std::memcpy(bytes, &reset_fcw, sizeof reset_fcw);
+    std::memcpy(bytes + mxcsr_offset, &reset_mxcsr, sizeof reset_mxcsr);
+    if (backend.features.extended_state)
+        std::memcpy(bytes + xstate_bv_offset, &x87_present, sizeof x87_present);
+}
+
+Status vcpu_create(VcpuContext& context)
+{
+    const unsigned order = core::order_for_bytes(area_offset + backend.features.extended_state_bytes);
+    auto block = HV_TRY(core::OwnedFrames::allocate(*backend.frames, order, *context.ledger));
+    auto* const memory = static_cast<std::byte*>(core::platform::to_pointer(block.address()));
+    std::memset(memory, 0, static_cast<std::size_t>(block.bytes()));
+    VcpuState& vcpu = *new (memory + page_size) VcpuState{};
+    vcpu.vmcb = new (memory) Vmcb;
+    vcpu.vmcb_address = block.address();
+    vcpu.extended_area = memory + area_offset;
+    vcpu.extended_control = 1;
+    vcpu.block_order = order;
+    vcpu.block = block.leak();
+    vcpu.attention = true;
+    fill_control_area(vcpu.vmcb->control, context);
+    fill_extended_area(vcpu.extended_area);
+    reset_registers(vcpu, context.registers);
+    context.backend = &vcpu;
+    return Done{};
+}
+
+void vcpu_destroy(VcpuContext& context)
+{
+    VcpuState& vcpu = state_of(context);
+    HV_ASSERT(vcpu.processor == nullptr);
+    context.backend = nullptr;
+    backend.frames->release(vcpu.block, vcpu.block_order, *context.ledger);
+}
+
+void load(VcpuContext& context)
+{
+    VcpuState& vcpu = state_of(context);
+    ProcessorState& self = backend.processors[core::platform::current_processor()];
+    HV_ASSERT(self.enabled && vcpu.processor == nullptr);
+    vcpu.processor = &self;
+    vcpu.attention = true;
+    processor::load_extended_state(vcpu.extended_area, backend.features.extended_state_mask, vcpu.extended_control);
+    if (context.kind == VcpuKind::control)
+        return;
+    if (backend.features.tsc_aux)
+        processor::write_msr(as_number(x86::Msr::TSC_AUX), vcpu.tsc_aux);
+    constexpr std::uint64_t breakpoints_enabled{0xff};
+    if ((vcpu.vmcb->save.dr7 & breakpoints_enabled) != 0)
+        pass_debug_registers(vcpu);
+}
+
+void unload(VcpuContext& context)
+{
+    VcpuState& vcpu = state_of(context);
+    HV_ASSERT(vcpu.processor == &backend.processors[core::platform::current_processor()]);
+    HV_ASSERT(context.kind == VcpuKind::guest);
+    vcpu.processor = nullptr;
+    processor::save_extended_state(vcpu.extended_area, backend.features.extended_state_mask);
+    if (vcpu.debug_loaded)
+        take_debug_registers(vcpu);
+}
+
+// ---- running ------------------------------------------------------------------------------------------------------
+
+/// One #VMRUN and #VMEXIT.  Every instruction here is paid on every exit.
+void run_once(VcpuContext& context, VcpuState& vcpu)
+{
+    VmcbControlArea& control = vcpu.vmcb->control;
+    VmcbSaveArea& save = vcpu.vmcb->save;
+    core::Registers& registers = context.registers;
+    const std::uint64_t generation = context.nested_generation->load(std::memory_order_acquire);
+    if (vcpu.attention || generation != vcpu.nested_seen) [[unlikely]]
+        prepare_entry(vcpu, generation, backend.features.address_spaces, backend.features.flush_by_address_space);
+    save.rax = registers.general[core::rax];
+    save.rsp = registers.general[core::rsp];
+    save.rip = registers.rip;
+    save.rflags = registers.rflags;
+    control.clean_bits = vcpu.clean;
+
+    hv_svm_run(&registers, vcpu.vmcb_address.raw(), vcpu.processor->host_vmcb.raw());
+
+    vcpu.clean = clean_all;
+    control.tlb_control = TlbControl::keep;
+    control.event_injection = 0;
+    if (EventFormat::Valid::get(control.exit_interrupt_info)) [[unlikely]]
+        control.event_injection = requeued_event(control.exit_interrupt_info);
+    registers.general[core::rax] = save.rax;
+    registers.general[core::rsp] = save.rsp;
+    registers.rip = save.rip;
+    registers.rflags = save.rflags;
+}
+
+void enter(VcpuContext& context, Exit& exit)
+{
+    VcpuState& vcpu = state_of(context);
+    for (;;) {
+        run_once(context, vcpu);
+        const VmcbControlArea& control = vcpu.vmcb->control;
+        exit.code = control.exit_code;
+        exit.instruction_length = 0;
+        if (backend.features.next_rip && control.next_rip != 0)
+            exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
+        if (exit.code < exit_rows) [[likely]] {
+            exit.kind = exit_table[exit.code].kind;
+            if (exit_table[exit.code].detail == Detail::none)
+                return;
+        }
+        if (describe_exit(vcpu, context.registers.rip, exit))
+            return;
+    }
+}
+
+// ---- state --------------------------------------------------------------------------------------------------------
+
+Expected<std::uint64_t> table_read_msr(const VcpuContext& context, std::uint32_t msr)
+{
+    if (msr == as_number(x86::Msr::TSC_AUX) && backend.features.tsc_aux)
+        return state_of(context).tsc_aux;
+    return read_msr(state_of(context), msr);
+}
+
+Status table_write_msr(VcpuContext& context, std::uint32_t msr, std::uint64_t value)
+{
+    VcpuState& vcpu = state_of(context);
+    if (msr != as_number(x86::Msr::TSC_AUX) || !backend.features.tsc_aux)
+        return write_msr(vcpu, msr, value, backend.features);
+    if (value >> 32 != 0)
+        return Error::invalid_argument;
+    vcpu.tsc_aux = value;
+    if (vcpu.processor != nullptr)
+        processor::write_msr(msr, value);
+    return Done{};
+}
+
+Status table_write_system(VcpuContext& context, const core::SystemRegisters& from)
+{
+    return write_system(state_of(context), from, context.registers.rflags, backend.features);
+}
+
+Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, std::uint8_t length)
+{
+    VcpuState& vcpu = state_of(context);
+    if (exit.kind != core::ExitKind::set_extended_control)
+        return move_control_register(vcpu, context.registers, {bytes, length}, backend.features);
+    HV_TRY(set_extended_control(vcpu, context.registers));
+    if (vcpu.processor != nullptr)
+        processor::write_extended_control(vcpu.extended_control);
+    return Done{};
+}
+
+void set_tsc_offset(VcpuContext& context, std::uint64_t offset)
+{
+    VcpuState& vcpu = state_of(context);
+    vcpu.vmcb->control.tsc_offset = offset;
+    dirty(vcpu, clean_intercepts);
+}
+
+void flush(VcpuContext& context)
+{
+    VcpuState& vcpu = state_of(context);
+    vcpu.flush_wanted = vcpu.attention = true;
+}
+
+void clear_interrupt_shadow(VcpuContext& context)
+{
+    state_of(context).vmcb->control.interrupt_state &= ~InterruptState::Shadow::mask;
+    context.registers.rflags &= ~x86::Rflags::RF::mask;
+}
+
+void intercept_control_ports(std::uint16_t first, std::uint16_t count) { control_maps.ports.intercept(first, count); }
+
+/// Entries that the processor walks for us, accessed and dirty from the start [APM2-3.41 §15.25.5].
+core::NestedEntryFormat nested_format()
+{
+    using Entry = x86::PageEntry;
+    return {.table = Entry::Present::mask | Entry::Writable::mask | Entry::User::mask | Entry::Accessed::mask,
+            .leaf = Entry::Present::mask | Entry::User::mask | Entry::Accessed::mask | Entry::Dirty::mask,
+            .read = 0,
+            .write = Entry::Writable::mask,
+            .execute = 0,
+            .deny_execute = Entry::NoExecute::mask,
+            .large = Entry::Large::mask,
+            .address_mask = backend.features.physical_address_mask & Entry::address_mask};
+}
+
+core::HvmTable make_table()
+{
+    const Features& features = backend.features;
+    return {
+        .name = "svm",
+        .capabilities = {.next_rip = features.next_rip,
+                         .decode_assists = features.decode_assists,
+                         .flush_by_address_space = features.flush_by_address_space,
+                         .clean_bits = features.clean_bits,
+                         .tsc_scaling = false,
+                         .gigabyte_pages = features.gigabyte_pages,
+                         .address_spaces = features.address_spaces},
+        .nested_format = nested_format(),
+        .hypercall_instruction = {0x0f, 0x01, 0xd9},  // VMMCALL [APM3-3.36]
+        .enable_processor = enable_processor,
+        .vcpu_create = vcpu_create,
+        .vcpu_destroy = vcpu_destroy,
+        .load = load,
+        .unload = unload,
+        .enter = enter,
+        .inject = [](VcpuContext& c, const core::Event& event) { inject_event(state_of(c), event); },
+        .event_pending = [](const VcpuContext& c) { return event_queued(state_of(c)); },
+        .interrupt_possible =
+            [](const VcpuContext& c) { return interrupt_possible(state_of(c), c.registers.rflags); },
+        .nmi_possible = [](const VcpuContext& c) { return nmi_possible(state_of(c), c.registers.rip); },
+        .request_interrupt_window =
+            [](VcpuContext& c, std::uint8_t priority) { set_interrupt_window(state_of(c), priority); },
+        .clear_interrupt_shadow = clear_interrupt_shadow,
+        .task_priority =
+            [](const VcpuContext& c) {
+                return VirtualInterrupt::TPR::get(state_of(c).vmcb->control.virtual_interrupt);
+            },
+        .set_task_priority = [](VcpuContext& c, std::uint8_t value) { set_task_priority(state_of(c), value); },
+        .read_context = [](const VcpuContext& c, core::ExecutionContext& out) { read_context(state_of(c), out); },
+        .read_system = [](const VcpuContext& c, core::SystemRegisters& out) { read_system(state_of(c), out); },
+        .write_system = table_write_system,
+        .read_msr = table_read_msr,
+        .write_msr = table_write_msr,
+        .emulate_system_instruction = emulate,
+        .extended_control = [](const VcpuContext& c) { return state_of(c).extended_control; },
+        .offer_extended_control =
+            [](VcpuContext& c, std::uint64_t bits) {
+                state_of(c).extended_offered = bits & backend.features.extended_state_mask;
+            },
+        .set_tsc_offset = set_tsc_offset,
+        .flush = flush,
+        .intercept_control_ports = intercept_control_ports,
+    };
+}
+
+}  // namespace
+
+Expected<const core::HvmTable*> find_backend(core::FrameAllocator& frames, core::Ledger& ledger, TextWriter& why)
+{
+    const Features features = find_features(processor::cpuid);
+    if (!features.usable) {
+        say(why, "the processor has no SVM with nested paging");
+        return Error::not_supported;
+    }
+    backend.frames = &frames;
+    backend.ledger = &ledger;
+    backend.features = features;
+    fill_guest_maps(guest_maps.msrs, guest_maps.ports);
+    fill_control_maps(control_maps.msrs, control_maps.ports);
+    backend.table = make_table();
+    return &backend.table;
+}
+
+}  // namespace hv::svm
