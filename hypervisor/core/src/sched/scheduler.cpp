@@ -57,8 +57,30 @@ Scheduler::Queue& Scheduler::lock_queue_of(Schedulable& entity)
     }
 }
 
+std::uint64_t Scheduler::virtual_ticks(const Schedulable& entity, std::uint64_t ticks)
+{
+    return ticks * Schedulable::default_weight / (entity.weight == 0 ? 1 : entity.weight);
+}
+
+/// The virtual time of a queue is that of the least served on it, and never goes back.
+void Scheduler::advance_virtual_time(Queue& queue, const Schedulable* running, std::uint64_t running_time)
+{
+    std::uint64_t least{~0ull};
+    if (running != nullptr)
+        least = running_time;
+    if (!queue.ready.empty() && queue.ready.front().virtual_time_ < least)
+        least = queue.ready.front().virtual_time_;
+    if (least != ~0ull && least > queue.virtual_now)
+        queue.virtual_now = least;
+}
+
 void Scheduler::enqueue(Queue& queue, Schedulable& entity)
 {
+    if (const Schedulable* const current = queue.current) {
+        const std::uint64_t now = platform::ticks();
+        const std::uint64_t run = now > current->dispatched_at_ ? now - current->dispatched_at_ : 0;
+        advance_virtual_time(queue, current, current->virtual_time_ + virtual_ticks(*current, run));
+    }
     // One that slept keeps at most one slice of credit, so that it is served soon but cannot starve the others.
     const std::uint64_t floor = queue.virtual_now > slice_ticks_ ? queue.virtual_now - slice_ticks_ : 0;
     if (entity.virtual_time_ < floor)
@@ -219,8 +241,6 @@ Schedulable* Scheduler::pick(std::uint64_t now)
     if (next != nullptr) {
         next->dispatched_at_ = now;
         queue.slice_end = now + slice_ticks_;
-        if (next->virtual_time_ > queue.virtual_now)
-            queue.virtual_now = next->virtual_time_;
     }
     queue.lock.unlock();
     return next;
@@ -230,7 +250,7 @@ void Scheduler::charge(Schedulable& entity, std::uint64_t now) const
 {
     const std::uint64_t used = now - entity.dispatched_at_;
     entity.ticks_run_.fetch_add(used, std::memory_order_relaxed);
-    entity.virtual_time_ += used * Schedulable::default_weight / (entity.weight == 0 ? 1 : entity.weight);
+    entity.virtual_time_ += virtual_ticks(entity, used);
     static_cast<void>(over_cap(entity, now));
     entity.period_ticks_ += used;
 }
@@ -242,6 +262,7 @@ void Scheduler::put_back(Schedulable& entity, std::uint64_t now)
     HV_ASSERT(queue.current == &entity);
     charge(entity, now);
     queue.current = nullptr;
+    advance_virtual_time(queue, &entity, entity.virtual_time_);
     entity.running_.store(false, std::memory_order_release);
     if (entity.runnable())
         enqueue(queue, entity);

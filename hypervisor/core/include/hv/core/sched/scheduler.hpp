@@ -102,6 +102,8 @@ private:
         std::uint64_t slice_end{};
     };
 
+    static std::uint64_t virtual_ticks(const Schedulable& entity, std::uint64_t ticks);
+    static void advance_virtual_time(Queue& queue, const Schedulable* running, std::uint64_t running_time);
     void enqueue(Queue& queue, Schedulable& entity);
     Queue& lock_queue_of(Schedulable& entity);
     void wake_if_needed(Queue& queue, unsigned processor, const Schedulable& entity);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+//
+// The scheduler with a clock that the test moves: shares, wake-ups, blockers, stealing and caps, over simulated seconds.
+#include "hv/core/sched/scheduler.hpp"
+
+#include "fake_platform.hpp"
+
+#include <gtest/gtest.h>
+#include <set>
+#include <vector>
+
+using namespace hv;
+using namespace hv::core;
+
+namespace {
+
+constexpr std::uint64_t second{1'000'000'000};
+std::set<unsigned> attended;
+
+void attention(unsigned processor) { attended.insert(processor); }
+
+class SchedulerTest : public testing::Test {
+protected:
+    void start(unsigned guest_processors)
+    {
+        fake::reset_platform(guest_processors + 1);
+        attended.clear();
+        scheduler.initialise(1, guest_processors, second, attention);
+        processors = guest_processors;
+    }
+    void ready(Schedulable& entity)
+    {
+        scheduler.attach(entity);
+        scheduler.unblock(entity, Blocker::paused);
+    }
+    /// Every processor runs what it picks until it should yield, in steps of 100 µs of common time.
+    void run_for(std::uint64_t duration)
+    {
+        std::vector<Schedulable*> running(processors + 1);
+        for (const std::uint64_t end = now + duration; now < end; now += second / 10'000)
+            for (unsigned processor = 1; processor <= processors; ++processor) {
+                fake::set_current_processor(processor);
+                if (running[processor] != nullptr && scheduler.should_yield(*running[processor], now)) {
+                    scheduler.put_back(*running[processor], now);
+                    running[processor] = nullptr;
+                }
+                if (running[processor] == nullptr)
+                    running[processor] = scheduler.pick(now);
+            }
+        for (unsigned processor = 1; processor <= processors; ++processor) {
+            fake::set_current_processor(processor);
+            if (running[processor] != nullptr)
+                scheduler.put_back(*running[processor], now);
+        }
+    }
+    static double share(const Schedulable& entity, std::uint64_t of)
+    {
+        return 100.0 * static_cast<double>(entity.ticks_run()) / static_cast<double>(of);
+    }
+
+    Scheduler scheduler;
+    unsigned processors{};
+    std::uint64_t now{second};
+};
+
+}  // namespace
+
+TEST_F(SchedulerTest, GivesTwoBusyEntitiesHalfOfAProcessorEach)
+{
+    start(1);
+    Schedulable a, b;
+    ready(a);
+    ready(b);
+    run_for(second);
+    EXPECT_NEAR(share(a, second), 50, 2);
+    EXPECT_NEAR(share(b, second), 50, 2);
+    scheduler.block(a, Blocker::stopped);
+    scheduler.block(b, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, SharesByWeight)
+{
+    start(1);
+    Schedulable heavy, light;
+    heavy.weight = 768;
+    ready(heavy);
+    ready(light);
+    run_for(4 * second);
+    EXPECT_NEAR(share(heavy, 4 * second), 75, 2);
+    EXPECT_NEAR(share(light, 4 * second), 25, 2);
+    scheduler.block(heavy, Blocker::stopped);
+    scheduler.block(light, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, KeepsACapAlsoOnAnIdleProcessor)
+{
+    start(1);
+    Schedulable capped;
+    capped.cap_percent = 25;
+    ready(capped);
+    run_for(4 * second);
+    EXPECT_NEAR(share(capped, 4 * second), 25, 6);  // a cap is kept to one slice in a period
+    scheduler.block(capped, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, GivesWorkThatWaitsToAnIdleProcessor)
+{
+    start(2);
+    Schedulable a, b;
+    a.affinity = b.affinity = ~0ull;
+    ready(a);
+    ready(b);
+    run_for(second);
+    EXPECT_GT(share(a, second), 98);
+    EXPECT_GT(share(b, second), 98);
+    scheduler.block(a, Blocker::stopped);
+    scheduler.block(b, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, RespectsAffinity)
+{
+    start(2);
+    Schedulable a, b;
+    a.affinity = b.affinity = 1u << 2;
+    ready(a);
+    ready(b);
+    run_for(second);
+    EXPECT_NEAR(share(a, second), 50, 2);
+    EXPECT_NEAR(share(b, second), 50, 2);
+    EXPECT_EQ(a.processor(), 2u);
+    scheduler.block(a, Blocker::stopped);
+    scheduler.block(b, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, DoesNotLetASleeperSaveUpTime)
+{
+    start(1);
+    Schedulable busy, sleeper;
+    ready(busy);
+    scheduler.attach(sleeper);
+    run_for(3 * second);
+    const std::uint64_t before = busy.ticks_run();
+    scheduler.unblock(sleeper, Blocker::paused);
+    run_for(second);
+    EXPECT_NEAR(share(sleeper, second), 50, 2);
+    EXPECT_NEAR(100.0 * static_cast<double>(busy.ticks_run() - before) / second, 50, 2);
+    scheduler.block(busy, Blocker::stopped);
+    scheduler.block(sleeper, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, DoesNotHaltWhenAnEventCameFirst)
+{
+    start(1);
+    Schedulable entity;
+    ready(entity);
+    fake::set_current_processor(1);
+    ASSERT_EQ(scheduler.pick(now), &entity);
+    scheduler.halt_unless(entity, [](const Schedulable&) { return true; });
+    EXPECT_TRUE(entity.runnable());
+    scheduler.halt_unless(entity, [](const Schedulable&) { return false; });
+    EXPECT_FALSE(entity.runnable());
+    scheduler.unblock(entity, Blocker::halted);
+    EXPECT_TRUE(entity.runnable());
+    scheduler.put_back(entity, now);
+    EXPECT_EQ(scheduler.pick(now), &entity);
+    scheduler.block(entity, Blocker::stopped);
+    scheduler.put_back(entity, now);
+    EXPECT_EQ(scheduler.pick(now), nullptr);
+}
+
+TEST_F(SchedulerTest, RunsOnlyWhatNothingBlocks)
+{
+    start(1);
+    Schedulable entity;
+    ready(entity);
+    scheduler.block(entity, Blocker::paused);
+    scheduler.block(entity, Blocker::halted);
+    scheduler.unblock(entity, Blocker::paused);
+    fake::set_current_processor(1);
+    EXPECT_EQ(scheduler.pick(now), nullptr);
+    scheduler.unblock(entity, Blocker::halted);
+    EXPECT_EQ(scheduler.pick(now), &entity);
+    scheduler.block(entity, Blocker::stopped);
+    scheduler.put_back(entity, now);
+}
+
+TEST_F(SchedulerTest, WakesTheProcessorOfWhatBecomesReady)
+{
+    start(2);
+    Schedulable entity;
+    entity.affinity = 1u << 2;
+    scheduler.attach(entity);
+    attended.clear();
+    scheduler.unblock(entity, Blocker::paused);
+    EXPECT_TRUE(attended.contains(2));
+    scheduler.block(entity, Blocker::stopped);
+}
