@@ -20,7 +20,7 @@
 #include "hv/core/boot/boot_options.hpp"
 #include "hv/core/boot/loader_information.hpp"
 #include "hv/core/diag/log.hpp"
-#include "hv/main/machine.hpp"
+#include "hv/main/booted_machine.hpp"
 
 extern "C" void (*const init_array_begin[])();
 extern "C" void (*const init_array_end[])();
@@ -42,7 +42,7 @@ using Sentence = BoundedText<300>;
 constexpr std::uint64_t minimum_guest_memory{32ull << 20};
 constexpr std::uint32_t protocol_pvh{0};
 
-constinit Machine machine_state{};
+constinit BootedMachine machine_state{};
 alignas(FrameAllocator) constinit std::byte frames_storage[sizeof(FrameAllocator)]{};
 alignas(Ledger) constinit std::byte ledger_storage[sizeof(Ledger)]{};
 alignas(Heap) constinit std::byte heap_storage[sizeof(Heap)]{};
@@ -244,9 +244,9 @@ void start_other_processors(const ProcessorList& list)
 
 }  // namespace
 
-Machine& machine() { return machine_state; }
+BootedMachine& booted_machine() { return machine_state; }
 
-void release_boot_modules(Machine& machine)
+void release_boot_modules(BootedMachine& machine)
 {
     machine.boot.modules.clear();
     for (const RawModule& module : machine.boot.raw_modules)
@@ -254,7 +254,7 @@ void release_boot_modules(Machine& machine)
     machine.boot.raw_modules.clear();
 }
 
-HostRanges Machine::module_ranges() const
+HostRanges BootedMachine::module_ranges() const
 {
     HostRanges ranges;
     for (const RawModule& module : boot.raw_modules)

@@ -5,7 +5,7 @@
 #include "hv/arch/x86/platform/processors.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/platform/platform.hpp"
-#include "hv/main/machine.hpp"
+#include "hv/main/booted_machine.hpp"
 
 namespace hv {
 
@@ -16,7 +16,7 @@ void processor_main(unsigned processor)
         core::platform::wait_for_interrupt();
 }
 
-void control_domain_main(Machine&)
+void control_domain_main(BootedMachine&)
 {
     core::log_info("no control domain yet");
     for (;;)

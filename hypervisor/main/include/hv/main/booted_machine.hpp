@@ -20,7 +20,7 @@ namespace hv {
 
 inline constexpr std::string_view graft_version{"0.1.0"};
 
-struct Machine {
+struct BootedMachine {
     core::BootInformation boot;    ///< memory map, modules, command lines, RSDP (the address of rsdp_copy)
     core::BootOptions options;
     core::MemorySplit split;       ///< the control domain's memory map
@@ -36,13 +36,13 @@ struct Machine {
     [[nodiscard]] core::HostRanges module_ranges() const;
 };
 
-[[nodiscard]] Machine& machine();
+[[nodiscard]] BootedMachine& booted_machine();
 
 /// Gives the memory of all boot modules to the frame allocator, once nobody reads them any more; boot.modules is empty
 /// then.
-void release_boot_modules(Machine& machine);
+void release_boot_modules(BootedMachine& machine);
 
 /// What processor 0 does when everybody is up.
-[[noreturn]] void control_domain_main(Machine& machine);
+[[noreturn]] void control_domain_main(BootedMachine& machine);
 
 }  // namespace hv
