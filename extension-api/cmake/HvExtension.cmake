@@ -20,6 +20,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
 endif()
 set(HV_EXTENSION_FLAGS "${HV_EXTENSION_FLAGS}" CACHE INTERNAL "how a module is compiled")
 
+# GNU ld alone dissolves section groups in a relocatable link; clang's default linker does not.
+find_program(HV_GNU_LD NAMES ld.bfd ld REQUIRED)
+
 function(hv_add_extension)
     cmake_parse_arguments(ARG "" "NAME" "SOURCES;INCLUDE;DEFINE" ${ARGN})
     if(NOT ARG_NAME MATCHES "^[a-z][a-z0-9-]*$")
@@ -48,7 +51,7 @@ function(hv_add_extension)
     set(checker "${HV_EXTENSION_SDK}/cmake/check_module.cmake")
     file(MAKE_DIRECTORY "${folder}")
     add_custom_command(OUTPUT "${module}"
-        COMMAND ${CMAKE_LINKER} -r --force-group-allocation -nostdlib -z noexecstack -T "${script}"
+        COMMAND ${HV_GNU_LD} -r --force-group-allocation -nostdlib -z noexecstack -T "${script}"
                 -o "${module}.part" "$<TARGET_OBJECTS:${objects}>"
         COMMAND ${CMAKE_STRIP} --strip-debug --discard-locals "${module}.part"
         COMMAND ${CMAKE_COMMAND} -DMODULE=${module}.part -DREADELF=${CMAKE_READELF} -DNM=${CMAKE_NM} -P "${checker}"
