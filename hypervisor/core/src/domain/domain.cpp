@@ -131,6 +131,12 @@ Status Domain::pause()
         return Error::conflict;
     for (unsigned index = 0; index < vcpu_count_; ++index)
         machine().scheduler.block(*vcpus_[index], Blocker::paused);
+    stand_still();
+    return Done{};
+}
+
+void Domain::stand_still()
+{
     for (unsigned index = 0; index < vcpu_count_; ++index)
         Scheduler::wait_until_off(*vcpus_[index]);
     if (extensions != nullptr)
@@ -139,7 +145,14 @@ Status Domain::pause()
     pc->freeze();
     for (unsigned index = 0; index < vcpu_count_; ++index)
         TimerQueue::cancel(vcpus_[index]->apic_timer);
-    return Done{};
+}
+
+void Domain::stop_for_good()
+{
+    state_.store(DomainState::dying, std::memory_order_release);
+    for (unsigned index = 0; index < vcpu_count_; ++index)
+        machine().scheduler.block(*vcpus_[index], Blocker::stopped);
+    stand_still();
 }
 
 // ---- events -----------------------------------------------------------------------------------------------------
@@ -153,6 +166,7 @@ void Domain::end(EndReason reason, std::string_view text)
     } while (!state_.compare_exchange_weak(before, DomainState::ended));
     end_reason_ = reason;
     end_text_length_ = copy_text(end_text_, text);
+    end_unannounced_.store(true, std::memory_order_release);
     for (unsigned index = 0; index < vcpu_count_; ++index)
         machine().scheduler.block(*vcpus_[index], Blocker::stopped);
     if (on_end != nullptr)

@@ -23,15 +23,29 @@ void program_deadline(Processor& processor, std::uint64_t now)
     platform::set_deadline(deadline);
 }
 
+void begin_turn(Processor& processor)
+{
+    processor.turns.fetch_add(1, std::memory_order_release);
+    processor.attention.store(false, std::memory_order_relaxed);
+}
+
+/// Calls what is due; returns the time after that.
+std::uint64_t expire_timers(Processor& processor)
+{
+    const std::uint64_t now = platform::ticks();
+    if (processor.programmed <= now)
+        processor.programmed = TimerQueue::never;
+    if (processor.timers.earliest() > now)
+        return now;
+    processor.timers.expire(now);
+    return platform::ticks();
+}
+
 /// Something wants this processor's attention.  True: the VCPU that it runs must give way.
 bool look_around(Processor& processor, const Vcpu& vcpu)
 {
-    processor.attention.store(false, std::memory_order_relaxed);
-    std::uint64_t now = platform::ticks();
-    if (processor.programmed <= now)
-        processor.programmed = TimerQueue::never;
-    processor.timers.expire(now);
-    now = platform::ticks();
+    begin_turn(processor);
+    const std::uint64_t now = expire_timers(processor);
     program_deadline(processor, now);
     return machine().scheduler.should_yield(vcpu, now) ||
            (work_announced.load(std::memory_order_relaxed) && !work_under_way.load(std::memory_order_relaxed));
@@ -113,14 +127,9 @@ void announce_work()
 bool run_one_turn(BackgroundWork& work)
 {
     Processor& processor = machine().here();
-    processor.turns.fetch_add(1, std::memory_order_release);
-    processor.attention.store(false, std::memory_order_relaxed);
+    begin_turn(processor);
     do_work(work);
-    std::uint64_t now = platform::ticks();
-    if (processor.programmed <= now)
-        processor.programmed = TimerQueue::never;
-    processor.timers.expire(now);
-    now = platform::ticks();
+    const std::uint64_t now = expire_timers(processor);
     Schedulable* const next = machine().scheduler.pick(now);
     if (next == nullptr)
         return false;

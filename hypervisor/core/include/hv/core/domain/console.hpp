@@ -42,6 +42,11 @@ public:
         LockGuard guard{lock_};
         return static_cast<std::size_t>(end_ - begin_);
     }
+    void clear()
+    {
+        LockGuard guard{lock_};
+        begin_ = end_;
+    }
     [[nodiscard]] bool full() { return size() == Capacity; }
 
 private:
@@ -52,8 +57,11 @@ private:
 };
 
 struct Console {
-    ByteRing<16384> output{};  ///< from the guest
-    ByteRing<1024> input{};    ///< to the guest
+    static constexpr std::size_t output_bytes{8192};
+    static constexpr std::size_t input_bytes{1024};
+
+    ByteRing<output_bytes> output{};  ///< from the guest
+    ByteRing<input_bytes> input{};    ///< to the guest
     std::uint32_t slot{};      ///< of the control domain's console ports; 0: none
     /// Called on the guest's processor when output goes from empty to not empty; set by who serves the ports.
     void (*output_ready)(std::uint32_t slot){};

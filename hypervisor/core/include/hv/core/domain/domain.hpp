@@ -69,6 +69,8 @@ public:
     void rename(std::string_view name);
     [[nodiscard]] DomainState state() const { return state_.load(std::memory_order_acquire); }
     [[nodiscard]] EndReason end_reason() const { return end_reason_; }
+    /// True once after the domain has ended: whoever calls it tells the control domain.
+    [[nodiscard]] bool take_end_announcement() { return end_unannounced_.exchange(false, std::memory_order_acq_rel); }
     [[nodiscard]] std::string_view end_text() const { return {end_text_.data(), end_text_length_}; }
 
     [[nodiscard]] unsigned vcpu_count() const { return vcpu_count_; }
@@ -81,6 +83,10 @@ public:
     Status unpause();
     /// running → paused: when it returns no VCPU runs and guest time stands still.  Fails with conflict.
     Status pause();
+
+    /// The first half of destroying it, in any state: when it returns no VCPU runs, nor will, and no timer is armed; one
+    /// that has just expired may still be at work on another processor.
+    void stop_for_good();
 
     // ---- events; any processor -----------------------------------------------------------------------------------
     /// The domain ends: its VCPUs stop as soon as they leave the guest, the control server is told.  The first reason
@@ -108,10 +114,12 @@ private:
     friend Expected<Owned<T>> make(Heap&, A&&...);
 
     Status populate(const DomainConfig& config);
+    void stand_still();
     void deliver(unsigned index, const InterruptMessage& message);
 
     std::atomic<DomainState> state_{DomainState::building};
     EndReason end_reason_{};
+    std::atomic<bool> end_unannounced_{};
     std::array<char, maximum_domain_name + 1> name_{};
     std::size_t name_length_{};
     std::array<char, maximum_end_text + 1> end_text_{};

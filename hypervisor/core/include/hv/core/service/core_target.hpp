@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+//
+// The control protocol carried out on the real machine: the ControlTarget over domains, log and extensions.  Called by the
+// control server alone.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/core/control/control_target.hpp"
+#include "hv/core/domain/domain_table.hpp"
+#include "hv/core/service/console_ports.hpp"
+
+namespace hv::core::service {
+
+/// What `info` says and only main knows.
+struct MachineDescription {
+    std::string_view version;
+    std::string_view processor;
+    std::string_view features;
+    std::string_view options;
+};
+
+class CoreTarget final : public control::ControlTarget {
+public:
+    CoreTarget(const MachineDescription& description, ConsolePorts& consoles)
+        : description_{description}, consoles_{consoles}
+    {
+    }
+
+    /// Exits and state of the control domain, for `list` and `exits`; set once at boot by its processor loop.
+    struct ControlDomainView {
+        std::uint64_t memory_bytes;
+        const ExitCounters* exits;
+    };
+    void show_control_domain(const ControlDomainView& view) { control_domain_ = view; }
+
+    [[nodiscard]] DomainTable& domains() { return domains_; }
+
+    void info(protocol::InfoReply& reply) override;
+    control::LogSlice read_log(std::uint64_t cursor, std::span<char> room) override;
+    std::uint64_t log_end() override;
+    void clear_log() override;
+
+    Expected<control::Progress> create_domain(const protocol::DomainCreateRequest& request,
+                                              const protocol::EntryView<protocol::CpuidMask>& cpuid,
+                                              protocol::DomainCreateReply& reply, control::Reason& reason) override;
+    Expected<control::Progress> finish_build(protocol::DomainId domain, control::Reason& reason) override;
+    Status unpause(protocol::DomainId domain, control::Reason& reason) override;
+    Expected<control::Progress> pause(protocol::DomainId domain, control::Reason& reason) override;
+    Expected<control::Progress> destroy_domain(protocol::DomainId domain, control::Reason& reason) override;
+    Status rename_domain(protocol::DomainId domain, std::string_view name, control::Reason& reason) override;
+    Status shutdown_domain(protocol::DomainId domain, control::Reason& reason) override;
+    Status trigger(protocol::DomainId domain, protocol::Trigger trigger, std::uint32_t vcpu,
+                   control::Reason& reason) override;
+
+    bool next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry) override;
+    Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor, protocol::VcpuInfo& entry) override;
+    Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table, std::uint64_t& cursor,
+                                   protocol::ExitCount& entry) override;
+    Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor, protocol::Binding& entry) override;
+    bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+
+    Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
+                        control::Reason& reason) override;
+    Status read_memory(protocol::DomainId domain, std::uint64_t address, std::span<std::byte> room,
+                       control::Reason& reason) override;
+    Status set_registers(protocol::DomainId domain, std::uint32_t vcpu, const protocol::VcpuRegisters& registers,
+                         control::Reason& reason) override;
+    Status get_registers(protocol::DomainId domain, std::uint32_t vcpu, protocol::VcpuRegisters& registers,
+                         control::Reason& reason) override;
+
+    Expected<control::Progress> bind_extension(const protocol::ExtBindRequest& request,
+                                               protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
+                                               control::Reason& reason) override;
+    Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request,
+                                         control::Reason& reason) override;
+    Status module_data(std::uint32_t upload, std::uint64_t offset, std::span<const std::byte> bytes,
+                       control::Reason& reason) override;
+    Expected<control::Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply,
+                                              control::Reason& reason) override;
+    void abort_module(std::uint32_t upload) override;
+    Status unload_module(std::string_view module, control::Reason& reason) override;
+
+    bool next_domain_ended(protocol::DomainEndedEvent& event) override;
+    bool next_console_changed(protocol::ConsoleChangedEvent& event) override;
+
+private:
+    Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
+    [[nodiscard]] Expected<const ExitCounters*> counters(protocol::DomainId domain, unsigned vcpu) const;
+    void describe_control_domain(protocol::DomainInfo& entry) const;
+
+    const MachineDescription& description_;
+    ConsolePorts& consoles_;
+    DomainTable domains_{};
+    ControlDomainView control_domain_{};
+    std::uint64_t log_begin_{};  ///< what is before it has been cleared
+};
+
+}  // namespace hv::core::service
