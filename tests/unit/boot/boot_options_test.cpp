@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#include "hv/core/boot/boot_options.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace hv;
+using namespace hv::core;
+
+namespace {
+
+struct Bad {
+    const char* name;
+    const char* text;
+    const char* sentence;
+};
+
+class BadBootOption : public testing::TestWithParam<Bad> {};
+
+}  // namespace
+
+TEST(BootOptions, HaveDefaults)
+{
+    BootOptions options;
+    BoundedText<200> why;
+    ASSERT_TRUE(parse_boot_options("  \t ", options, why));
+    EXPECT_EQ(options.control_memory, 512ull << 20);
+    EXPECT_EQ(options.console, ConsoleChoice::com1);
+    EXPECT_EQ(options.log_level, LogLevel::info);
+}
+
+TEST(BootOptions, AreReadAndTheLastOneWins)
+{
+    BootOptions options;
+    BoundedText<200> why;
+    ASSERT_TRUE(parse_boot_options("dom0_mem=1G console=com2  loglvl=debug dom0_mem=768M", options, why));
+    EXPECT_EQ(options.control_memory, 768ull << 20);
+    EXPECT_EQ(options.console, ConsoleChoice::com2);
+    EXPECT_EQ(options.log_level, LogLevel::debug);
+    ASSERT_TRUE(parse_boot_options("console=none", options, why));
+    EXPECT_EQ(options.console, ConsoleChoice::none);
+}
+
+TEST_P(BadBootOption, IsAnsweredWithOneSentence)
+{
+    BootOptions options;
+    BoundedText<300> why;
+    EXPECT_FALSE(parse_boot_options(GetParam().text, options, why));
+    EXPECT_EQ(why.view(), GetParam().sentence);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , BadBootOption,
+    testing::Values(
+        Bad{"Misspelt", "dom0mem=1G", "unknown option \"dom0mem=1G\": did you mean dom0_mem=?"},
+        Bad{"MisspeltConsole", "loglvl=info consol=com1", "unknown option \"consol=com1\": did you mean console=?"},
+        Bad{"OtherSpelling", "loglevel=info", "unknown option \"loglevel=info\": did you mean loglvl=?"},
+        Bad{"NoValue", "console", "bad option \"console\": console= takes com1, com2 or none"},
+        Bad{"EmptyValue", "console=", "bad option \"console=\": console= takes com1, com2 or none"},
+        Bad{"WrongValue", "loglvl=verbose",
+            "bad option \"loglvl=verbose\": loglvl= takes error, warning, info or debug"},
+        Bad{"TooSmall", "dom0_mem=1M", "bad option \"dom0_mem=1M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
+        Bad{"NoNumber", "dom0_mem=M", "bad option \"dom0_mem=M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
+        Bad{"TooLarge", "dom0_mem=99999999999999999999G",
+            "bad option \"dom0_mem=99999999999999999999G\": dom0_mem= takes a size such as 512M or 1G, at least 64M"}),
+    [](const auto& parameter) { return std::string{parameter.param.name}; });
+
+TEST(BootOptions, WhatStoodBeforeTheBadOneIsTaken)
+{
+    BootOptions options;
+    BoundedText<200> why;
+    EXPECT_EQ(parse_boot_options("console=com2 nonsense", options, why).error(), Error::not_found);
+    EXPECT_EQ(options.console, ConsoleChoice::com2);
+}
+
+TEST(Size, TakesUnitsAndRefusesTheRest)
+{
+    EXPECT_EQ(parse_size("4096").value(), 4096);
+    EXPECT_EQ(parse_size("3K").value(), 3072);
+    EXPECT_EQ(parse_size("16777215G").value(), 16777215ull << 30);
+    for (const char* text : {"", "K", "1T", "1MB", "-1", "0x10", "1 M", "17179869184G", "18446744073709551616"})
+        EXPECT_FALSE(parse_size(text)) << text;
+}
