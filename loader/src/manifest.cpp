@@ -129,7 +129,7 @@ Expected<ConstTable> Judge::table(const Location& pointer_at, std::uint32_t coun
     const auto at = HV_TRY(pointer(pointer_at, what));
     if (at.has_value() != (count != 0))
         return no(Error::malformed, in_file(pointer_at), "the module says ", count, " ", what, ", and ",
-                  at ? "has" : "has no", " table of them");
+                  at ? "has a" : "has no", " table of them");
     if (!at)
         return ConstTable{};
     const Section& section = sections_.sections[at->section];
