@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+//
+// The verbs that change domains.
+#include <algorithm>
+
+#include "base/suggest.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/log.hpp"
+
+namespace hv::xl {
+
+const std::map<std::string, Daemon::Verb>& Daemon::verbs()
+{
+    static const std::map<std::string, Verb> all{
+        {"create", &Daemon::create},       {"console", &Daemon::console},       {"destroy", &Daemon::destroy},
+        {"shutdown", &Daemon::shutdown},   {"reboot", &Daemon::reboot},         {"pause", &Daemon::pause},
+        {"unpause", &Daemon::unpause},     {"rename", &Daemon::rename},         {"trigger", &Daemon::trigger},
+        {"list", &Daemon::list},           {"info", &Daemon::info},             {"dmesg", &Daemon::dmesg},
+        {"vcpu-list", &Daemon::vcpu_list}, {"identify", &Daemon::identify},     {"uptime", &Daemon::uptime},
+        {"exits", &Daemon::exits},         {"ext-load", &Daemon::ext_load},     {"ext-unload", &Daemon::ext_unload},
+        {"ext-list", &Daemon::ext_list},   {"ext-names", &Daemon::ext_names}};
+    return all;
+}
+
+/// The domain that "domain" names: by name, number or UUID.
+Task<protocol::DomainInfo> Daemon::target(CallPointer call)
+{
+    const std::string wanted{call->args.at("domain").get<std::string>()};
+    const std::vector<protocol::DomainInfo> all = co_await hypervisor_.domains();
+    std::vector<std::string> names;
+    for (const protocol::DomainInfo& one : all) {
+        Uuid uuid{};
+        std::copy(std::begin(one.uuid), std::end(one.uuid), uuid.begin());
+        const std::string name{protocol::text_of(one.name)};
+        if (name == wanted || std::to_string(one.domain) == wanted || (uuid != Uuid{} && uuid_text(uuid) == wanted))
+            co_return one;
+        names.push_back(name);
+    }
+    throw Failure{ExitCode::not_found, {"there is no domain \"" + wanted + "\"", {}, nearest_name(wanted, names)}};
+}
+
+Task<DomainPointer> Daemon::target_record(CallPointer call)
+{
+    const protocol::DomainInfo info = co_await target(call);
+    if (info.domain == protocol::control_domain)
+        throw Failure{ExitCode::failed, "dom0 is the control domain; this cannot be done to it"};
+    const DomainPointer domain{domains_.find(info.domain)};
+    if (!domain)
+        throw Failure{ExitCode::failed, "the domain \"" + std::string{protocol::text_of(info.name)} +
+                                            "\" is being built or destroyed"};
+    co_return domain;
+}
+
+Task<Json> Daemon::create(CallPointer call)
+{
+    DomainConfig config{resolve_config(call->args.at("config"), "/")};
+    const std::size_t expected{config.boot.ramdisk.empty() ? 1u : 2u};
+    if (call->files.size() != expected)
+        throw Failure{ExitCode::failed, "create takes the kernel's and the ramdisk's open files"};
+    FileDescriptor kernel{std::move(call->files[0])};
+    FileDescriptor ramdisk;
+    if (expected == 2)
+        ramdisk = std::move(call->files[1]);
+    Domains::CreateOptions options;
+    options.paused = call->args.value("paused", false);
+    options.client = call->session;
+    options.request = call->id;
+    options.attach = call->args.value("attach", false);
+    const DomainPointer domain =
+        co_await domains_.create(std::move(config), std::move(kernel), std::move(ramdisk), options);
+    if (options.attach)
+        attach(call, domain);
+    co_return Json{{"domid", domain->id}, {"name", domain->name}};
+}
+
+Task<Json> Daemon::console(CallPointer call)
+{
+    const protocol::DomainInfo info = co_await target(call);
+    const DomainPointer domain = co_await target_record(call);
+    if (info.state == static_cast<std::uint32_t>(protocol::DomainState::ended))
+        throw Failure{ExitCode::failed, "the domain \"" + domain->name + "\" has ended: " +
+                                            end_text(info.end_reason, protocol::text_of(info.reason))};
+    if (!domain->console)
+        throw Failure{ExitCode::failed, "the domain \"" + domain->name + "\" has no console"};
+    attach(call, domain);
+    domain->console->attach(call->session, call->id);
+    co_return Json{{"domid", domain->id}, {"name", domain->name}};
+}
+
+Task<Json> Daemon::destroy(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    co_await domains_.destroy(domain);
+    co_return Json::object();
+}
+
+Task<Json> Daemon::shutdown(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    co_await hypervisor_.command(protocol::Command::domain_shutdown, domain->id);
+    log_info(domain->name + ": power button pressed");
+    co_return Json::object();
+}
+
+Task<Json> Daemon::reboot(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    if (!domain->has_config)
+        throw Failure{ExitCode::failed, "\"" + domain->name + "\" was made by an earlier xld and cannot be restarted"};
+    const bool before{std::exchange(domain->restart_on_poweroff, true)};
+    try {
+        co_await hypervisor_.command(protocol::Command::domain_shutdown, domain->id);
+    } catch (const Failure&) {
+        domain->restart_on_poweroff = before;
+        throw;
+    }
+    log_info(domain->name + ": power button pressed, to be started again");
+    co_return Json::object();
+}
+
+Task<Json> Daemon::pause(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    co_await hypervisor_.command(protocol::Command::domain_pause, domain->id);
+    co_return Json::object();
+}
+
+Task<Json> Daemon::unpause(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    co_await hypervisor_.command(protocol::Command::domain_unpause, domain->id);
+    co_return Json::object();
+}
+
+Task<Json> Daemon::rename(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    const std::string name{call->args.at("name").get<std::string>()};
+    // The rule for names is the schema's: a config of this name must be acceptable.
+    static_cast<void>(resolve_config(
+        {{"apiVersion", 1}, {"name", name}, {"memory", "64MiB"}, {"boot", {{"kernel", "x"}}}}, "/"));
+    co_await domains_.rename(domain, name);
+    co_return Json::object();
+}
+
+Task<Json> Daemon::trigger(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    const std::string what{call->args.at("trigger").get<std::string>()};
+    if (what != "nmi" && what != "reset")
+        throw Failure{ExitCode::bad_text, {"there is no trigger \"" + what + "\"", {},
+                                           nearest_name(what, std::vector<std::string>{"nmi", "reset"})}};
+    co_await hypervisor_.trigger(domain->id, what == "nmi" ? protocol::Trigger::nmi : protocol::Trigger::reset,
+                                 call->args.value("vcpu", 0u));
+    co_return Json::object();
+}
+
+Task<Json> Daemon::ext_load(CallPointer call)
+{
+    if (call->files.size() != 1)
+        throw Failure{ExitCode::failed, "ext-load takes one open file"};
+    const FileDescriptor file{std::move(call->files[0])};
+    const std::string path{call->args.at("path").get<std::string>()};
+    const protocol::ModuleInfo module = co_await domains_.load_extension(file.number(), path);
+    co_return Json{{"name", protocol::text_of(module.name)}, {"version", protocol::text_of(module.version)}};
+}
+
+Task<Json> Daemon::ext_unload(CallPointer call)
+{
+    const std::string name{call->args.at("name").get<std::string>()};
+    const std::vector<protocol::ModuleInfo> modules = co_await hypervisor_.modules();
+    std::vector<std::string> names;
+    for (const protocol::ModuleInfo& module : modules)
+        names.emplace_back(protocol::text_of(module.name));
+    if (std::find(names.begin(), names.end(), name) == names.end())
+        throw Failure{ExitCode::not_found,
+                      {"no extension \"" + name + "\" is loaded", {}, nearest_name(name, names)}};
+    co_await hypervisor_.unload_module(name);
+    log_info("extension " + name + " unloaded");
+    co_return Json::object();
+}
+
+}  // namespace hv::xl

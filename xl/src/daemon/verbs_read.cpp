@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+//
+// The verbs that read.  Each answers with the JSON that `xl -o json` prints.
+#include <algorithm>
+#include <sstream>
+
+#include "base/sha256.hpp"
+#include "daemon/daemon.hpp"
+
+namespace hv::xl {
+namespace {
+
+std::string state_name(std::uint32_t state)
+{
+    switch (static_cast<protocol::DomainState>(state)) {
+    case protocol::DomainState::building: return "building";
+    case protocol::DomainState::paused: return "paused";
+    case protocol::DomainState::running: return "running";
+    case protocol::DomainState::ended: return "ended";
+    case protocol::DomainState::dying: return "dying";
+    }
+    return "unknown";
+}
+
+std::string vcpu_state_name(std::uint32_t state)
+{
+    switch (static_cast<protocol::VcpuState>(state)) {
+    case protocol::VcpuState::running: return "running";
+    case protocol::VcpuState::runnable: return "runnable";
+    case protocol::VcpuState::blocked: return "blocked";
+    case protocol::VcpuState::stopped: return "stopped";
+    case protocol::VcpuState::paused: return "paused";
+    case protocol::VcpuState::ended: return "ended";
+    }
+    return "unknown";
+}
+
+/// 128 bits in between: ticks of a machine that has been up for months times 10^9 do not fit 64.
+std::uint64_t nanoseconds(std::uint64_t ticks, std::uint64_t ticks_per_second)
+{
+    if (ticks_per_second == 0)
+        return 0;
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<std::uint64_t>(Wide{ticks} * 1'000'000'000u / ticks_per_second);
+}
+
+Json affinity_json(const std::uint64_t (&words)[protocol::affinity_words])
+{
+    Json processors = Json::array();
+    for (std::size_t bit = 0; bit < protocol::affinity_words * 64; ++bit)
+        if ((words[bit / 64] >> (bit % 64) & 1) != 0)
+            processors.push_back(bit);
+    return processors;
+}
+
+Json words_json(std::string_view text)
+{
+    Json words = Json::array();
+    std::istringstream stream{std::string{text}};
+    for (std::string word; stream >> word;)
+        words.push_back(word);
+    return words;
+}
+
+/// Text of a guest or of the hypervisor need not be UTF-8; what is shown as JSON has to be.
+std::string printable(std::string_view text)
+{
+    std::string result;
+    for (const char character : text)
+        result += static_cast<unsigned char>(character) < 0x20 || static_cast<unsigned char>(character) > 0x7e
+                      ? '?'
+                      : character;
+    return result;
+}
+
+}  // namespace
+
+Task<std::uint64_t> Daemon::ticks_per_second()
+{
+    if (ticks_per_second_ == 0) {
+        const protocol::InfoReply reply = co_await hypervisor_.info();
+        ticks_per_second_ = reply.ticks_per_second;
+    }
+    co_return ticks_per_second_;
+}
+
+Task<Json> Daemon::domain_json(protocol::DomainInfo one, bool long_form)
+{
+    Json extensions = Json::array();
+    std::vector<protocol::Binding> bindings;
+    if (one.extensions != 0 && one.state != static_cast<std::uint32_t>(protocol::DomainState::dying)) {
+        try {
+            bindings = co_await hypervisor_.bindings(one.domain);
+        } catch (const Refused&) {
+            // destroyed since the list was made
+        }
+    }
+    for (const protocol::Binding& binding : bindings)
+        extensions.push_back(printable(protocol::text_of(binding.module)));
+    Uuid uuid{};
+    std::copy(std::begin(one.uuid), std::end(one.uuid), uuid.begin());
+    const std::string reason{printable(end_text(one.end_reason, protocol::text_of(one.reason)))};
+    Json result{{"domid", one.domain},
+                {"name", printable(protocol::text_of(one.name))},
+                {"uuid", uuid_text(uuid)},
+                {"state", state_name(one.state)},
+                {"vcpus", one.vcpus},
+                {"memoryBytes", one.memory},
+                {"extensions", extensions},
+                {"reason", reason.empty() ? Json(nullptr) : Json(reason)}};
+    if (!long_form)
+        co_return result;
+    const std::uint64_t rate = co_await ticks_per_second();
+    result["memoryOverheadBytes"] = one.memory_overhead;
+    result["uptimeNs"] = nanoseconds(one.uptime_ticks, rate);
+    result["runNs"] = nanoseconds(one.run_ticks, rate);
+    result["exits"] = one.exits;
+    result["weight"] = one.weight;
+    result["cap"] = one.cap;
+    result["affinity"] = affinity_json(one.affinity);
+    result["console"] = one.console_slot == 0 ? Json(nullptr) : Json(console_port_name(one.console_slot));
+    Json stack = Json::array();
+    for (const protocol::Binding& binding : bindings)
+        stack.push_back({{"name", printable(protocol::text_of(binding.module))},
+                         {"version", printable(protocol::text_of(binding.version))},
+                         {"cpuidBase", binding.cpuid_base},
+                         {"memoryBytes", binding.memory_bytes}});
+    result["bindings"] = stack;
+    const DomainPointer record{domains_.find(one.domain)};
+    result["config"] = record && record->has_config ? config_json(record->config) : Json(nullptr);
+    co_return result;
+}
+
+Task<Json> Daemon::list(CallPointer call)
+{
+    const bool long_form{call->args.value("long", false)};
+    Json result = Json::array();
+    if (call->args.contains("domain")) {
+        const protocol::DomainInfo one = co_await target(call);
+        const Json json = co_await domain_json(one, long_form);
+        result.push_back(json);
+        co_return result;
+    }
+    const std::vector<protocol::DomainInfo> all = co_await hypervisor_.domains();
+    for (const protocol::DomainInfo& one : all) {
+        const Json json = co_await domain_json(one, long_form);
+        result.push_back(json);
+    }
+    co_return result;
+}
+
+Task<Json> Daemon::info(CallPointer)
+{
+    const protocol::InfoReply reply = co_await hypervisor_.info();
+    co_return Json{{"version", printable(protocol::text_of(reply.version))},
+                   {"backend", printable(protocol::text_of(reply.backend))},
+                   {"processor", printable(protocol::text_of(reply.processor))},
+                   {"processors", reply.processors},
+                   {"guestProcessors", reply.guest_processors},
+                   {"memoryBytes", reply.memory_total},
+                   {"freeMemoryBytes", reply.memory_free},
+                   {"hypervisorMemoryBytes", reply.memory_hypervisor},
+                   {"ticksPerSecond", reply.ticks_per_second},
+                   {"uptimeNs", nanoseconds(reply.uptime_ticks, reply.ticks_per_second)},
+                   {"domains", reply.domains},
+                   {"maxDomains", reply.maximum_domains},
+                   {"maxVcpus", reply.maximum_vcpus},
+                   {"features", words_json(printable(protocol::text_of(reply.features)))},
+                   {"options", printable(protocol::text_of(reply.options))}};
+}
+
+Task<Json> Daemon::dmesg(CallPointer call)
+{
+    const bool follow{call->args.value("follow", false)};
+    std::uint64_t cursor{0};
+    std::uint64_t lost{0};
+    for (;;) {
+        const Hypervisor::LogPiece piece = co_await hypervisor_.read_log(cursor);
+        cursor = piece.next;
+        lost += piece.lost;
+        if (!piece.text.empty())
+            call->session->send(FrameType::text, call->id, piece.text);
+        if (!call->session->alive() || loop_.stopping())
+            break;
+        if (!piece.text.empty())
+            continue;
+        if (!follow)
+            break;
+        co_await wait_for_log();
+    }
+    if (call->args.value("clear", false))
+        co_await hypervisor_.clear_log();
+    co_return Json{{"lost", lost}};
+}
+
+Task<Json> Daemon::vcpu_list(CallPointer call)
+{
+    std::vector<protocol::DomainInfo> wanted;
+    if (call->args.contains("domain")) {
+        const protocol::DomainInfo one = co_await target(call);
+        wanted.push_back(one);
+    } else {
+        wanted = co_await hypervisor_.domains();
+    }
+    const std::uint64_t rate = co_await ticks_per_second();
+    Json result = Json::array();
+    for (const protocol::DomainInfo& domain : wanted) {
+        const std::vector<protocol::VcpuInfo> vcpus = co_await hypervisor_.vcpus(domain.domain);
+        for (const protocol::VcpuInfo& vcpu : vcpus)
+            result.push_back({{"domid", domain.domain},
+                              {"name", printable(protocol::text_of(domain.name))},
+                              {"vcpu", vcpu.vcpu},
+                              {"state", vcpu_state_name(vcpu.state)},
+                              {"processor", vcpu.processor == ~0u ? Json(nullptr) : Json(vcpu.processor)},
+                              {"apicId", vcpu.apic_id},
+                              {"runNs", nanoseconds(vcpu.run_ticks, rate)},
+                              {"exits", vcpu.exits},
+                              {"affinity", affinity_json(vcpu.affinity)}});
+    }
+    co_return result;
+}
+
+Task<Json> Daemon::identify(CallPointer call)
+{
+    const protocol::DomainInfo one = co_await target(call);
+    co_return Json{{"domid", one.domain}, {"name", printable(protocol::text_of(one.name))}};
+}
+
+Task<Json> Daemon::uptime(CallPointer call)
+{
+    std::vector<protocol::DomainInfo> wanted;
+    if (call->args.contains("domain")) {
+        const protocol::DomainInfo one = co_await target(call);
+        wanted.push_back(one);
+    } else {
+        wanted = co_await hypervisor_.domains();
+    }
+    const std::uint64_t rate = co_await ticks_per_second();
+    Json result = Json::array();
+    for (const protocol::DomainInfo& one : wanted)
+        result.push_back({{"domid", one.domain},
+                          {"name", printable(protocol::text_of(one.name))},
+                          {"uptimeNs", nanoseconds(one.uptime_ticks, rate)}});
+    co_return result;
+}
+
+Task<Json> Daemon::exits(CallPointer call)
+{
+    const protocol::DomainInfo domain = co_await target(call);
+    Json result{{"domid", domain.domain}, {"name", printable(protocol::text_of(domain.name))}, {"total", domain.exits}};
+    struct Table {
+        const char* key;
+        protocol::ExitTable table;
+    };
+    static constexpr Table tables[]{{"reasons", protocol::ExitTable::reason},
+                                    {"msrs", protocol::ExitTable::msr},
+                                    {"ports", protocol::ExitTable::port}};
+    for (const Table& table : tables) {
+        const std::vector<protocol::ExitCount> counts = co_await hypervisor_.exit_counts(domain.domain, table.table);
+        Json rows = Json::array();
+        for (const protocol::ExitCount& count : counts) {
+            Json row{{"key", count.key}, {"name", printable(protocol::text_of(count.name))}};
+            if (table.table != protocol::ExitTable::reason)
+                row["write"] = (count.flags & protocol::exit_count_write) != 0;
+            row["count"] = count.count;
+            rows.push_back(row);
+        }
+        result[table.key] = rows;
+    }
+    co_return result;
+}
+
+Task<Json> Daemon::ext_list(CallPointer)
+{
+    const std::vector<protocol::ModuleInfo> modules = co_await hypervisor_.modules();
+    Json result = Json::array();
+    for (const protocol::ModuleInfo& module : modules)
+        result.push_back({{"name", printable(protocol::text_of(module.name))},
+                          {"version", printable(protocol::text_of(module.version))},
+                          {"abi", std::to_string(module.abi_major) + "." + std::to_string(module.abi_minor)},
+                          {"hash", hex_text(module.hash)},
+                          {"path", printable(protocol::text_of(module.path))},
+                          {"bindings", module.bindings}});
+    co_return result;
+}
+
+Task<Json> Daemon::ext_names(CallPointer)
+{
+    const std::vector<std::string> names = co_await domains_.known_extensions();
+    co_return Json(names);
+}
+
+}  // namespace hv::xl

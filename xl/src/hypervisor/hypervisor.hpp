@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+//
+// The commands of the control protocol as functions.  Each throws what ControlLink::call throws, and a Failure (failed)
+// where an answer is not what the protocol says.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "hypervisor/control_link.hpp"
+
+namespace hv::xl {
+
+class Hypervisor {
+public:
+    explicit Hypervisor(ControlLink& link) : link_{link} {}
+
+    /// Agrees on the version and subscribes to every event.
+    [[nodiscard]] Task<void> greet();
+    [[nodiscard]] Task<protocol::InfoReply> info();
+
+    struct LogPiece {
+        std::string text;
+        std::uint64_t next{};
+        std::uint64_t lost{};
+    };
+    [[nodiscard]] Task<LogPiece> read_log(std::uint64_t cursor);
+    [[nodiscard]] Task<void> clear_log();
+
+    [[nodiscard]] Task<std::vector<protocol::DomainInfo>> domains();
+    [[nodiscard]] Task<protocol::DomainInfo> domain(protocol::DomainId id);
+    [[nodiscard]] Task<std::vector<protocol::VcpuInfo>> vcpus(protocol::DomainId id);
+    [[nodiscard]] Task<std::vector<protocol::ExitCount>> exit_counts(protocol::DomainId id, protocol::ExitTable table);
+
+    [[nodiscard]] Task<protocol::DomainCreateReply> create(protocol::DomainCreateRequest request,
+                                                           std::vector<protocol::CpuidMask> masks);
+    /// finish_build, unpause, pause, destroy, shutdown.
+    [[nodiscard]] Task<void> command(protocol::Command command, protocol::DomainId id);
+    [[nodiscard]] Task<void> rename(protocol::DomainId id, std::string name);
+    [[nodiscard]] Task<void> trigger(protocol::DomainId id, protocol::Trigger trigger, std::uint32_t vcpu);
+
+    /// In pieces of the protocol's largest size.  `bytes` belongs to the caller until the task is done.
+    [[nodiscard]] Task<void> write_memory(protocol::DomainId id, std::uint64_t address,
+                                          std::span<const std::byte> bytes);
+    [[nodiscard]] Task<void> set_registers(protocol::DomainId id, std::uint32_t vcpu,
+                                           protocol::VcpuRegisters registers);
+
+    [[nodiscard]] Task<std::vector<protocol::ModuleInfo>> modules();
+    [[nodiscard]] Task<std::vector<protocol::Binding>> bindings(protocol::DomainId id);
+    /// `parameters` is the tail of ext_bind with `count` parameters in it.
+    [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module, std::vector<std::byte> parameters,
+                                  std::uint32_t count);
+    [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file, std::string path);
+    [[nodiscard]] Task<void> unload_module(std::string name);
+
+private:
+    ControlLink& link_;
+};
+
+}  // namespace hv::xl
