@@ -140,7 +140,10 @@ public:
     /// Withdraws a requested vector.
     void cancel(std::uint8_t vector) { requested_.clear(vector); }
     [[nodiscard]] bool isr(std::uint8_t vector) const { return in_service_.test(vector); }
-    [[nodiscard]] std::optional<std::uint8_t> highest_in_service() const { return in_service_.highest(); }
+    [[nodiscard]] std::optional<std::uint8_t> highest_in_service() const
+    {
+        return highest_in_service_ != 0 ? std::optional{highest_in_service_} : std::nullopt;
+    }
 
     [[nodiscard]] std::uint8_t task_priority() const { return tpr_; }
     void set_task_priority(std::uint8_t priority);
