@@ -16,11 +16,4 @@ void processor_main(unsigned processor)
         core::platform::wait_for_interrupt();
 }
 
-void control_domain_main(BootedMachine&)
-{
-    core::log_info("no control domain yet");
-    for (;;)
-        core::platform::wait_for_interrupt();
-}
-
 }  // namespace hv
