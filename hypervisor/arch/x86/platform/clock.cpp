@@ -17,79 +17,137 @@ constinit std::uint64_t tsc_hz{0};
 constinit std::uint64_t apic_hz{0};  // of its bus clock, undivided
 
 constexpr unsigned calibration_shift{0};
-constexpr unsigned rounds{3};
-constexpr std::uint64_t patience{400'000'000};  // reads of a clock that may stand still
+constexpr unsigned readings{16};
+constexpr unsigned attempts{5};                // with a clock that may wrap
+constexpr std::uint64_t patience{4'000'000};  // reads of a clock that may stand still: seconds
 
-/// One measurement: how far the counters went while a known clock went `steps` of `hz`.
-struct Sample {
-    std::uint64_t tsc, apic, steps, hz;
+/// What the clocks showed at one moment.
+struct Moment {
+    std::uint64_t tsc;
+    std::uint32_t apic;       // counts down
+    std::uint32_t reference;  // a clock whose frequency is known; counts up
+};
+
+/// A clock whose frequency is known, read through ports.
+struct ReferenceClock {
+    std::uint64_t hz;
+    std::uint32_t mask;  // where it wraps
+    std::uint32_t (*read)();
+    void (*start)();
+    /// Stops it; false when it has wrapped since start(), so that what was read in between means nothing.
+    bool (*stop)();
 };
 
 // ---- the programmable interval timer, channel 2: its gate and output are in port 0x61 ------------------------------
 
-constexpr std::uint64_t pit_hz{1'193'182};
-constexpr std::uint16_t pit_steps{59'659};  // 50 ms
-constexpr std::uint16_t pit_channel_2{0x42};
-constexpr std::uint16_t pit_command{0x43};
+namespace pit {
+
+constexpr std::uint16_t channel_2{0x42};
+constexpr std::uint16_t command{0x43};
 constexpr std::uint16_t gate_port{0x61};
 constexpr std::uint8_t gate_on{0x01};
 constexpr std::uint8_t speaker_on{0x02};
 constexpr std::uint8_t output_high{0x20};
-constexpr std::uint8_t channel_2_mode_0_word{0xb0};  // low byte, then high; output rises at the terminal count
+constexpr std::uint8_t mode_0_word{0xb0};  // low byte, then high; the output rises at the terminal count
+constexpr std::uint8_t latch{0x80};
 
-std::optional<Sample> measure_by_pit()
+constinit std::uint8_t gate_before{0};
+
+void start()
 {
-    const std::uint8_t before = in8(gate_port);
-    const auto gate_closed = static_cast<std::uint8_t>(before & ~(gate_on | speaker_on));
-    out8(gate_port, gate_closed);
-    out8(pit_command, channel_2_mode_0_word);
-    out8(pit_channel_2, pit_steps & 0xff);
-    out8(pit_channel_2, pit_steps >> 8);
-    start_apic_timer(~0u, calibration_shift);
-    const std::uint64_t tsc_begin = read_tsc();
-    const std::uint32_t apic_begin = apic_timer_count();
-    out8(gate_port, static_cast<std::uint8_t>(gate_closed | gate_on));
-    bool done{false};
-    for (std::uint64_t poll = 0; !done && poll < patience / 100; ++poll)
-        done = (in8(gate_port) & output_high) != 0;
-    const std::uint64_t tsc_end = read_tsc();
-    const std::uint32_t apic_end = apic_timer_count();
-    stop_apic_timer();
-    out8(gate_port, before);
-    if (!done)
-        return std::nullopt;
-    return Sample{.tsc = tsc_end - tsc_begin, .apic = apic_begin - apic_end, .steps = pit_steps, .hz = pit_hz};
+    gate_before = in8(gate_port);
+    out8(gate_port, static_cast<std::uint8_t>((gate_before & ~speaker_on) | gate_on));
+    out8(command, mode_0_word);
+    out8(channel_2, 0xff);
+    out8(channel_2, 0xff);
 }
 
-// ---- the ACPI power management timer: 24 bits, [ACPI-6.5 §4.8.2.1] ----------------------------------------------
-
-constexpr std::uint64_t power_timer_hz{3'579'545};
-constexpr std::uint32_t power_timer_mask{0xff'ffff};
-
-std::optional<Sample> measure_by_power_timer(std::uint16_t port)
+bool stop()
 {
-    const std::uint64_t wanted = power_timer_hz / 20;
+    const bool wrapped = (in8(gate_port) & output_high) != 0;
+    out8(gate_port, gate_before);
+    return !wrapped;
+}
+
+std::uint32_t read()
+{
+    out8(command, latch);
+    const std::uint8_t low = in8(channel_2);
+    return 0xffffu - (static_cast<std::uint32_t>(in8(channel_2)) << 8 | low);
+}
+
+constexpr ReferenceClock clock{.hz = 1'193'182, .mask = 0xffff, .read = read, .start = start, .stop = stop};
+
+}  // namespace pit
+
+// ---- the ACPI power management timer: 24 bits at least, always running [ACPI-6.5 §4.8.2.1] ------------------------
+
+namespace power_timer {
+
+constinit std::uint16_t port{0};
+
+constexpr ReferenceClock clock{.hz = 3'579'545,
+                               .mask = 0xff'ffff,
+                               .read = [] { return in32(port) & 0xff'ffff; },
+                               .start = [] {},
+                               .stop = [] { return true; }};
+
+}  // namespace power_timer
+
+/// The best of several readings: the one during which least time went by, so that neither a system management interrupt
+/// nor an emulator's pause lies between what is read together.
+Moment read_moment(const ReferenceClock& clock)
+{
+    Moment best{};
+    std::uint64_t least{~0ull};
+    for (unsigned reading = 0; reading < readings; ++reading) {
+        const std::uint64_t before = read_tsc();
+        const std::uint32_t reference = clock.read();
+        const std::uint32_t apic = apic_timer_count();
+        const std::uint64_t after = read_tsc();
+        if (after - before < least) {
+            least = after - before;
+            best = {.tsc = before + least / 2, .apic = apic, .reference = reference};
+        }
+    }
+    return best;
+}
+
+struct Frequencies {
+    std::uint64_t tsc, apic;
+};
+
+std::uint64_t scaled(std::uint64_t value, std::uint64_t numerator, std::uint64_t denominator);
+
+std::optional<Frequencies> measure(const ReferenceClock& clock)
+{
+    const std::uint64_t wanted = clock.hz / 25;  // 40 ms: the PIT wraps after 55
+    clock.start();
     start_apic_timer(~0u, calibration_shift);
-    const std::uint32_t begin = in32(port) & power_timer_mask;
-    const std::uint64_t tsc_begin = read_tsc();
-    const std::uint32_t apic_begin = apic_timer_count();
+    const Moment first = read_moment(clock);
     std::uint64_t gone{0};
-    for (std::uint64_t poll = 0; gone < wanted && poll < patience / 100; ++poll)
-        gone = (in32(port) - begin) & power_timer_mask;
-    const std::uint64_t tsc_end = read_tsc();
-    const std::uint32_t apic_end = apic_timer_count();
+    for (std::uint64_t poll = 0; gone < wanted && poll < patience; ++poll)
+        gone = (clock.read() - first.reference) & clock.mask;
+    const Moment second = read_moment(clock);
     stop_apic_timer();
-    if (gone < wanted)
+    if (!clock.stop() || gone < wanted)
         return std::nullopt;
-    return Sample{.tsc = tsc_end - tsc_begin, .apic = apic_begin - apic_end, .steps = gone, .hz = power_timer_hz};
+    const std::uint64_t steps = (second.reference - first.reference) & clock.mask;
+    return Frequencies{.tsc = scaled(second.tsc - first.tsc, clock.hz, steps),
+                       .apic = scaled(first.apic - second.apic, clock.hz, steps)};
 }
 
-std::optional<Sample> measure(std::optional<std::uint16_t> power_timer)
+/// The power management timer is one read and never wraps unseen, so it comes first.
+std::optional<Frequencies> measure_by_any(std::optional<std::uint16_t> power_timer_port)
 {
-    if (const auto sample = measure_by_pit())
-        return sample;
-    if (power_timer)
-        return measure_by_power_timer(*power_timer);
+    if (power_timer_port) {
+        power_timer::port = *power_timer_port;
+        if (const auto found = measure(power_timer::clock))
+            return found;
+    }
+    for (unsigned attempt = 0; attempt < attempts; ++attempt)
+        if (const auto found = measure(pit::clock))
+            return found;
     return std::nullopt;
 }
 
@@ -135,18 +193,12 @@ void arm(PerCpu& cpu)
 
 Status calibrate_clocks(std::optional<std::uint16_t> power_timer)
 {
-    // The shortest of a few: whatever disturbs a measurement makes it longer.
-    std::optional<Sample> best;
-    for (unsigned round = 0; round < rounds; ++round) {
-        const auto sample = measure(power_timer);
-        if (!sample)
-            return Error::not_supported;
-        if (!best || scaled(sample->tsc, sample->hz, sample->steps) < scaled(best->tsc, best->hz, best->steps))
-            best = sample;
-    }
+    const auto measured = measure_by_any(power_timer);
+    if (!measured)
+        return Error::not_supported;
     const std::uint64_t stated = stated_tsc_frequency();
-    tsc_hz = stated != 0 ? stated : scaled(best->tsc, best->hz, best->steps);
-    apic_hz = scaled(best->apic << calibration_shift, best->hz, best->steps);
+    tsc_hz = stated != 0 ? stated : measured->tsc;
+    apic_hz = measured->apic << calibration_shift;
     if (tsc_hz == 0 || apic_hz == 0)
         return Error::not_supported;
     return Done{};
