@@ -163,11 +163,12 @@ public:
     {
         const unsigned index{core::virtio::transmit_queue(port)};
         while (collect(index)) {}
+        if (queues_[index].free.empty())
+            return false;
         const std::uint64_t at{buffer(index)};
         for (std::size_t i = 0; i < text.size(); ++i)
             host_.put(at + i, text[i]);
-        if (!add(index, at, static_cast<std::uint32_t>(text.size()), false))
-            return false;
+        add(index, at, static_cast<std::uint32_t>(text.size()), false);
         notify(index);
         return true;
     }

@@ -71,10 +71,10 @@ bool ConsoleDevice::service()
     const bool more{pass()};
     serving_.store(false);
     // Whoever set a bit and found us serving went away: the bit is seen here.
-    return more || attention();
+    return more || needs_service();
 }
 
-bool ConsoleDevice::attention() const
+bool ConsoleDevice::needs_service() const
 {
     return registers_.reset_requested() || woken_.any() || (may_run() && registers_.any_notification());
 }

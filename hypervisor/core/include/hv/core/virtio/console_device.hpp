@@ -72,6 +72,8 @@ public:
 
     /// Does a bounded amount of the work that is waiting.  True: there is more, call again.
     bool service();
+    /// True while a service() would find something to do.  Any processor.
+    [[nodiscard]] bool needs_service() const;
 
 private:
     enum class Life : std::uint8_t { absent, claimed, present, closing };
@@ -93,7 +95,6 @@ private:
     };
 
     bool pass();
-    [[nodiscard]] bool attention() const;
     [[nodiscard]] bool may_run() const { return registers_.running() && pci_.bus_master(); }
     void reset();
     void wake_all();
