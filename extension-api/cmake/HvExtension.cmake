@@ -22,6 +22,7 @@ set(HV_EXTENSION_FLAGS "${HV_EXTENSION_FLAGS}" CACHE INTERNAL "how a module is c
 
 # GNU ld alone dissolves section groups in a relocatable link; clang's default linker does not.
 find_program(HV_GNU_LD NAMES ld.bfd ld REQUIRED)
+find_program(HV_STRIP NAMES strip llvm-strip REQUIRED)
 
 function(hv_add_extension)
     cmake_parse_arguments(ARG "" "NAME" "SOURCES;INCLUDE;DEFINE" ${ARGN})
@@ -53,7 +54,7 @@ function(hv_add_extension)
     add_custom_command(OUTPUT "${module}"
         COMMAND ${HV_GNU_LD} -r --force-group-allocation -nostdlib -z noexecstack -T "${script}"
                 -o "${module}.part" "$<TARGET_OBJECTS:${objects}>"
-        COMMAND ${CMAKE_STRIP} --strip-debug --discard-locals "${module}.part"
+        COMMAND ${HV_STRIP} --strip-debug "${module}.part"
         COMMAND ${CMAKE_COMMAND} -DMODULE=${module}.part -DREADELF=${CMAKE_READELF} -DNM=${CMAKE_NM} -P "${checker}"
         COMMAND ${CMAKE_COMMAND} -E rename "${module}.part" "${module}"
         DEPENDS ${objects} "$<TARGET_OBJECTS:${objects}>" "${script}" "${checker}"

@@ -82,11 +82,16 @@ void aim(ModuleFile& file, std::uint64_t relocation, const char* part, std::int6
         entry.r_addend = addend;
     });
 }
-/// Sends a hook's relocation to a function pointer that is not in the hook table.
+/// Takes an entry out of a table of relocations: the last one takes its place.
+void remove(ModuleFile& file, const char* table, std::uint64_t entry)
+{
+    const auto header = file.section(table);
+    file.put(entry, file.get<Elf64_Rela>(header.sh_offset + header.sh_size - sizeof(Elf64_Rela)));
+    file.edit<Elf64_Shdr>(file.header_of(table), [](Elf64_Shdr& s) { s.sh_size -= sizeof(Elf64_Rela); });
+}
 void lose_hook(ModuleFile& file, std::uint64_t member)
 {
-    const auto elsewhere = file.get<Elf64_Sym>(file.symbol_of("hypercalls_of")).st_value + 8;
-    file.edit<Elf64_Rela>(file.hook_relocation(member), [=](Elf64_Rela& entry) { entry.r_offset = elsewhere; });
+    remove(file, ".rela.data.rel.ro", file.hook_relocation(member));
 }
 void put_type(Elf64_Rela& entry, std::uint32_t type) { entry.r_info = (entry.r_info >> 32) << 32 | type; }
 
@@ -318,8 +323,7 @@ const Break manifest_breaks[]{
      "a relocation changes the manifest where it has no pointer"},
     {"PointerIsNumber", [](ModuleFile& file) {
          // The table of relocations loses its entry for the hooks; the bytes there hold a made-up address.
-         file.edit<Elf64_Rela>(file.relocation_of(HV_MANIFEST_SECTION, hooks_member),
-                               [](Elf64_Rela& r) { r.r_offset = offsetof(abi::Manifest, parameters); });
+         remove(file, ".rela" HV_MANIFEST_SECTION, file.relocation_of(HV_MANIFEST_SECTION, hooks_member));
          file.edit<abi::Manifest>(file.manifest(), [](abi::Manifest& m) {
              const std::uint64_t address{0xffff'8000'0000'1000};
              std::memcpy(&m.hooks, &address, sizeof address);
@@ -358,7 +362,7 @@ const Break hook_breaks[]{
     {"HookUnaligned", hook_pointer(offsetof(abi::HookTable, timer), [](Elf64_Rela& r) { r.r_offset += 4; }),
      Error::malformed, "a relocation changes the hook table where it has no pointer"},
     {"HookIsNumber", [](ModuleFile& file) {
-         file.edit<Elf64_Rela>(file.hook_relocation(offsetof(abi::HookTable, exit)), [](Elf64_Rela& r) { r.r_offset = 8; });
+         lose_hook(file, offsetof(abi::HookTable, exit));
          file.put<std::uint64_t>(file.hooks() + offsetof(abi::HookTable, exit), 0x1234);
      }, Error::malformed, "the pointer to exit is a number"},
     {"LeavesMany", hooks([](abi::HookTable& h) { h.leaf_count = 257; }), Error::limit_reached,
