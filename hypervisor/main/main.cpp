@@ -210,7 +210,7 @@ void start_clocks(const ProcessorList& list)
         refuse(why);
     if (!why.view().empty())
         core::log_warning(why.view());
-    enable_local_apic();
+    enable_boot_local_apic();
     this_cpu().apic_id = local_apic_id();
     this_cpu().online.store(true);
     Sentence ignored;

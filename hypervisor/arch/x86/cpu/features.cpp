@@ -56,6 +56,19 @@ const Features& features() { return boot_features; }
 
 void initialize_features() { boot_features = detect_features(); }
 
+bool has_all_of(const Features& found, const Features& wanted)
+{
+    const auto implies = [](bool needed, bool present) { return present || !needed; };
+    const auto& [amd, svm, nested_paging, no_execute, huge_pages, local_apic, smep, smap, umip, svm_revision, asids,
+                 svm_features, physical_address_bits] = found;
+    return implies(wanted.amd, amd) && implies(wanted.svm, svm) && implies(wanted.nested_paging, nested_paging) &&
+           implies(wanted.no_execute, no_execute) && implies(wanted.huge_pages, huge_pages) &&
+           implies(wanted.local_apic, local_apic) && implies(wanted.smep, smep) && implies(wanted.smap, smap) &&
+           implies(wanted.umip, umip) && svm_revision >= wanted.svm_revision && asids >= wanted.asids &&
+           (svm_features & wanted.svm_features) == wanted.svm_features &&
+           physical_address_bits >= wanted.physical_address_bits;
+}
+
 Status require_features(const Features& found, TextWriter& why)
 {
     if (!found.svm) {

@@ -80,12 +80,15 @@ Status initialize_local_apic(HostPhysical madt_base, TextWriter& why)
 
 void enable_local_apic()
 {
-    for (const ApicRegister vector : {ApicRegister::LVT_TIMER, ApicRegister::LVT_LINT0, ApicRegister::LVT_ERROR})
-        write(vector, static_cast<std::uint32_t>(LocalVector::Masked::mask | LocalVector::Vector::make(
-                                                     static_cast<std::uint64_t>(HostVector::spurious))));
     write(ApicRegister::TPR, 0);
     write(ApicRegister::SVR, static_cast<std::uint32_t>(SpuriousVector::Enable::mask |
                                                         static_cast<std::uint64_t>(HostVector::spurious)));
+}
+
+void enable_boot_local_apic()
+{
+    if (!SpuriousVector::Enable::get(read(ApicRegister::SVR)))
+        enable_local_apic();
 }
 
 std::uint32_t local_apic_id()

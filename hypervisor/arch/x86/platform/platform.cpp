@@ -71,9 +71,18 @@ void wake(unsigned processor)
         send_interrupt(cpu.apic_id, DeliveryMode::fixed, static_cast<std::uint8_t>(HostVector::wake));
 }
 
-void wait_for_interrupt() { enable_and_halt(); }
+// The boot processor's interrupts are the firmware's, and then the control domain's: they are never taken here.
+void wait_for_interrupt()
+{
+    HV_ASSERT(current_processor() != 0);
+    enable_and_halt();
+}
 
-void take_pending_interrupts() { asm volatile("sti\n\tnop\n\tcli" : : : "memory"); }
+void take_pending_interrupts()
+{
+    HV_ASSERT(current_processor() != 0);
+    asm volatile("sti\n\tnop\n\tcli" : : : "memory");
+}
 
 std::uint64_t ticks() { return read_tsc(); }
 

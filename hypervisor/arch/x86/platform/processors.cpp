@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "hv/arch/x86/cpu/features.hpp"
 #include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/arch/x86/cpu/per_cpu.hpp"
 #include "hv/arch/x86/mm/address_space.hpp"
@@ -47,10 +48,13 @@ static_assert(sizeof(TrampolineParameters) == 56 && offsetof(TrampolineParameter
 constinit std::atomic<unsigned> online_processors{1};
 constinit std::atomic<bool> stop_asked{false};
 
-/// The first C++ code of an application processor, on its own stack.
+/// The first C++ code of an application processor, on its own stack.  One that lacks what the boot processor has stays
+/// out: nobody could tell on which processor a guest may run.
 [[noreturn]] void application_processor_entry(std::uint64_t number)
 {
     initialize_processor_state(static_cast<unsigned>(number));
+    if (!has_all_of(detect_features(), features()))
+        halt_forever();
     set_control_registers();
     write_cr3(host_page_tables().root().raw());  // forgets what the start page's mapping left in the TLB
     enable_local_apic();

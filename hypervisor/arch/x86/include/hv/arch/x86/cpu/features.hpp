@@ -28,6 +28,9 @@ struct Features {
 [[nodiscard]] const Features& features();
 void initialize_features();
 
+/// True when a processor has everything that the other one has.
+[[nodiscard]] bool has_all_of(const Features& found, const Features& wanted);
+
 /// Fails with not_supported, and one sentence, where the hypervisor cannot run on this processor.
 Status require_features(const Features& features, TextWriter& why);
 

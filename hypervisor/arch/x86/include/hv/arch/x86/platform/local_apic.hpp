@@ -16,8 +16,10 @@ namespace hv::x86 {
 
 /// Maps the registers; once, on the boot processor.  Fails with not_supported (no APIC, or it is disabled; see `why`).
 Status initialize_local_apic(HostPhysical madt_base, TextWriter& why);
-/// Enables the calling processor's APIC: spurious vector, everything else masked.
+/// Enables an application processor's APIC: it takes every vector, and its local vectors are masked, as after reset.
 void enable_local_apic();
+/// The boot processor's: left as the firmware set it up, for the control domain, and enabled only where it was not.
+void enable_boot_local_apic();
 
 [[nodiscard]] std::uint32_t local_apic_id();
 void end_of_interrupt();
