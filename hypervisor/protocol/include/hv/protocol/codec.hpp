@@ -54,6 +54,12 @@ template <std::size_t Size>
     return length < Size && std::all_of(field + length, field + Size, [](char byte) { return byte == '\0'; });
 }
 
+/// True where the text has a zero byte in it.
+[[nodiscard]] constexpr bool has_zero(std::string_view text)
+{
+    return std::any_of(text.begin(), text.end(), [](char byte) { return byte == '\0'; });
+}
+
 /// Fails with Error::out_of_range where the text and one zero byte do not fit, with Error::invalid_argument where it has
 /// a zero byte; the field is then unchanged.
 template <std::size_t Size>
@@ -61,7 +67,7 @@ constexpr Status set_text(char (&field)[Size], std::string_view text)
 {
     if (text.size() >= Size)
         return Error::out_of_range;
-    if (text.find('\0') != std::string_view::npos)
+    if (has_zero(text))
         return Error::invalid_argument;
     std::fill(std::copy(text.begin(), text.end(), field), field + Size, '\0');
     return Done{};
@@ -71,7 +77,8 @@ constexpr Status set_text(char (&field)[Size], std::string_view text)
 template <std::size_t Size>
 constexpr void set_text_truncated(char (&field)[Size], std::string_view text)
 {
-    text = text.substr(0, std::min(text.find('\0'), Size - 1));
+    const auto zero = std::find_if(text.begin(), text.end(), [](char byte) { return byte == '\0'; });
+    text = text.substr(0, std::min(static_cast<std::size_t>(zero - text.begin()), Size - 1));
     std::fill(std::copy(text.begin(), text.end(), field), field + Size, '\0');
 }
 
@@ -329,7 +336,7 @@ private:
     static Expected<Parameter> interpret(std::string_view key, ParameterType type, std::span<const std::byte> value)
     {
         Parameter parameter{key, type, 0, {}};
-        if (key.empty() || key.size() >= name_size || key.find('\0') != std::string_view::npos)
+        if (key.empty() || key.size() >= name_size || has_zero(key))
             return Error::malformed;
         switch (type) {
         case ParameterType::boolean:
@@ -344,7 +351,7 @@ private:
             return parameter;
         case ParameterType::text:
             parameter.text = as_text(value);
-            if (value.size() > maximum_parameter_text || parameter.text.find('\0') != std::string_view::npos)
+            if (value.size() > maximum_parameter_text || has_zero(parameter.text))
                 return Error::malformed;
             return parameter;
         }
