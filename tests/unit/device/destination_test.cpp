@@ -26,7 +26,8 @@ struct Machine {
     }
     std::uint64_t route(const InterruptMessage& message, unsigned sender = 8)
     {
-        return destinations(8, [this](unsigned index) { return apics[index]; }, message, sender, arbiter);
+        return destinations(
+            8, [this](unsigned index) { return apics[index]; }, message, sender, arbiter);
     }
 };
 
@@ -63,8 +64,9 @@ TEST(Destination, MatchesClusterAndMemberInTheClusterModel)
     EXPECT_EQ(machine.route({.destination = 0x03, .vector = 0x40, .destination_mode = logical}), 0x03u);
     EXPECT_EQ(machine.route({.destination = 0x1c, .vector = 0x40, .destination_mode = logical}), 0xc0u);
     EXPECT_EQ(machine.route({.destination = 0x2f, .vector = 0x40, .destination_mode = logical}), 0u);
-    EXPECT_EQ(machine.route({.destination = widen_destination(0xff), .vector = 0x40, .destination_mode = logical}),
-              0xffu);
+    EXPECT_EQ(
+        machine.route({.destination = widen_destination(0xff), .vector = 0x40, .destination_mode = logical}),
+        0xffu);
 }
 
 TEST(Destination, MatchesX2apicLogicalIds)
@@ -74,11 +76,14 @@ TEST(Destination, MatchesX2apicLogicalIds)
         machine.apics[index].extended = true;
         machine.apics[index].id = index < 4 ? index : 0x10 + index;
     }
-    EXPECT_EQ(machine.route({.destination = 0x0000'0005, .vector = 0x40, .destination_mode = logical}), 0x05u);
-    EXPECT_EQ(machine.route({.destination = 0x0001'00a0, .vector = 0x40, .destination_mode = logical}), 0xa0u);
+    EXPECT_EQ(machine.route({.destination = 0x0000'0005, .vector = 0x40, .destination_mode = logical}),
+              0x05u);
+    EXPECT_EQ(machine.route({.destination = 0x0001'00a0, .vector = 0x40, .destination_mode = logical}),
+              0xa0u);
     EXPECT_EQ(machine.route({.destination = 0x0002'ffff, .vector = 0x40, .destination_mode = logical}), 0u);
     EXPECT_EQ(machine.route({.destination = 0x14, .vector = 0x40}), 0x10u);
-    EXPECT_EQ(machine.route({.destination = 0xffff'ffff, .vector = 0x40, .destination_mode = logical}), 0xffu);
+    EXPECT_EQ(machine.route({.destination = 0xffff'ffff, .vector = 0x40, .destination_mode = logical}),
+              0xffu);
 }
 
 TEST(Destination, ComparesOnlyEightBitsOfAnXapicsId)
@@ -93,8 +98,10 @@ TEST(Destination, FollowsTheShorthands)
 {
     Machine machine;
     EXPECT_EQ(machine.route({.vector = 0x40, .shorthand = DestinationShorthand::self}, 3), 0x08u);
-    EXPECT_EQ(machine.route({.vector = 0x40, .shorthand = DestinationShorthand::all_including_self}, 3), 0xffu);
-    EXPECT_EQ(machine.route({.vector = 0x40, .shorthand = DestinationShorthand::all_excluding_self}, 3), 0xf7u);
+    EXPECT_EQ(machine.route({.vector = 0x40, .shorthand = DestinationShorthand::all_including_self}, 3),
+              0xffu);
+    EXPECT_EQ(machine.route({.vector = 0x40, .shorthand = DestinationShorthand::all_excluding_self}, 3),
+              0xf7u);
 }
 
 TEST(Destination, SparesDisabledApics)
@@ -104,8 +111,8 @@ TEST(Destination, SparesDisabledApics)
     machine.apics[5].enabled = false;
     const InterruptMessage all{.destination = InterruptMessage::broadcast, .vector = 0x40};
     EXPECT_EQ(machine.route(all), 0xdbu);
-    for (const DeliveryMode mode : {DeliveryMode::smi, DeliveryMode::nmi, DeliveryMode::init, DeliveryMode::startup,
-                                    DeliveryMode::external}) {
+    for (const DeliveryMode mode : {DeliveryMode::smi, DeliveryMode::nmi, DeliveryMode::init,
+                                    DeliveryMode::startup, DeliveryMode::external}) {
         InterruptMessage message = all;
         message.delivery = mode;
         EXPECT_EQ(machine.route(message), 0xdfu);  // software-disabled ones still take these

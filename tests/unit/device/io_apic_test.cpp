@@ -68,11 +68,15 @@ TEST(IoApic, KeepsExactlyTheDefinedBitsAndHasNoOtherRegisters)
     Machine machine;
     for (std::uint32_t index = 0; index < 0x100; ++index) {
         const bool entry = index >= 0x10 && index < 0x40;
-        const std::uint32_t kept = index == 0 ? 0x0f00'0000 : !entry ? 0 : index % 2 == 0 ? 0x1'afff : 0xff00'0000;
+        const std::uint32_t kept = index == 0       ? 0x0f00'0000
+                                   : !entry         ? 0
+                                   : index % 2 == 0 ? 0x1'afff
+                                                    : 0xff00'0000;
         for (unsigned bit = 0; bit < 32; ++bit) {
             machine.write(index, 1u << bit);
             if (index != 1 && index != 2) {
-                EXPECT_EQ(machine.read(index), (1u << bit) & kept) << std::hex << index << " bit " << std::dec << bit;
+                EXPECT_EQ(machine.read(index), (1u << bit) & kept)
+                    << std::hex << index << " bit " << std::dec << bit;
             }
         }
         if (entry)

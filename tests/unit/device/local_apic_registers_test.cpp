@@ -43,10 +43,10 @@ TEST(XapicPage, StartsAsTheManualSays)
 {
     LocalApic apic{{.id = 3}};
     const std::map<unsigned, std::uint32_t> expected{
-        {0x020, 3u << 24},  {0x030, 0x0005'0014}, {0x080, 0},        {0x0a0, 0},        {0x0d0, 0},
-        {0x0e0, ~0u},       {0x0f0, 0xff},        {0x280, 0},        {0x300, 0},        {0x310, 0},
-        {0x320, 0x1'0000},  {0x330, 0x1'0000},    {0x340, 0x1'0000}, {0x350, 0x1'0000}, {0x360, 0x1'0000},
-        {0x370, 0x1'0000},  {0x380, 0},           {0x390, 0},        {0x3e0, 0}};
+        {0x020, 3u << 24}, {0x030, 0x0005'0014}, {0x080, 0},        {0x0a0, 0},        {0x0d0, 0},
+        {0x0e0, ~0u},      {0x0f0, 0xff},        {0x280, 0},        {0x300, 0},        {0x310, 0},
+        {0x320, 0x1'0000}, {0x330, 0x1'0000},    {0x340, 0x1'0000}, {0x350, 0x1'0000}, {0x360, 0x1'0000},
+        {0x370, 0x1'0000}, {0x380, 0},           {0x390, 0},        {0x3e0, 0}};
     for (const auto& [offset, value] : expected)
         EXPECT_EQ(apic.read_mmio(offset, 4, 0), value) << std::hex << offset;
     EXPECT_EQ(apic.apic_base(), xapic);
@@ -55,10 +55,10 @@ TEST(XapicPage, StartsAsTheManualSays)
 TEST(XapicPage, KeepsExactlyTheDefinedBits)
 {
     Xapic apic;
-    const std::map<unsigned, std::uint32_t> kept{{0x080, 0xff},      {0x0d0, 0xff00'0000}, {0x0f0, 0x3ff},
-                                                 {0x310, 0xff00'0000}, {0x320, 0x7'00ff},  {0x330, 0x1'07ff},
-                                                 {0x340, 0x1'07ff},  {0x350, 0x1'a7ff},    {0x360, 0x1'a7ff},
-                                                 {0x370, 0x1'00ff},  {0x3e0, 0xb},         {0x380, ~0u}};
+    const std::map<unsigned, std::uint32_t> kept{
+        {0x080, 0xff},     {0x0d0, 0xff00'0000}, {0x0f0, 0x3ff},    {0x310, 0xff00'0000},
+        {0x320, 0x7'00ff}, {0x330, 0x1'07ff},    {0x340, 0x1'07ff}, {0x350, 0x1'a7ff},
+        {0x360, 0x1'a7ff}, {0x370, 0x1'00ff},    {0x3e0, 0xb},      {0x380, ~0u}};
     for (const auto& [offset, mask] : kept)
         for (unsigned bit = 0; bit < 32; ++bit) {
             if (offset == 0x320 && bit == 18)
@@ -69,7 +69,8 @@ TEST(XapicPage, KeepsExactlyTheDefinedBits)
                 EXPECT_EQ(apic.read(offset), (1u << bit) & mask);
                 continue;
             }
-            EXPECT_EQ(apic.read(offset), (1u << bit) & mask) << std::hex << offset << " bit " << std::dec << bit;
+            EXPECT_EQ(apic.read(offset), (1u << bit) & mask)
+                << std::hex << offset << " bit " << std::dec << bit;
         }
     apic.write(0xe0, 0);
     EXPECT_EQ(apic.read(0xe0), 0x0fff'ffffu);
@@ -79,7 +80,8 @@ TEST(XapicPage, IgnoresWritesToReadOnlyRegistersWithoutAnError)
 {
     Xapic apic;
     apic.accept(0x44, TriggerMode::edge);
-    for (const unsigned offset : {0x020, 0x030, 0x090, 0x0a0, 0x0c0, 0x100, 0x170, 0x180, 0x1f0, 0x200, 0x270, 0x390}) {
+    for (const unsigned offset :
+         {0x020u, 0x030u, 0x090u, 0x0a0u, 0x0c0u, 0x100u, 0x170u, 0x180u, 0x1f0u, 0x200u, 0x270u, 0x390u}) {
         const auto before = apic.save();
         EXPECT_EQ(apic.write(offset, ~0u), ApicEffect{}) << std::hex << offset;
         EXPECT_EQ(apic.save(), before) << std::hex << offset;
@@ -90,8 +92,9 @@ TEST(XapicPage, IgnoresWritesToReadOnlyRegistersWithoutAnError)
 TEST(XapicPage, NotesEveryAddressWithoutARegister)
 {
     Xapic apic;
-    const std::set<unsigned> registers{0x020, 0x030, 0x080, 0x090, 0x0a0, 0x0b0, 0x0c0, 0x0d0, 0x0e0, 0x0f0, 0x280,
-                                       0x300, 0x310, 0x320, 0x330, 0x340, 0x350, 0x360, 0x370, 0x380, 0x390, 0x3e0};
+    const std::set<unsigned> registers{0x020, 0x030, 0x080, 0x090, 0x0a0, 0x0b0, 0x0c0, 0x0d0,
+                                       0x0e0, 0x0f0, 0x280, 0x300, 0x310, 0x320, 0x330, 0x340,
+                                       0x350, 0x360, 0x370, 0x380, 0x390, 0x3e0};
     for (unsigned offset = 0; offset < 0x1000; offset += 16) {
         const bool exists = registers.contains(offset) || (offset >= 0x100 && offset < 0x280);
         apic.errors();
@@ -211,8 +214,8 @@ TEST(X2apicMsrs, AreRefusedInOtherModes)
 TEST(X2apicMsrs, AreReadableWhereTheManualListsThem)
 {
     X2apic apic{0x25};
-    std::set<std::uint32_t> readable{0x802, 0x803, 0x808, 0x80a, 0x80d, 0x80f, 0x828, 0x830, 0x832, 0x833,
-                                     0x834, 0x835, 0x836, 0x837, 0x838, 0x839, 0x83e};
+    std::set<std::uint32_t> readable{0x802, 0x803, 0x808, 0x80a, 0x80d, 0x80f, 0x828, 0x830, 0x832,
+                                     0x833, 0x834, 0x835, 0x836, 0x837, 0x838, 0x839, 0x83e};
     for (std::uint32_t msr = 0x810; msr <= 0x827; ++msr)
         readable.insert(msr);
     for (std::uint32_t msr = 0x800; msr <= 0x8ff; ++msr)
@@ -224,16 +227,27 @@ TEST(X2apicMsrs, AreReadableWhereTheManualListsThem)
 
 TEST(X2apicMsrs, RefuseEveryReservedBitAndChangeNothing)
 {
-    std::map<std::uint32_t, std::uint64_t> writable{
-        {0x808, 0xff},     {0x80b, 0},        {0x80f, 0x3ff},    {0x828, 0},        {0x830, 0xffff'ffff'000c'dfff},
-        {0x832, 0x7'10ff}, {0x833, 0x1'17ff}, {0x834, 0x1'17ff}, {0x835, 0x1'f7ff}, {0x836, 0x1'f7ff},
-        {0x837, 0x1'10ff}, {0x838, 0xffff'ffff}, {0x83e, 0xb},   {0x83f, 0xff}};
+    std::map<std::uint32_t, std::uint64_t> writable{{0x808, 0xff},
+                                                    {0x80b, 0},
+                                                    {0x80f, 0x3ff},
+                                                    {0x828, 0},
+                                                    {0x830, 0xffff'ffff'000c'dfff},
+                                                    {0x832, 0x7'10ff},
+                                                    {0x833, 0x1'17ff},
+                                                    {0x834, 0x1'17ff},
+                                                    {0x835, 0x1'f7ff},
+                                                    {0x836, 0x1'f7ff},
+                                                    {0x837, 0x1'10ff},
+                                                    {0x838, 0xffff'ffff},
+                                                    {0x83e, 0xb},
+                                                    {0x83f, 0xff}};
     for (std::uint32_t msr = 0x800; msr <= 0x8ff; ++msr)
         for (unsigned bit = 0; bit < 64; ++bit) {
             X2apic apic;
             const auto before = apic.save();
             const bool legal = writable.contains(msr) && ((writable[msr] >> bit) & 1) != 0;
-            EXPECT_EQ(apic.write(msr, 1ull << bit).kind != ApicEffect::Kind::refused, legal) << std::hex << msr << " " << bit;
+            EXPECT_EQ(apic.write(msr, 1ull << bit).kind != ApicEffect::Kind::refused, legal)
+                << std::hex << msr << " " << bit;
             if (!legal) {
                 EXPECT_EQ(apic.save(), before) << std::hex << msr << " " << bit;
             }

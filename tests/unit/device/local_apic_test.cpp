@@ -22,7 +22,10 @@ constexpr std::uint64_t bsp{1u << 8};
 constexpr std::uint64_t home{0xfee0'0000};
 
 struct Apic : LocalApic {
-    explicit Apic(const LocalApicConfig& config = bootstrap) : LocalApic{config} { write_mmio(0xf0, 4, 0x1ff, 0); }
+    explicit Apic(const LocalApicConfig& config = bootstrap) : LocalApic{config}
+    {
+        write_mmio(0xf0, 4, 0x1ff, 0);
+    }
     void write(std::uint64_t offset, std::uint32_t value) { write_mmio(offset, 4, value, 0); }
     std::uint64_t read(std::uint64_t offset) { return read_mmio(offset, 4, 0); }
 };
@@ -129,7 +132,9 @@ TEST(LocalApic, AgreesWithASimpleModelOverRandomSequences)
     std::set<unsigned> requested;
     std::set<unsigned> in_service;
     unsigned tpr = 0;
-    const auto ppr_class = [&] { return std::max(tpr >> 4, in_service.empty() ? 0 : *in_service.rbegin() >> 4); };
+    const auto ppr_class = [&] {
+        return std::max(tpr >> 4, in_service.empty() ? 0 : *in_service.rbegin() >> 4);
+    };
     for (unsigned step = 0; step < 200'000; ++step) {
         switch (random() % 5) {
         case 0:
@@ -205,6 +210,34 @@ TEST(LocalApic, LosesNoVectorThatAnotherProcessorSets)
     EXPECT_EQ(apic.highest_requested(), std::nullopt);
 }
 
+TEST(LocalApic, SeesAVectorThatCameWhileItsWordBecameEmpty)
+{
+    Apic apic;
+    constexpr unsigned rounds{100'000};
+    std::atomic<unsigned> started{};
+    std::atomic<unsigned> finished{};
+    std::thread sender{[&] {
+        for (unsigned round = 1; round <= rounds; ++round) {
+            while (started < round)
+                std::this_thread::yield();
+            apic.accept(0x41, TriggerMode::edge);
+            finished = round;
+        }
+    }};
+    unsigned missed = 0;
+    for (unsigned round = 1; round <= rounds; ++round) {
+        apic.accept(0x42, TriggerMode::edge);
+        started = round;
+        apic.cancel(0x42);
+        while (finished < round)
+            std::this_thread::yield();
+        missed += apic.highest_requested() == 0x41 ? 0u : 1u;
+        apic.cancel(0x41);
+    }
+    sender.join();
+    EXPECT_EQ(missed, 0u);
+}
+
 struct LintCase {
     std::uint32_t entry;
     LintOutcome outcome;
@@ -213,10 +246,11 @@ struct LintCase {
 TEST(LocalApic, GivesPinsTheMeaningOfTheirEntry)
 {
     Apic apic;
-    for (const auto& [entry, outcome] : {LintCase{0x1'0000, LintOutcome::ignored}, LintCase{0x0700, LintOutcome::external},
-                                         LintCase{0x0400, LintOutcome::nmi}, LintCase{0x0200, LintOutcome::smi},
-                                         LintCase{0x0500, LintOutcome::init}, LintCase{0x0100, LintOutcome::ignored},
-                                         LintCase{0x0055, LintOutcome::accepted}}) {
+    for (const auto& [entry, outcome] :
+         {LintCase{0x1'0000, LintOutcome::ignored}, LintCase{0x0700, LintOutcome::external},
+          LintCase{0x0400, LintOutcome::nmi}, LintCase{0x0200, LintOutcome::smi},
+          LintCase{0x0500, LintOutcome::init}, LintCase{0x0100, LintOutcome::ignored},
+          LintCase{0x0055, LintOutcome::accepted}}) {
         apic.write(0x350, entry);
         apic.write(0x360, entry);
         EXPECT_EQ(apic.signal_lint(0), outcome) << entry;

@@ -87,7 +87,8 @@ TEST(LocalApicTimer, RepeatsWithoutDriftAndMergesWhatWasMissed)
     EXPECT_EQ(timer.next_deadline(), 100 + 8 * period);
     EXPECT_EQ(timer.count(100 + 7 * period), 10'000u);
     EXPECT_EQ(timer.count(100 + 8 * period - 1), 1u);
-    EXPECT_EQ(timer.count(100 + 8 * period + count_ticks), 9'999u);  // overdue, and already in the next period
+    EXPECT_EQ(timer.count(100 + 8 * period + count_ticks),
+              9'999u);  // overdue, and already in the next period
     timer.write(0x380, 0, 100 + 8 * period);
     EXPECT_EQ(timer.next_deadline(), no_deadline);
 }

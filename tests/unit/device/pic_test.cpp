@@ -259,6 +259,25 @@ TEST(Pic, SignalsTheSlavesNextRequestAsANewEdge)
     EXPECT_EQ(pic.acknowledge(), 0x2e);
 }
 
+TEST(Pic, SignalsTheSlavesNextRequestAlsoWhenTheSlaveNeverStopsAsking)
+{
+    Pair pic{0x03};  // in automatic mode nothing blocks the second while the first is served
+    pic.pulse(12);
+    pic.pulse(14);
+    EXPECT_EQ(pic.acknowledge(), 0x2c);
+    EXPECT_EQ(pic.acknowledge(), 0x2e);
+    EXPECT_FALSE(pic.output());
+}
+
+TEST(Pic, NestsNothingInASlaveThatIsSetSpecialFullyNested)
+{
+    Pair pic{0x11};
+    pic.pulse(10);  // input 2 of the slave, which is no cascade
+    EXPECT_EQ(pic.acknowledge(), 0x2a);
+    pic.pulse(10);
+    EXPECT_FALSE(pic.output());
+}
+
 TEST(Pic, IsAcknowledgedByAPoll)
 {
     Pair pic;
@@ -330,7 +349,8 @@ TEST(Pic, RestoresNothingImpossible)
 
 namespace {
 
-/// One chip as the data sheet tells it: a list of inputs from highest to lowest priority, and flags per input.
+/// One chip as the data sheet tells it: a list of inputs from highest to lowest priority, and flags per
+/// input.
 struct Model {
     std::deque<unsigned> order{0, 1, 2, 3, 4, 5, 6, 7};
     bool line[8]{}, request[8]{}, service[8]{}, mask[8]{};

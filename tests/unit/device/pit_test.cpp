@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The 8254: against a model that counts clock by clock, and the data sheet's promises about bytes and latches.
+// The 8254: against a model that counts clock by clock, and the data sheet's promises about bytes and
+// latches.
 #include "hv/core/device/pit.hpp"
 
 #include <gtest/gtest.h>
@@ -106,7 +107,8 @@ TEST_P(PitModes, CountAsTheModelClocksThem)
         if (mode == 1)
             model.out = false;
         for (std::uint64_t tick = 10; tick < 10 + 3 * reload + 5; ++tick) {
-            ASSERT_EQ(machine.read16(0x42, tick), model.count % 65'536) << "reload " << reload << " tick " << tick;
+            ASSERT_EQ(machine.read16(0x42, tick), model.count % 65'536)
+                << "reload " << reload << " tick " << tick;
             ASSERT_EQ(machine.output2(tick), model.out) << "reload " << reload << " tick " << tick;
             model.clock();
         }
@@ -253,12 +255,12 @@ TEST(Pit, ReadsBackStatusAndCountOfSeveralChannels)
 {
     Machine machine;
     machine.start(0, 2, 1'000, 0);
-    machine.write(0x43, 0xb0, 0);  // channel 2, mode 0, no count yet
+    machine.write(0x43, 0xb0, 0);    // channel 2, mode 0, no count yet
     machine.write(0x43, 0xca, 100);  // both, of channels 0 and 2
     EXPECT_EQ(machine.read(0x40, 300), 0xb4u);
     EXPECT_EQ(machine.read16(0x40, 300), 900u);
     EXPECT_EQ(machine.read(0x42, 300), 0x70u);  // output low, null count
-    machine.write(0x43, 0xe2, 400);  // status alone
+    machine.write(0x43, 0xe2, 400);             // status alone
     EXPECT_EQ(machine.read(0x40, 500), 0xb4u);
     EXPECT_EQ(machine.read16(0x40, 500), 500u);
     machine.write(0x43, 0xd2, 600);  // count alone
@@ -337,7 +339,8 @@ TEST(Pit, AnswersNoOtherPort)
 {
     Machine machine;
     const PitState before = machine.pit.save();
-    for (const std::uint16_t port : {std::uint16_t{0x3f}, std::uint16_t{0x43}, std::uint16_t{0x44}, std::uint16_t{0x60}}) {
+    for (const std::uint16_t port :
+         {std::uint16_t{0x3f}, std::uint16_t{0x43}, std::uint16_t{0x44}, std::uint16_t{0x60}}) {
         EXPECT_EQ(machine.pit.read(port, 0), 0xff);
         if (port != 0x43)
             machine.pit.write(port, 0xff, 0);

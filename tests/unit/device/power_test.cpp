@@ -28,7 +28,8 @@ struct Machine {
     void write(unsigned port, std::uint32_t value, unsigned bytes, std::uint64_t now = 0)
     {
         for (unsigned byte = 0; byte < bytes; ++byte)
-            pm.write(static_cast<std::uint16_t>(port + byte), static_cast<std::uint8_t>(value >> (8 * byte)), now);
+            pm.write(static_cast<std::uint16_t>(port + byte), static_cast<std::uint8_t>(value >> (8 * byte)),
+                     now);
     }
     std::uint32_t read(unsigned port, unsigned bytes, std::uint64_t now = 0)
     {
@@ -107,8 +108,8 @@ TEST(AcpiPm, CountsAtItsFrequencyIn32Bits)
     EXPECT_EQ(machine.read(0x60a, 2, second), 3'579'545u >> 16);
     machine.write(0x608, 0, 4, 2'000 * second);
     EXPECT_EQ(machine.read(0x608, 4, 2'000 * second), 7'159'090'000u - 4'294'967'296u);
-    EXPECT_EQ(machine.read(0x608, 4, ~0ull), static_cast<std::uint32_t>((~0ull / second) * 3'579'545 +
-                                                                        ~0ull % second * 3'579'545 / second));
+    EXPECT_EQ(machine.read(0x608, 4, ~0ull),
+              static_cast<std::uint32_t>((~0ull / second) * 3'579'545 + ~0ull % second * 3'579'545 / second));
 }
 
 TEST(AcpiPm, InterruptsWhenTheTopBitOfTheTimerChanges)
@@ -147,7 +148,8 @@ TEST(AcpiPm, RestoresWhatItSavedAndNothingImpossible)
     Machine other;
     EXPECT_TRUE(other.pm.restore(machine.pm.save()));
     EXPECT_TRUE(other.sci());
-    for (const AcpiPmState& state : {AcpiPmState{.status = 2}, AcpiPmState{.enable = 0x200}, AcpiPmState{.control = 1}}) {
+    for (const AcpiPmState& state :
+         {AcpiPmState{.status = 2}, AcpiPmState{.enable = 0x200}, AcpiPmState{.control = 1}}) {
         EXPECT_FALSE(other.pm.restore(state));
         EXPECT_EQ(other.pm.save(), machine.pm.save());
     }

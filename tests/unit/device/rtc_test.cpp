@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The clock chip: time, formats, alarm, periodic and update interrupts, and the bytes firmware would have left.
+// The clock chip: time, formats, alarm, periodic and update interrupts, and the bytes firmware would have
+// left.
 #include "hv/core/device/rtc.hpp"
 
 #include <ctime>
@@ -102,8 +103,13 @@ TEST(Rtc, IsSetWhileUpdatesAreStopped)
     Machine machine;
     machine.write(0x0b, 0x82, second);
     EXPECT_EQ(machine.read(0x00, 5 * second), machine.read(0x00, 9 * second));
-    for (const auto& [index, value] : {std::pair{0x07u, 0x31u}, {0x08u, 0x12u}, {0x09u, 0x99u}, {0x32u, 0x19u},
-                                       {0x04u, 0x23u}, {0x02u, 0x59u}, {0x00u, 0x58u}})
+    for (const auto& [index, value] : {std::pair{0x07u, 0x31u},
+                                       {0x08u, 0x12u},
+                                       {0x09u, 0x99u},
+                                       {0x32u, 0x19u},
+                                       {0x04u, 0x23u},
+                                       {0x02u, 0x59u},
+                                       {0x00u, 0x58u}})
         machine.write(index, value, 9 * second);
     EXPECT_EQ(machine.read(0x07, 9 * second), 0x31u);  // February 31 for a moment, as written
     machine.write(0x0b, 0x02, 10 * second);
@@ -252,6 +258,19 @@ INSTANTIATE_TEST_SUITE_P(, RtcAlarm,
                                          AlarmCase{"NoSuchHourOfTwelve", 0x13, 0x00, 0x00, 0x00, 0}),
                          [](const auto& test) { return std::string{test.param.name}; });
 
+TEST(Rtc, FindsAnAlarmInALaterMinuteOfTheSameHour)
+{
+    Machine machine;
+    const std::uint64_t now = first_update + (2 + 30 * 60 + 40) * second;  // 00:30:40
+    EXPECT_EQ(machine.read(0x00, now), 0x40u);
+    machine.read(0x0c, now);  // midnight was an alarm, too
+    machine.write(0x05, 0xff, now);
+    machine.write(0x03, 0xff, now);
+    machine.write(0x01, 0x10, now);
+    machine.write(0x0b, 0x22, now);
+    EXPECT_EQ(machine.rtc.next_deadline(), now + 30 * second);
+}
+
 TEST(Rtc, KeepsExactlyTheDefinedBits)
 {
     Machine machine;
@@ -279,7 +298,9 @@ TEST(Rtc, KeepsExactlyTheDefinedBits)
 TEST(Rtc, DescribesTheMachinesMemory)
 {
     Machine machine;
-    const auto word = [&](unsigned index) { return machine.read(index, 0) | machine.read(index + 1, 0) << 8; };
+    const auto word = [&](unsigned index) {
+        return machine.read(index, 0) | machine.read(index + 1, 0) << 8;
+    };
     EXPECT_EQ(word(0x15), 640u);
     EXPECT_EQ(word(0x17), 0xffffu);
     EXPECT_EQ(word(0x30), 0xffffu);

@@ -133,6 +133,19 @@ TEST(Uart, LosesNoByteWhenTheHostHasNoRoom)
     EXPECT_EQ(port.read(5) & 0x60, 0x60u);
 }
 
+TEST(Uart, NeverSendsALaterByteFirst)
+{
+    Port port;
+    port.open(0);
+    port.terminal.room = 0;
+    port.write(0, 'a');
+    port.terminal.room = 10;  // there is room, but nobody has said so yet
+    port.write(0, 'b');
+    EXPECT_EQ(port.terminal.text, "");
+    port.uart.transmit_room();
+    EXPECT_EQ(port.terminal.text, "ab");
+}
+
 TEST(Uart, HoldsOneByteWithoutFifos)
 {
     Port port;
@@ -245,7 +258,7 @@ TEST(Uart, ReportsInterruptsInTheOrderOfTheirPriority)
     port.write(2, 0x00);
     port.write(4, 0x10);
     port.write(0, 'a');
-    port.write(0, 'b');  // overrun in loopback
+    port.write(0, 'b');   // overrun in loopback
     port.write(4, 0x08);  // and the modem lines change
     port.write(1, 0x0f);
     EXPECT_EQ(port.read(2), 0x06u);
@@ -331,7 +344,9 @@ TEST(Uart, SurvivesRandomUseAndRestoresWhatItSaved)
         port.terminal.room = random() % 4;
         port.terminal.text.clear();
         switch (random() % 4) {
-        case 0: port.write(static_cast<unsigned>(random() % 8), static_cast<unsigned>(random() & 0xff)); break;
+        case 0:
+            port.write(static_cast<unsigned>(random() % 8), static_cast<unsigned>(random() & 0xff));
+            break;
         case 1: port.read(static_cast<unsigned>(random() % 8)); break;
         case 2: {
             const bool room = port.uart.can_receive();

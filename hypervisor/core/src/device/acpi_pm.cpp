@@ -34,7 +34,8 @@ constexpr std::uint64_t to_ticks(std::uint64_t now)
 constexpr std::uint64_t to_nanoseconds(std::uint64_t tick)
 {
     const std::uint64_t rest = tick % AcpiPm::timer_frequency * second;
-    return tick / AcpiPm::timer_frequency * second + (rest + AcpiPm::timer_frequency - 1) / AcpiPm::timer_frequency;
+    return tick / AcpiPm::timer_frequency * second +
+           (rest + AcpiPm::timer_frequency - 1) / AcpiPm::timer_frequency;
 }
 static_assert(to_ticks(second) == AcpiPm::timer_frequency);
 
@@ -64,7 +65,8 @@ AcpiPm::AcpiPm(InterruptLine& line, PowerSink& sink) : line_{line}, sink_{sink}
     reset();
 }
 
-/// Names every member of the state, so that a new one does not compile until it is handled here.  The timer runs on.
+/// Names every member of the state, so that a new one does not compile until it is handled here.  The timer
+/// runs on.
 void AcpiPm::reset()
 {
     auto& [status, enable, control, timer_seen] = state_;
@@ -144,7 +146,8 @@ void AcpiPm::expire(std::uint64_t now)
 
 bool AcpiPm::restore(const AcpiPmState& state)
 {
-    if ((state.status & ~events) != 0 || (state.enable & ~events) != 0 || (state.control & ~control_kept) != 0)
+    if ((state.status & ~events) != 0 || (state.enable & ~events) != 0 ||
+        (state.control & ~control_kept) != 0)
         return false;
     state_ = state;
     update_line();

@@ -145,9 +145,9 @@ bool Pit::restore(const PitState& state)
 {
     bool possible = state.control <= system_writable;
     for (const PitChannelState& each : state.channels)
-        possible = possible && each.mode < 6 && each.access >= 1 && each.access <= 3 && each.reload <= 65'536 &&
-                   each.written <= 65'536 && (!each.loaded || each.reload != 0) && (!each.running || each.loaded) &&
-                   (!each.running || each.start <= state.updated);
+        possible = possible && each.mode < 6 && each.access >= 1 && each.access <= 3 &&
+                   each.reload <= 65'536 && each.written <= 65'536 && (!each.loaded || each.reload != 0) &&
+                   (!each.running || each.loaded) && (!each.running || each.start <= state.updated);
     if (possible)
         state_ = state;
     return possible;

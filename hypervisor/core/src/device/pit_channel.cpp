@@ -201,7 +201,8 @@ std::uint8_t PitChannel::read(std::uint64_t tick)
     return static_cast<std::uint8_t>(high ? value >> 8 : value);
 }
 
-/// A low gate stops the count, but in modes 1 and 5; a rising one starts those and the periods of 2 and 3 anew.
+/// A low gate stops the count, but in modes 1 and 5; a rising one starts those and the periods of 2 and 3
+/// anew.
 void PitChannel::set_gate(bool level, std::uint64_t tick)
 {
     settle(tick);

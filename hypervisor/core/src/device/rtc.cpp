@@ -98,7 +98,8 @@ void Rtc::describe_memory(const RtcConfig& config)
             state_.ram[where + byte] = static_cast<std::uint8_t>(value >> (8 * byte));
     };
     const auto above = [&config](std::uint64_t start, std::uint64_t unit, std::uint64_t limit) {
-        return config.memory_below_hole <= start ? 0 : std::min((config.memory_below_hole - start) / unit, limit);
+        return config.memory_below_hole <= start ? 0
+                                                 : std::min((config.memory_below_hole - start) / unit, limit);
     };
     constexpr std::uint64_t mebibyte{1 << 20};
     store(0x15, 2, 640);
@@ -182,7 +183,8 @@ std::uint64_t Rtc::next_alarm(std::uint64_t after) const
     const Want want_hour{is_wildcard(ram[HOURS_ALARM]), decode_hour(ram[HOURS_ALARM])};
     const Want want_minute{is_wildcard(ram[MINUTES_ALARM]), decode(ram[MINUTES_ALARM])};
     const Want want_second{is_wildcard(ram[SECONDS_ALARM]), decode(ram[SECONDS_ALARM])};
-    const bool possible = (want_hour.any || want_hour.value < 24) && (want_minute.any || want_minute.value < 60) &&
+    const bool possible = (want_hour.any || want_hour.value < 24) &&
+                          (want_minute.any || want_minute.value < 60) &&
                           (want_second.any || want_second.value < 60);
     if (!possible)
         return no_deadline;
@@ -269,7 +271,8 @@ std::uint8_t Rtc::read_time(std::uint8_t which, const CalendarTime& time) const
 
 std::uint8_t Rtc::read_flags()
 {
-    const auto value = static_cast<std::uint8_t>(state_.ram[REGISTER_C] | (is_interrupting() ? interrupt_request : 0));
+    const auto value =
+        static_cast<std::uint8_t>(state_.ram[REGISTER_C] | (is_interrupting() ? interrupt_request : 0));
     state_.ram[REGISTER_C] = 0;
     update_line();
     return value;
@@ -295,8 +298,8 @@ void Rtc::write_register(std::uint8_t value, std::uint64_t now)
         state_.ram[which] = value;
 }
 
-/// Values that no clock shows are brought into range; a day that its month does not have runs over when the clock
-/// starts, so that a guest may write day and month in any order.
+/// Values that no clock shows are brought into range; a day that its month does not have runs over when the
+/// clock starts, so that a guest may write day and month in any order.
 void Rtc::write_time(std::uint8_t which, std::uint8_t value, std::uint64_t now)
 {
     CalendarTime time = calendar_at(now);
@@ -376,13 +379,12 @@ bool Rtc::restore(const RtcState& state)
 {
     constexpr std::int64_t ten_thousand_years{315'576'000'000};
     const CalendarTime& frozen = state.frozen;
-    const bool possible = state.index < state.ram.size() && state.phase < second &&
-                          state.seconds_offset < ten_thousand_years && state.seconds_offset > -ten_thousand_years &&
-                          frozen.year >= 0 && frozen.year <= 9'999 && frozen.month >= 1 && frozen.month <= 12 &&
-                          frozen.day >= 1 && frozen.day <= 31 && frozen.hour < 24 && frozen.minute < 60 &&
-                          frozen.second < 60 && frozen.weekday < 7 &&
-                          (state.ram[REGISTER_A] & update_in_progress) == 0 &&
-                          (state.ram[REGISTER_C] & ~sources) == 0;
+    const bool possible =
+        state.index < state.ram.size() && state.phase < second && state.seconds_offset < ten_thousand_years &&
+        state.seconds_offset > -ten_thousand_years && frozen.year >= 0 && frozen.year <= 9'999 &&
+        frozen.month >= 1 && frozen.month <= 12 && frozen.day >= 1 && frozen.day <= 31 && frozen.hour < 24 &&
+        frozen.minute < 60 && frozen.second < 60 && frozen.weekday < 7 &&
+        (state.ram[REGISTER_A] & update_in_progress) == 0 && (state.ram[REGISTER_C] & ~sources) == 0;
     if (!possible)
         return false;
     state_ = state;

@@ -93,8 +93,8 @@ Uart::Uart(InterruptLine& line, UartHost& host) : line_{line}, host_{host}
 /// Names every member of the state, so that a new one does not compile until it is handled here.
 void Uart::reset()
 {
-    auto& [received, unsent, interrupt_enable, fifo_control, line_control, modem_control, line_errors, modem_status,
-           scratch, divisor, transmitter_interrupt] = state_;
+    auto& [received, unsent, interrupt_enable, fifo_control, line_control, modem_control, line_errors,
+           modem_status, scratch, divisor, transmitter_interrupt] = state_;
     received = {};
     unsent = {};
     interrupt_enable = 0;
@@ -235,7 +235,8 @@ void Uart::write(std::uint16_t port, std::uint8_t value)
     update_line();
 }
 
-/// A byte for a transmitter that is full is lost, as on the chip: the guest had not looked at the line status.
+/// A byte for a transmitter that is full is lost, as on the chip: the guest had not looked at the line
+/// status.
 void Uart::write_transmitter(std::uint8_t value)
 {
     if ((state_.modem_control & control_loop) != 0) {
@@ -314,12 +315,11 @@ void Uart::transmit_room()
 bool Uart::restore(const UartState& state)
 {
     const auto sound = [](const UartFifo& fifo) { return fifo.first < 16 && fifo.count <= 16; };
-    const bool possible = sound(state.received) && sound(state.unsent) &&
-                          (state.interrupt_enable & ~enable_defined) == 0 &&
-                          (state.fifo_control & ~(fifo_enable | fifo_trigger)) == 0 &&
-                          (state.modem_control & ~control_defined) == 0 &&
-                          (state.line_errors & ~line_errors_defined) == 0 &&
-                          (!state.transmitter_interrupt || state.unsent.count == 0);
+    const bool possible =
+        sound(state.received) && sound(state.unsent) && (state.interrupt_enable & ~enable_defined) == 0 &&
+        (state.fifo_control & ~(fifo_enable | fifo_trigger)) == 0 &&
+        (state.modem_control & ~control_defined) == 0 && (state.line_errors & ~line_errors_defined) == 0 &&
+        (!state.transmitter_interrupt || state.unsent.count == 0);
     if (!possible)
         return false;
     state_ = state;

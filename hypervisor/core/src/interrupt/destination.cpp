@@ -25,7 +25,8 @@ bool matches_logical(const ApicAddressing& apic, std::uint32_t destination)
     return destination >> 4 == apic.logical_id >> 4 && (destination & apic.logical_id & 0xf) != 0;
 }
 
-/// A disabled APIC takes nothing, a software-disabled one all but interrupts with a vector [SDM3-083 §10.4.7.2].
+/// A disabled APIC takes nothing, a software-disabled one all but interrupts with a vector [SDM3-083
+/// §10.4.7.2].
 bool takes(const ApicAddressing& apic, DeliveryMode delivery)
 {
     switch (delivery) {

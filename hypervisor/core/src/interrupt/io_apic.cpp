@@ -19,7 +19,8 @@ constexpr std::uint32_t first_entry_register{0x10};
 constexpr std::uint32_t end_entry_register{first_entry_register + 2 * IoApic::pins};
 using Id = Field<27, 24, std::uint32_t>;
 
-/// Level-triggered is a matter of interrupts with a vector; NMI, SMI, INIT and ExtINT are edges whatever is written.
+/// Level-triggered is a matter of interrupts with a vector; NMI, SMI, INIT and ExtINT are edges whatever is
+/// written.
 bool is_level(std::uint64_t entry)
 {
     const auto delivery = static_cast<DeliveryMode>(RedirectionEntry::Delivery::get(entry));
@@ -44,8 +45,8 @@ IoApic::IoApic(InterruptMessageSink& sink) : sink_{sink}
     reset();
 }
 
-/// Names every member of the state, so that a new one does not compile until it is handled here.  `lines` is not
-/// touched: it belongs to the devices.
+/// Names every member of the state, so that a new one does not compile until it is handled here.  `lines` is
+/// not touched: it belongs to the devices.
 void IoApic::reset()
 {
     auto& [index, id, entries, lines] = state_;
@@ -157,8 +158,10 @@ bool IoApic::restore(const IoApicState& state)
 {
     bool possible = state.index <= 0xff && state.id <= 0xf && state.lines >> pins == 0;
     for (const std::uint64_t entry : state.entries) {
-        const std::uint64_t undefined = entry & ~(RedirectionEntry::writable | RedirectionEntry::RemoteIrr::mask);
-        possible = possible && undefined == 0 && (is_level(entry) || !RedirectionEntry::RemoteIrr::get(entry));
+        const std::uint64_t undefined =
+            entry & ~(RedirectionEntry::writable | RedirectionEntry::RemoteIrr::mask);
+        possible =
+            possible && undefined == 0 && (is_level(entry) || !RedirectionEntry::RemoteIrr::get(entry));
     }
     if (possible)
         state_ = state;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The local APIC's life and its interrupts: reset, acceptance, priorities, EOI, APIC_BASE, save and restore.  Registers
-// are in local_apic_registers.cpp, the timer is in local_apic_timer.cpp.
+// The local APIC's life and its interrupts: reset, acceptance, priorities, EOI, APIC_BASE, save and restore.
+// Registers are in local_apic_registers.cpp, the timer is in local_apic_timer.cpp.
 #include "hv/core/interrupt/local_apic.hpp"
 
 #include "hv/base/assert.hpp"
@@ -186,7 +186,7 @@ ApicEffect LocalApic::write_apic_base(std::uint64_t value)
     using R = ApicBaseRegister;
     const bool enable = R::Enable::get(value);
     const bool extended = R::ExtendedMode::get(value);
-    const bool skips_xapic = !is_enabled() && extended;          // disabled to x2APIC
+    const bool skips_xapic = !is_enabled() && extended;         // disabled to x2APIC
     const bool goes_back = is_x2apic() && enable && !extended;  // x2APIC to xAPIC
     if (!is_possible_base(value) || skips_xapic || goes_back)
         return {.kind = ApicEffect::Kind::refused};
@@ -238,8 +238,9 @@ LocalApicState LocalApic::save() const
 /// Names every member of the state, so that a new one does not compile until it is handled here.
 void LocalApic::assign(const LocalApicState& state)
 {
-    const auto& [base, task_priority, logical_destination, destination_format, spurious, error_status, error_pending,
-                 command, entries, divide, initial_count, deadline, in_service, trigger_mode, requested] = state;
+    const auto& [base, task_priority, logical_destination, destination_format, spurious, error_status,
+                 error_pending, command, entries, divide, initial_count, deadline, in_service, trigger_mode,
+                 requested] = state;
     base_ = base;
     tpr_ = static_cast<std::uint8_t>(task_priority);
     logical_destination_ = logical_destination;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The local APIC's registers in both views.  The MSR view checks reserved bits and refuses; the page view ignores what
-// it must and notes an illegal address in the ESR.  [SDM3-083 §10.4.1, §10.5, §10.6.1, §10.12.1]
+// The local APIC's registers in both views.  The MSR view checks reserved bits and refuses; the page view
+// ignores what it must and notes an illegal address in the ESR.  [SDM3-083 §10.4.1, §10.5, §10.6.1, §10.12.1]
 #include "hv/core/interrupt/local_apic.hpp"
 
 namespace hv::core {
@@ -28,8 +28,8 @@ constexpr std::uint32_t group_of(const VectorWords& words, unsigned group)
 
 constexpr ApicEffect refused{.kind = ApicEffect::Kind::refused};
 
-/// Whether a WRMSR of this value is legal: registers that can be written, and only in defined bits.  DeliveryStatus is
-/// not defined in x2APIC mode but ignored rather than refused, as processors do.
+/// Whether a WRMSR of this value is legal: registers that can be written, and only in defined bits.
+/// DeliveryStatus is not defined in x2APIC mode but ignored rather than refused, as processors do.
 constexpr bool is_legal_msr_write(ApicRegister which, std::uint64_t value)
 {
     switch (which) {
@@ -54,7 +54,8 @@ constexpr bool is_legal_msr_write(ApicRegister which, std::uint64_t value)
     }
     case ApicRegister::INITIAL_COUNT: return value <= 0xffff'ffff;
     case ApicRegister::DIVIDE: return (value & ~std::uint64_t{0xb}) == 0;
-    default: return false;  // an enumeration of offsets: all others are read-only, reserved or not in this view
+    default:
+        return false;  // an enumeration of offsets: all others are read-only, reserved or not in this view
     }
 }
 
@@ -230,18 +231,22 @@ ApicEffect LocalApic::write_command(std::uint64_t command)
     command_ = command & (0xffff'ffff'0000'0000 | IcrRegister::defined);
     const auto high = static_cast<std::uint32_t>(command_ >> 32);
     const auto delivery = static_cast<DeliveryMode>(IcrRegister::Delivery::get(command_));
-    // A level de-assert of INIT synchronised arbitration IDs once; processors since ignore it [SDM3-083 §10.6.1].
-    if (delivery == DeliveryMode::init && IcrRegister::Trigger::get(command_) && !IcrRegister::Assert::get(command_))
+    // A level de-assert of INIT synchronised arbitration IDs once; processors since ignore it [SDM3-083
+    // §10.6.1].
+    if (delivery == DeliveryMode::init && IcrRegister::Trigger::get(command_) &&
+        !IcrRegister::Assert::get(command_))
         return {};
-    return send({.destination = is_x2apic() ? high : widen_destination(static_cast<std::uint8_t>(high >> 24)),
-                 .vector = IcrRegister::Vector::get(command_),
-                 .delivery = delivery,
-                 .destination_mode = static_cast<DestinationMode>(IcrRegister::LogicalDestination::get(command_)),
-                 .trigger = TriggerMode::edge,
-                 .shorthand = static_cast<DestinationShorthand>(IcrRegister::Shorthand::get(command_))});
+    return send(
+        {.destination = is_x2apic() ? high : widen_destination(static_cast<std::uint8_t>(high >> 24)),
+         .vector = IcrRegister::Vector::get(command_),
+         .delivery = delivery,
+         .destination_mode = static_cast<DestinationMode>(IcrRegister::LogicalDestination::get(command_)),
+         .trigger = TriggerMode::edge,
+         .shorthand = static_cast<DestinationShorthand>(IcrRegister::Shorthand::get(command_))});
 }
 
-/// Sends what can be sent; combinations that the manual calls invalid [SDM3-083 §10.6.1, table 10-3] go nowhere.
+/// Sends what can be sent; combinations that the manual calls invalid [SDM3-083 §10.6.1, table 10-3] go
+/// nowhere.
 ApicEffect LocalApic::send(const InterruptMessage& message)
 {
     const bool to_self = message.shorthand == DestinationShorthand::self;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The local APIC's timer: one-shot, periodic and TSC-deadline [SDM3-083 §10.5.4].  Counting is arithmetic on the guest
-// tick at which the count reaches zero; nothing runs in between.
+// The local APIC's timer: one-shot, periodic and TSC-deadline [SDM3-083 §10.5.4].  Counting is arithmetic on
+// the guest tick at which the count reaches zero; nothing runs in between.
 #include <algorithm>
 
 #include "hv/core/interrupt/local_apic.hpp"
@@ -23,7 +23,8 @@ ApicTimerMode LocalApic::timer_mode() const
     return static_cast<ApicTimerMode>(LvtRegister::TimerMode::get(lvt(LvtEntry::timer)));
 }
 
-/// Ticks per count as a power of two.  Bits 3, 1 and 0 of the divide register: 2, 4, … 128, and 1 for all ones.
+/// Ticks per count as a power of two.  Bits 3, 1 and 0 of the divide register: 2, 4, … 128, and 1 for all
+/// ones.
 unsigned LocalApic::count_shift() const
 {
     const std::uint32_t code = (divide_ & 3) | (divide_ >> 1 & 4);
@@ -60,9 +61,8 @@ ApicEffect LocalApic::start_count(std::uint32_t count, std::uint64_t now)
     if (count == 0)
         deadline_ = no_deadline;
     else
-        deadline_ = saturating_add(now, timer_mode() == ApicTimerMode::periodic
-                                            ? period()
-                                            : std::uint64_t{count} << count_shift());
+        deadline_ = saturating_add(
+            now, timer_mode() == ApicTimerMode::periodic ? period() : std::uint64_t{count} << count_shift());
     return {.kind = ApicEffect::Kind::deadline_changed};
 }
 
@@ -116,8 +116,8 @@ std::optional<std::uint64_t> LocalApic::read_tsc_deadline() const
     return armed ? deadline_ : 0;
 }
 
-/// Outside TSC-deadline mode a write is ignored; in it, zero disarms [SDM3-083 §10.5.4.1].  The one value that means
-/// "no deadline" here lies centuries ahead and never comes.
+/// Outside TSC-deadline mode a write is ignored; in it, zero disarms [SDM3-083 §10.5.4.1].  The one value
+/// that means "no deadline" here lies centuries ahead and never comes.
 ApicEffect LocalApic::write_tsc_deadline(std::uint64_t value, std::uint64_t now)
 {
     if (!config_.tsc_deadline_offered)

@@ -33,12 +33,13 @@ using Ocw2Command = Field<7, 5>;
 
 }  // namespace
 
-/// Names every member of the state, so that a new one does not compile until it is handled here.  `lines` is not
-/// touched: it belongs to the devices.
+/// Names every member of the state, so that a new one does not compile until it is handled here.  `lines` is
+/// not touched: it belongs to the devices.
 void PicChip::reset()
 {
     auto& [lines, requested, in_service, masked, level, vector_base, lowest, next_word, single, wants_icw4,
-           reads_in_service, polls, special_mask, special_fully_nested, automatic_end, rotates_automatically] = state_;
+           reads_in_service, polls, special_mask, special_fully_nested, automatic_end,
+           rotates_automatically] = state_;
     requested = 0;
     in_service = 0;
     masked = 0xff;  // nothing comes before a guest has initialised the chip
@@ -63,7 +64,7 @@ void PicChip::set_input(unsigned input, bool level)
     const bool was = (state_.lines & bit) != 0;
     if (level) {
         state_.lines |= bit;
-        if (!was || (state_.level & bit) != 0)
+        if (!was)
             state_.requested |= bit;
     } else {
         state_.lines &= static_cast<std::uint8_t>(~bit);
@@ -85,7 +86,8 @@ int PicChip::first_of(std::uint8_t inputs) const
 /// Inputs in service that hold others up; in special mask mode a masked one does not.
 std::uint8_t PicChip::blocking() const
 {
-    return state_.special_mask ? static_cast<std::uint8_t>(state_.in_service & ~state_.masked) : state_.in_service;
+    return state_.special_mask ? static_cast<std::uint8_t>(state_.in_service & ~state_.masked)
+                               : state_.in_service;
 }
 
 /// The input that would be acknowledged now, or -1.
@@ -114,7 +116,8 @@ bool PicChip::output() const
     return pending() >= 0;
 }
 
-/// Moves an input from requested to in service; a level-triggered one stays requested as long as its line is high.
+/// Moves an input from requested to in service; a level-triggered one stays requested as long as its line is
+/// high.
 void PicChip::serve(unsigned input)
 {
     const std::uint8_t bit = bit_of(input);
@@ -235,7 +238,8 @@ void PicChip::end_of_interrupt(std::uint8_t value)
     }
 }
 
-/// An input made level-triggered requests while its line is high; one made edge-triggered waits for the next edge.
+/// An input made level-triggered requests while its line is high; one made edge-triggered waits for the next
+/// edge.
 void PicChip::write_level_control(std::uint8_t value)
 {
     state_.level = value & level_writable_;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The virtual PC of a guest as numbers: which ports, interrupts and addresses its devices answer at.  The core's
-// devices and xl's ACPI tables and memory map both take them from here, so that a table never names what no device
-// serves.  Numbers are those of a PC [ACPI-6.5 §4.8, §5.2.9, §5.2.12]; a change is a change of what guests see.
+// The virtual PC of a guest as numbers: which ports, interrupts and addresses its devices answer at.  The
+// core's devices and xl's ACPI tables and memory map both take them from here, so that a table never names
+// what no device serves.  Numbers are those of a PC [ACPI-6.5 §4.8, §5.2.9, §5.2.12]; a change is a change of
+// what guests see.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ inline constexpr std::uint64_t io_apic_bytes{0x1000};
 inline constexpr std::uint8_t io_apic_id{0};
 inline constexpr unsigned io_apic_pins{24};
 
-// ---- ACPI fixed hardware ----------------------------------------------------------------------------------------
+// ---- ACPI fixed hardware --------------------------------------------------------------------------------
 
 inline constexpr std::uint16_t pm1a_event_port{0x600};
 inline constexpr std::uint8_t pm1a_event_bytes{4};
@@ -38,7 +39,7 @@ inline constexpr std::uint8_t sleep_type_s5{5};
 inline constexpr std::uint16_t reset_port{0xcf9};
 inline constexpr std::uint8_t reset_value{0x06};
 
-// ---- PC devices -------------------------------------------------------------------------------------------------
+// ---- PC devices -----------------------------------------------------------------------------------------
 
 inline constexpr std::uint16_t pic_master_port{0x20};
 inline constexpr std::uint16_t pic_slave_port{0xa0};

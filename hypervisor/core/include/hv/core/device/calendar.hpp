@@ -35,8 +35,8 @@ constexpr std::int64_t days_since_1970(std::int64_t year, unsigned month, unsign
 
 constexpr std::int64_t to_seconds(const CalendarTime& time)
 {
-    return days_since_1970(time.year, time.month, time.day) * seconds_per_day + time.hour * 3'600 + time.minute * 60 +
-           time.second;
+    return days_since_1970(time.year, time.month, time.day) * seconds_per_day + time.hour * 3'600 +
+           time.minute * 60 + time.second;
 }
 
 constexpr CalendarTime to_calendar(std::int64_t seconds)

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// The PC's interval timer, an 8254 with three channels [8254-1993], and the port 0x61 that gates channel 2 and shows
-// its output.  Channel 0 drives IRQ 0.  Nothing counts: a count is arithmetic on the time passed in.
+// The PC's interval timer, an 8254 with three channels [8254-1993], and the port 0x61 that gates channel 2
+// and shows its output.  Channel 0 drives IRQ 0.  Nothing counts: a count is arithmetic on the time passed
+// in.
 //
 // The caller holds the domain's device lock.  Time is guest nanoseconds and never goes back.  8-bit ports.
-// Deviations: a count takes effect at once instead of at the next clock; a new count of modes 2 and 3 at the end of
-// the period; IRQ 0 falls only right before it rises again or when the channel is programmed, so that a tick that is
-// delivered late is not lost.
+// Deviations: a count takes effect at once instead of at the next clock; a new count of modes 2 and 3 at the
+// end of the period; IRQ 0 falls only right before it rises again or when the channel is programmed, so that
+// a tick that is delivered late is not lost.
 #pragma once
 
 #include <array>
@@ -20,9 +21,9 @@ namespace hv::core {
 
 /// One channel, as plain data for save and restore.
 struct PitChannelState {
-    std::uint8_t mode{};           ///< 0 to 5
-    std::uint8_t access{3};        ///< 1 low byte, 2 high byte, 3 low then high
-    bool decimal{};                ///< counts in BCD
+    std::uint8_t mode{};     ///< 0 to 5
+    std::uint8_t access{3};  ///< 1 low byte, 2 high byte, 3 low then high
+    bool decimal{};          ///< counts in BCD
     bool gate{};
     bool write_high_next{};
     bool read_high_next{};
@@ -31,21 +32,21 @@ struct PitChannelState {
     bool status_latched{};
     std::uint8_t latched_status{};
     std::uint16_t latched_count{};
-    bool loaded{};                 ///< a count is in the counting element
-    bool running{};                ///< and it is counting
-    std::uint32_t reload{};        ///< the count in use, 1 to 65536
-    std::uint32_t written{};       ///< one that was written and is not in use yet, or 0
-    std::uint64_t switch_tick{};   ///< modes 2 and 3: when `written` takes over
-    std::uint64_t start{};         ///< while running: the tick at which the count was `reload`
-    std::uint64_t elapsed{};       ///< while not running: ticks counted so far
+    bool loaded{};                ///< a count is in the counting element
+    bool running{};               ///< and it is counting
+    std::uint32_t reload{};       ///< the count in use, 1 to 65536
+    std::uint32_t written{};      ///< one that was written and is not in use yet, or 0
+    std::uint64_t switch_tick{};  ///< modes 2 and 3: when `written` takes over
+    std::uint64_t start{};        ///< while running: the tick at which the count was `reload`
+    std::uint64_t elapsed{};      ///< while not running: ticks counted so far
 
     friend bool operator==(const PitChannelState&, const PitChannelState&) = default;
 };
 
 struct PitState {
     std::array<PitChannelState, 3> channels{};
-    std::uint8_t control{};       ///< port 0x61, bits 3:0
-    std::uint64_t updated{};      ///< the tick up to which channel 0's edges have been delivered
+    std::uint8_t control{};   ///< port 0x61, bits 3:0
+    std::uint64_t updated{};  ///< the tick up to which channel 0's edges have been delivered
 
     friend bool operator==(const PitState&, const PitState&) = default;
 };
@@ -79,8 +80,8 @@ private:
 class Pit {
 public:
     static constexpr std::uint64_t frequency{1'193'182};
-    /// A periodic channel 0 wakes nobody more often than every so many clocks (20 microseconds): a shorter period would
-    /// keep the processor in the hypervisor.
+    /// A periodic channel 0 wakes nobody more often than every so many clocks (20 microseconds): a shorter
+    /// period would keep the processor in the hypervisor.
     static constexpr std::uint64_t minimum_period{24};
 
     explicit Pit(InterruptLine& line);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest can ask of its machine as a whole.  Called by devices while the caller holds the domain's device lock, so
-// an implementation takes note and acts later.
+// What a guest can ask of its machine as a whole.  Called by devices while the caller holds the domain's
+// device lock, so an implementation takes note and acts later.
 #pragma once
 
 #include <cstdint>

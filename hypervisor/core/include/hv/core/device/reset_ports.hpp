@@ -27,9 +27,9 @@ public:
         control = 0;
     }
 
-    /// 0x64 reads as a status that is never "input buffer full", so that a guest which waits for that before it writes
-    /// the reset command does so at once, and always "output buffer full", so that a driver which drains the
-    /// controller sees at once that there is none.
+    /// 0x64 reads as a status that is never "input buffer full", so that a guest which waits for that before
+    /// it writes the reset command does so at once, and always "output buffer full", so that a driver which
+    /// drains the controller sees at once that there is none.
     [[nodiscard]] std::uint8_t read(std::uint16_t port) const
     {
         if (port == protocol::reset_port)

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// The PC's clock chip, an MC146818 [MC146818A-1984] with 128 bytes, at ports 0x70 and 0x71: time of day, alarm, periodic
-// and update interrupts on IRQ 8, and the CMOS bytes in which firmware would have described the machine.
+// The PC's clock chip, an MC146818 [MC146818A-1984] with 128 bytes, at ports 0x70 and 0x71: time of day,
+// alarm, periodic and update interrupts on IRQ 8, and the CMOS bytes in which firmware would have described
+// the machine.
 //
-// The caller holds the domain's device lock.  Time is guest nanoseconds and never goes back; what o'clock it is at
-// guest time zero is given at creation.  8-bit ports.
-// Deviations: an update takes no time; UIP is shown for the 244 microseconds before it.  The weekday follows the date.
-// There is no daylight saving and no square wave.
+// The caller holds the domain's device lock.  Time is guest nanoseconds and never goes back; what o'clock it
+// is at guest time zero is given at creation.  8-bit ports. Deviations: an update takes no time; UIP is shown
+// for the 244 microseconds before it.  The weekday follows the date. There is no daylight saving and no
+// square wave.
 #pragma once
 
 #include <array>
@@ -19,19 +20,20 @@
 namespace hv::core {
 
 struct RtcConfig {
-    std::int64_t unix_nanoseconds{};  ///< UTC at guest time zero, in nanoseconds since 1970
+    std::int64_t unix_nanoseconds{};    ///< UTC at guest time zero, in nanoseconds since 1970
     std::uint64_t memory_below_hole{};  ///< bytes of RAM below the MMIO hole
     std::uint64_t memory_above_4gib{};
 };
 
 /// The whole state as plain data, for save and restore.
 struct RtcState {
-    std::array<std::uint8_t, 128> ram{};  ///< registers A to D, alarm and CMOS bytes as stored; time bytes unused
+    std::array<std::uint8_t, 128>
+        ram{};  ///< registers A to D, alarm and CMOS bytes as stored; time bytes unused
     std::uint8_t index{};
-    std::int64_t seconds_offset{};   ///< clock seconds minus guest seconds, while the clock runs
-    CalendarTime frozen{};           ///< what it shows while it does not, field by field as written
-    std::uint64_t phase{};           ///< guest nanoseconds by which seconds end earlier than guest seconds
-    std::uint64_t seen{};            ///< guest time up to which flags have been kept
+    std::int64_t seconds_offset{};  ///< clock seconds minus guest seconds, while the clock runs
+    CalendarTime frozen{};          ///< what it shows while it does not, field by field as written
+    std::uint64_t phase{};          ///< guest nanoseconds by which seconds end earlier than guest seconds
+    std::uint64_t seen{};           ///< guest time up to which flags have been kept
 
     friend bool operator==(const RtcState&, const RtcState&) = default;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A 16550A serial port [16550D-1995]: COM1 of a guest, that is its console.  Bytes leave through a host interface that
-// may have no room: then the transmitter stays busy, and the guest sees what it would see of a slow line.  No byte is
-// lost either way.  Nothing is timed: a byte is on the line at once, and a receiver below its trigger level reports
-// the character time-out at once.
+// A 16550A serial port [16550D-1995]: COM1 of a guest, that is its console.  Bytes leave through a host
+// interface that may have no room: then the transmitter stays busy, and the guest sees what it would see of a
+// slow line.  No byte is lost either way.  Nothing is timed: a byte is on the line at once, and a receiver
+// below its trigger level reports the character time-out at once.
 //
 // The caller holds the domain's device lock.  8-bit ports.
 // Deviation: clearing the transmit FIFO discards nothing, as its bytes would be long gone on a real line.
@@ -53,7 +53,7 @@ struct UartState {
     std::uint8_t fifo_control{};  ///< enable and trigger level
     std::uint8_t line_control{};
     std::uint8_t modem_control{};
-    std::uint8_t line_errors{};   ///< bits 4:1 of the LSR
+    std::uint8_t line_errors{};  ///< bits 4:1 of the LSR
     std::uint8_t modem_status{};
     std::uint8_t scratch{};
     std::uint16_t divisor{};

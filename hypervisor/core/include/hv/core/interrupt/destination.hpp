@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Who is addressed: matches a message's destination against local APICs [SDM3-083 §10.6.2, §10.12.10].  Pure functions
-// over snapshots, so that an IPI, an MSI and an I/O APIC's message are routed by one rule and from any processor.
+// Who is addressed: matches a message's destination against local APICs [SDM3-083 §10.6.2, §10.12.10].  Pure
+// functions over snapshots, so that an IPI, an MSI and an I/O APIC's message are routed by one rule and from
+// any processor.
 #pragma once
 
 #include <atomic>
@@ -14,11 +15,11 @@ namespace hv::core {
 
 /// What of a local APIC decides whether it is addressed; small enough to be read in one piece.
 struct ApicAddressing {
-    std::uint32_t id{};  ///< the x2APIC ID; in xAPIC mode its low eight bits count
+    std::uint32_t id{};         ///< the x2APIC ID; in xAPIC mode its low eight bits count
     std::uint8_t logical_id{};  ///< bits 31:24 of the xAPIC LDR
     bool cluster_model : 1 {};
-    bool extended : 1 {};  ///< x2APIC mode
-    bool enabled : 1 {};  ///< APIC_BASE.EN
+    bool extended : 1 {};          ///< x2APIC mode
+    bool enabled : 1 {};           ///< APIC_BASE.EN
     bool software_enabled : 1 {};  ///< SVR bit 8: else fixed interrupts are not accepted
     std::uint16_t reserved{};
 };
@@ -53,8 +54,9 @@ private:
     std::atomic<unsigned> last_{63};
 };
 
-/// The processors a message goes to, as a mask by index.  `addressing_of(index)` answers the ApicAddressing of each of
-/// `count` (at most 64) processors; `sender` is the index of the one whose ICR sent it, or `count` for a device.
+/// The processors a message goes to, as a mask by index.  `addressing_of(index)` answers the ApicAddressing
+/// of each of `count` (at most 64) processors; `sender` is the index of the one whose ICR sent it, or `count`
+/// for a device.
 template <typename AddressingOf>
 [[nodiscard]] std::uint64_t destinations(unsigned count, AddressingOf&& addressing_of,
                                          const InterruptMessage& message, unsigned sender,
@@ -70,9 +72,7 @@ template <typename AddressingOf>
             if (index != sender)
                 continue;
             [[fallthrough]];
-        case DestinationShorthand::all_including_self:
-            each.destination = InterruptMessage::broadcast;
-            break;
+        case DestinationShorthand::all_including_self: each.destination = InterruptMessage::broadcast; break;
         case DestinationShorthand::all_excluding_self:
             if (index == sender)
                 continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How a device reaches the interrupt controllers: a numbered line with a level.  The owner of a domain's devices
-// implements it and forwards to the PICs and the I/O APIC; a test implements it with an array.
+// How a device reaches the interrupt controllers: a numbered line with a level.  The owner of a domain's
+// devices implements it and forwards to the PICs and the I/O APIC; a test implements it with an array.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// An I/O APIC of 24 pins [82093AA-1996 §3], version 0x20: with the EOI register of later chipsets.  It turns lines into
-// messages and knows no local APIC; who receives a message is the sink's business.
+// An I/O APIC of 24 pins [82093AA-1996 §3], version 0x20: with the EOI register of later chipsets.  It turns
+// lines into messages and knows no local APIC; who receives a message is the sink's business.
 //
-// The caller holds the domain's device lock.  A line's level is "asserted or not": a redirection entry's polarity is
-// kept for the guest but inverts nothing, as in every virtual PC.
+// The caller holds the domain's device lock.  A line's level is "asserted or not": a redirection entry's
+// polarity is kept for the guest but inverts nothing, as in every virtual PC.
 #pragma once
 
 #include <array>
@@ -38,8 +38,8 @@ struct RedirectionEntry {
     using Level = Bit<15>;
     using Masked = Bit<16>;
     using Destination = Field<63, 56, std::uint8_t>;
-    static constexpr std::uint64_t writable{Vector::mask | Delivery::mask | Logical::mask | Polarity::mask | Level::mask |
-                                            Masked::mask | Destination::mask};
+    static constexpr std::uint64_t writable{Vector::mask | Delivery::mask | Logical::mask | Polarity::mask |
+                                            Level::mask | Masked::mask | Destination::mask};
 };
 
 /// The whole state as plain data, for save and restore.
@@ -63,11 +63,12 @@ public:
     void reset();
     /// `pin` below 24; others are not connected and ignored.
     void set_line(unsigned pin, bool level) override;
-    /// A local APIC's EOI broadcast, or a write of the EOI register: level pins of that vector may interrupt again, and
-    /// do at once while their line is asserted.
+    /// A local APIC's EOI broadcast, or a write of the EOI register: level pins of that vector may interrupt
+    /// again, and do at once while their line is asserted.
     void end_of_interrupt(std::uint8_t vector);
 
-    /// The register window: select at 0, data at 0x10, EOI at 0x40.  Data is written in four or eight bytes only.
+    /// The register window: select at 0, data at 0x10, EOI at 0x40.  Data is written in four or eight bytes
+    /// only.
     [[nodiscard]] std::uint64_t read_mmio(std::uint64_t offset, unsigned bytes) const;
     void write_mmio(std::uint64_t offset, unsigned bytes, std::uint64_t value);
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // The local APIC of one virtual processor: one state behind two views, the xAPIC page and the x2APIC MSRs
-// [SDM3-083 §10], [APM2-3.41 §16].  It keeps what the guest sees and decides which vector is due; it sends nothing,
-// arms no timer and injects nothing: what follows from a write is returned, and the caller does it.
+// [SDM3-083 §10], [APM2-3.41 §16].  It keeps what the guest sees and decides which vector is due; it sends
+// nothing, arms no timer and injects nothing: what follows from a write is returned, and the caller does it.
 //
-// Who may call: accept(), addressing() and irr() from any processor, without a lock.  Everything else belongs to the
-// processor that runs the VCPU (or to whoever keeps it from running).
+// Who may call: accept(), addressing() and irr() from any processor, without a lock.  Everything else belongs
+// to the processor that runs the VCPU (or to whoever keeps it from running).
 //
-// Time is in guest ticks: the TSC as this VCPU reads it.  When the guest sets its TSC, tell tsc_moved().  The timer
-// counts one for every 16 ticks (times the divider).
+// Time is in guest ticks: the TSC as this VCPU reads it.  When the guest sets its TSC, tell tsc_moved().  The
+// timer counts one for every 16 ticks (times the divider).
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ struct ApicEffect {
         end_of_interrupt,  ///< `message.vector` left service; `broadcast` if the I/O APIC must be told
         send,              ///< route `message` (never to be sent back here when the shorthand is `self`)
         deadline_changed,  ///< next_deadline() has a new answer
-        mode_changed,      ///< APIC_BASE was written: mmio_base(), is_enabled() and is_x2apic() have new answers
+        mode_changed,  ///< APIC_BASE was written: mmio_base(), is_enabled() and is_x2apic() have new answers
     };
     Kind kind{Kind::none};
     bool broadcast{};
@@ -63,7 +63,7 @@ enum class LintOutcome : std::uint8_t {
 struct LocalApicConfig {
     std::uint32_t id{};
     bool bootstrap{};
-    bool x2apic_offered{true};  ///< CPUID leaf 1 ECX bit 21
+    bool x2apic_offered{true};        ///< CPUID leaf 1 ECX bit 21
     bool tsc_deadline_offered{true};  ///< CPUID leaf 1 ECX bit 24
     unsigned physical_address_bits{48};
 };
@@ -81,7 +81,8 @@ struct LocalApicState {
     std::uint32_t lvt[lvt_entries]{};
     std::uint32_t divide{};
     std::uint32_t initial_count{};
-    std::uint64_t deadline{no_deadline};  ///< guest ticks at which the count reaches zero, or the TSC deadline
+    /// Guest ticks at which the count reaches zero, or the TSC deadline.
+    std::uint64_t deadline{no_deadline};
     VectorWords in_service{};
     VectorWords trigger_mode{};
     VectorWords requested{};
@@ -93,8 +94,8 @@ class LocalApic {
 public:
     /// The timer's input clock is the TSC divided by 2^this.
     static constexpr unsigned timer_clock_shift{4};
-    /// A periodic timer never fires more often than this many ticks apart: a shorter period would keep the processor
-    /// in the hypervisor for ever.
+    /// A periodic timer never fires more often than this many ticks apart: a shorter period would keep the
+    /// processor in the hypervisor for ever.
     static constexpr std::uint64_t minimum_period{16'384};
 
     explicit LocalApic(const LocalApicConfig& config);
@@ -103,22 +104,23 @@ public:
 
     /// Power-up state [SDM3-083 §10.4.7.1], APIC_BASE included.
     void reset();
-    /// Power-up state and then what firmware leaves behind on a PC: software-enabled, LINT1 delivers NMI, and on the
-    /// bootstrap processor LINT0 delivers the PIC's interrupts.  For kernels that start without firmware.
+    /// Power-up state and then what firmware leaves behind on a PC: software-enabled, LINT1 delivers NMI, and
+    /// on the bootstrap processor LINT0 delivers the PIC's interrupts.  For kernels that start without
+    /// firmware.
     void reset_as_by_firmware();
     /// What an INIT does: as reset(), but APIC_BASE, and with it the mode, stays [SDM3-083 §10.4.7.3].
     void initialize();
 
-    // ---- from any processor -------------------------------------------------------------------------------------
+    // ---- from any processor -----------------------------------------------------------------------------
 
-    /// Takes a fixed interrupt.  True when the vector was not already requested, so the VCPU must be told; false also
-    /// where the APIC is disabled and where the vector is illegal (noted in the ESR).
+    /// Takes a fixed interrupt.  True when the vector was not already requested, so the VCPU must be told;
+    /// false also where the APIC is disabled and where the vector is illegal (noted in the ESR).
     bool accept(std::uint8_t vector, TriggerMode trigger);
     [[nodiscard]] ApicAddressing addressing() const { return addressing_.load(std::memory_order_relaxed); }
     [[nodiscard]] bool irr(std::uint8_t vector) const { return requested_.test(vector); }
     [[nodiscard]] bool tmr(std::uint8_t vector) const { return trigger_mode_.test(vector); }
 
-    // ---- interrupts ---------------------------------------------------------------------------------------------
+    // ---- interrupts -------------------------------------------------------------------------------------
 
     /// The vector to inject next: the highest requested one if its class is above the processor priority's.
     [[nodiscard]] std::optional<std::uint8_t> highest_deliverable() const
@@ -145,17 +147,20 @@ public:
         return highest_in_service_ != 0 ? std::optional{highest_in_service_} : std::nullopt;
     }
 
+    /// True when no vector but this one is in service.
+    [[nodiscard]] bool only_in_service(std::uint8_t vector) const { return in_service_.holds_only(vector); }
+
     [[nodiscard]] std::uint8_t task_priority() const { return tpr_; }
     void set_task_priority(std::uint8_t priority);
     [[nodiscard]] std::uint8_t processor_priority() const { return ppr_; }
 
-    /// A rising edge on LINT0 (the PIC's INTR) or LINT1 (NMI); `pin` is 0 or 1.  With the APIC disabled the pins are
-    /// the processor's own INTR and NMI.
+    /// A rising edge on LINT0 (the PIC's INTR) or LINT1 (NMI); `pin` is 0 or 1.  With the APIC disabled the
+    /// pins are the processor's own INTR and NMI.
     LintOutcome signal_lint(unsigned pin);
     /// True when an interrupt of the PIC would be taken: LINT0 is unmasked ExtINT, or the APIC is disabled.
     [[nodiscard]] bool takes_external_interrupts() const;
 
-    // ---- registers ----------------------------------------------------------------------------------------------
+    // ---- registers --------------------------------------------------------------------------------------
 
     /// Reads the xAPIC page, `bytes` of 1, 2, 4 or 8.  Bytes outside a register's own four read as zero.
     [[nodiscard]] std::uint64_t read_mmio(std::uint64_t offset, unsigned bytes, std::uint64_t now);
@@ -172,13 +177,17 @@ public:
     [[nodiscard]] bool is_enabled() const { return ApicBaseRegister::Enable::get(base_); }
     [[nodiscard]] bool is_x2apic() const { return ApicBaseRegister::ExtendedMode::get(base_); }
     /// Where the xAPIC page is; only meaningful while is_enabled() and not is_x2apic().
-    [[nodiscard]] GuestPhysical mmio_base() const { return GuestPhysical{base_ & ApicBaseRegister::Base::mask}; }
+    [[nodiscard]] GuestPhysical mmio_base() const
+    {
+        return GuestPhysical{base_ & ApicBaseRegister::Base::mask};
+    }
 
-    /// Writes the ICR as a whole: destination in bits 63:32 for x2APIC, 63:56 else.  For declared answers too.
+    /// Writes the ICR as a whole: destination in bits 63:32 for x2APIC, 63:56 else.  For declared answers
+    /// too.
     ApicEffect write_command(std::uint64_t command);
     [[nodiscard]] std::uint64_t command() const { return command_; }
 
-    // ---- timer --------------------------------------------------------------------------------------------------
+    // ---- timer ------------------------------------------------------------------------------------------
 
     /// Guest ticks at which expire() should be called next; no_deadline where nothing is to happen.
     [[nodiscard]] std::uint64_t next_deadline() const;
@@ -190,7 +199,7 @@ public:
     [[nodiscard]] std::optional<std::uint64_t> read_tsc_deadline() const;
     ApicEffect write_tsc_deadline(std::uint64_t value, std::uint64_t now);
 
-    // ---- save and restore ---------------------------------------------------------------------------------------
+    // ---- save and restore -------------------------------------------------------------------------------
 
     [[nodiscard]] LocalApicState save() const;
     /// False, and nothing changed, when the state is one that no guest could have brought about.
@@ -236,7 +245,8 @@ private:
     std::uint32_t error_status_{};
     std::atomic<std::uint32_t> error_pending_{};
     std::uint64_t command_{};
-    std::atomic<std::uint32_t> lvt_[lvt_entries]{};  ///< written by the owner, the error entry read by any sender
+    std::atomic<std::uint32_t>
+        lvt_[lvt_entries]{};  ///< written by the owner, the error entry read by any sender
     std::uint32_t divide_{};
     std::uint32_t initial_count_{};
     std::uint64_t deadline_{no_deadline};

@@ -99,7 +99,8 @@ constexpr std::uint32_t lvt_writable(LvtEntry entry)
     case LvtEntry::performance: return static_cast<std::uint32_t>(with_delivery);
     case LvtEntry::lint0:
     case LvtEntry::lint1:
-        return static_cast<std::uint32_t>(with_delivery | LvtRegister::Polarity::mask | LvtRegister::Trigger::mask);
+        return static_cast<std::uint32_t>(with_delivery | LvtRegister::Polarity::mask |
+                                          LvtRegister::Trigger::mask);
     case LvtEntry::error: return static_cast<std::uint32_t>(common);
     }
     return 0;
@@ -121,8 +122,8 @@ struct IcrRegister {
     using Assert = Bit<14>;
     using Trigger = Bit<15>;
     using Shorthand = Field<19, 18, std::uint8_t>;
-    static constexpr std::uint32_t defined{Vector::mask | Delivery::mask | LogicalDestination::mask | Assert::mask |
-                                           Trigger::mask | Shorthand::mask};
+    static constexpr std::uint32_t defined{Vector::mask | Delivery::mask | LogicalDestination::mask |
+                                           Assert::mask | Trigger::mask | Shorthand::mask};
 };
 
 /// Bits of the error status register [SDM3-083 §10.5.3].
@@ -130,10 +131,12 @@ struct ErrorStatus {
     static constexpr std::uint32_t SEND_ILLEGAL_VECTOR{1u << 5};
     static constexpr std::uint32_t RECEIVED_ILLEGAL_VECTOR{1u << 6};
     static constexpr std::uint32_t ILLEGAL_REGISTER_ADDRESS{1u << 7};
-    static constexpr std::uint32_t defined{SEND_ILLEGAL_VECTOR | RECEIVED_ILLEGAL_VECTOR | ILLEGAL_REGISTER_ADDRESS};
+    static constexpr std::uint32_t defined{SEND_ILLEGAL_VECTOR | RECEIVED_ILLEGAL_VECTOR |
+                                           ILLEGAL_REGISTER_ADDRESS};
 };
 
-/// Version 0x14 with six local vectors; no suppression of EOI broadcasts, no extended space [SDM3-083 §10.4.8].
+/// Version 0x14 with six local vectors; no suppression of EOI broadcasts, no extended space [SDM3-083
+/// §10.4.8].
 inline constexpr std::uint32_t local_apic_version{0x14 | (lvt_entries - 1) << 16};
 
 /// Vectors below 16 are exceptions' and never delivered by an APIC [SDM3-083 §10.5.2].

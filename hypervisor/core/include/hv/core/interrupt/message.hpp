@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// An interrupt on its way to local APICs: what an ICR write, an MSI or an I/O APIC's pin says.  Only data; who is
-// addressed is destination.hpp's matter.  Encodings: [SDM3-083 §10.6.1, §10.11, §10.12.9], [APM2-3.41 §16.5].
+// An interrupt on its way to local APICs: what an ICR write, an MSI or an I/O APIC's pin says.  Only data;
+// who is addressed is destination.hpp's matter.  Encodings: [SDM3-083 §10.6.1, §10.11, §10.12.9], [APM2-3.41
+// §16.5].
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,8 @@ enum class DestinationShorthand : std::uint8_t {
     all_excluding_self = 3,
 };
 
-/// One interrupt message.  `destination` is always in 32 bits: a source with 8 bits widens its broadcast (0xff).
+/// One interrupt message.  `destination` is always in 32 bits: a source with 8 bits widens its broadcast
+/// (0xff).
 struct InterruptMessage {
     static constexpr std::uint32_t broadcast{0xffff'ffff};
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The PC's two cascaded 8259A interrupt controllers with the edge/level control registers of EISA [8259A-1988].  Sixteen
-// lines in, one INTR out, which the caller connects to LINT0 of the bootstrap processor.
+// The PC's two cascaded 8259A interrupt controllers with the edge/level control registers of EISA
+// [8259A-1988].  Sixteen lines in, one INTR out, which the caller connects to LINT0 of the bootstrap
+// processor.
 //
 // The caller holds the domain's device lock.  8-bit ports: wider accesses are the caller's to split.
 #pragma once
@@ -16,11 +17,11 @@ namespace hv::core {
 
 /// One 8259A, as plain data for save and restore.
 struct PicChipState {
-    std::uint8_t lines{};      ///< levels of the IR inputs
-    std::uint8_t requested{};  ///< IRR
+    std::uint8_t lines{};       ///< levels of the IR inputs
+    std::uint8_t requested{};   ///< IRR
     std::uint8_t in_service{};  ///< ISR
-    std::uint8_t masked{};     ///< IMR
-    std::uint8_t level{};      ///< ELCR: these inputs are level-triggered
+    std::uint8_t masked{};      ///< IMR
+    std::uint8_t level{};       ///< ELCR: these inputs are level-triggered
     std::uint8_t vector_base{};
     std::uint8_t lowest{7};    ///< the input of lowest priority; the one after it has the highest
     std::uint8_t next_word{};  ///< initialisation: the ICW expected next (2, 3, 4), or 0
@@ -40,13 +41,17 @@ struct PicChipState {
 class PicChip {
 public:
     /// `level_writable`: which bits of its ELCR exist.  `is_master`: input 2 is a slave's output.
-    PicChip(std::uint8_t level_writable, bool is_master) : level_writable_{level_writable}, is_master_{is_master} {}
+    PicChip(std::uint8_t level_writable, bool is_master)
+        : level_writable_{level_writable}, is_master_{is_master}
+    {
+    }
 
     /// Power-up state; lines keep their level.
     void reset();
     void set_input(unsigned input, bool level);
     [[nodiscard]] bool output() const;
-    /// The interrupt acknowledge cycle: the input that is served now, or 7 without effect when none is there any more.
+    /// The interrupt acknowledge cycle: the input that is served now, or 7 without effect when none is there
+    /// any more.
     std::uint8_t acknowledge();
     [[nodiscard]] std::uint8_t vector_base() const { return state_.vector_base; }
 
@@ -89,8 +94,8 @@ public:
     void set_line(unsigned irq, bool level) override;
     /// The INTR output.
     [[nodiscard]] bool output() const { return master_.output(); }
-    /// The vector that the processor reads in its acknowledge cycle.  Never fails: with nothing pending any more it is
-    /// the spurious one of input 7 [8259A-1988 "Edge and level triggered modes"].
+    /// The vector that the processor reads in its acknowledge cycle.  Never fails: with nothing pending any
+    /// more it is the spurious one of input 7 [8259A-1988 "Edge and level triggered modes"].
     std::uint8_t acknowledge();
 
     /// Ports 0x20, 0x21, 0xa0, 0xa1, 0x4d0 and 0x4d1; others read all-ones and drop writes.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Sets of interrupt vectors, one bit each of 256.  The atomic one is a mailbox: any processor puts vectors in, and the
-// one that runs the VCPU takes them out; a summary lets that one see with a single load that nothing is in it.
+// Sets of interrupt vectors, one bit each of 256.  The atomic one is a mailbox: any processor puts vectors
+// in, and the one that runs the VCPU takes them out; a summary lets that one see with a single load that
+// nothing is in it.
 #pragma once
 
 #include <array>
@@ -24,7 +25,10 @@ constexpr std::uint8_t highest_in_word(unsigned index, std::uint64_t word)
 /// Vectors that only one processor touches.
 class VectorBitmap {
 public:
-    [[nodiscard]] bool test(std::uint8_t vector) const { return ((words_[vector >> 6] >> (vector & 63)) & 1) != 0; }
+    [[nodiscard]] bool test(std::uint8_t vector) const
+    {
+        return ((words_[vector >> 6] >> (vector & 63)) & 1) != 0;
+    }
     void set(std::uint8_t vector) { words_[vector >> 6] |= 1ull << (vector & 63); }
     void clear(std::uint8_t vector) { words_[vector >> 6] &= ~(1ull << (vector & 63)); }
     [[nodiscard]] std::optional<std::uint8_t> highest() const
@@ -33,6 +37,14 @@ public:
             if (words_[index] != 0)
                 return highest_in_word(index, words_[index]);
         return std::nullopt;
+    }
+    /// True when `vector` is the only one.
+    [[nodiscard]] bool holds_only(std::uint8_t vector) const
+    {
+        for (unsigned index = 0; index < 4; ++index)
+            if (words_[index] != (index == vector >> 6 ? 1ull << (vector & 63) : 0))
+                return false;
+        return true;
     }
     [[nodiscard]] const VectorWords& words() const { return words_; }
     void assign(const VectorWords& words) { words_ = words; }
@@ -52,7 +64,8 @@ public:
         summary_.fetch_or(1u << (vector >> 6));
         return (before & bit) == 0;
     }
-    /// Clears the summary before it looks at the word again, so that a vector set meanwhile is never forgotten.
+    /// Clears the summary before it looks at the word again, so that a vector set meanwhile is never
+    /// forgotten.
     void clear(std::uint8_t vector)
     {
         const unsigned index = vector >> 6;
@@ -81,7 +94,8 @@ public:
     /// 32 vectors as a local APIC's register shows them; `group` is 0 to 7.
     [[nodiscard]] std::uint32_t group(unsigned group) const
     {
-        return static_cast<std::uint32_t>(words_[group / 2].load(std::memory_order_relaxed) >> (group % 2 * 32));
+        return static_cast<std::uint32_t>(words_[group / 2].load(std::memory_order_relaxed) >>
+                                          (group % 2 * 32));
     }
     [[nodiscard]] VectorWords snapshot() const
     {
