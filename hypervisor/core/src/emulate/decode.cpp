@@ -233,7 +233,7 @@ bool Decoder::read_vector_prefix(Special kind, bool& done)
     return kind == evex_prefix ? read_evex() : read_vex(kind);
 }
 
-/// Two- and three-byte VEX, and XOP, which has the same fields [APM4-3.25 §1.1.2].
+/// Two- and three-byte VEX, and XOP, which has the same fields [APM3-3.35 §1.2.8].
 bool Decoder::read_vex(Special kind)
 {
     std::uint8_t first{};

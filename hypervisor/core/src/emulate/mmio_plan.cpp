@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Where the memory operand is: effective address, segment, wrap [APM1-3.23 §2.2, §2.5] [APM3-3.35 §1.4,
+// Where the memory operand is: effective address, segment, wrap [APM1-3.23 §2.2] [APM3-3.35 §1.4,
 // §1.5].
 #include "hv/core/emulate/mmio.hpp"
 

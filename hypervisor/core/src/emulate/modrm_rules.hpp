@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Where the ModRM byte decides whether there is an instruction: opcode groups, x87, and opcodes that take
-// memory alone or registers alone [APM3-3.35 §A.1.3, §A.1.4] [SDM2-083 §A.4, §A.5].  An opcode that has no
+// memory alone or registers alone [APM3-3.35 §A.1.1, §A.1.3] [SDM2-083 §A.4, §A.5].  An opcode that has no
 // row here takes any ModRM byte.  Also: which instructions may have a LOCK prefix.  Private to the decoder.
 #pragma once
 

@@ -3,7 +3,7 @@
 // Where the opcode maps beyond the primary one have an instruction, by mandatory prefix.  One hexadecimal
 // digit per opcode, a sum of 1 (no prefix), 2 (66), 4 (F3) and 8 (F2); an instruction that ignores these
 // prefixes is f.  The union of what both vendors document [SDM2-083 Appendix A and the instruction pages]
-// [APM3-3.35 §A.1] [APM4-3.25 §1.3, Appendix A]; Intel's Knights family and the VIA-only instructions are
+// [APM3-3.35 §A.1]; Intel's Knights family and the VIA-only instructions are
 // left out.  Private to the decoder.
 #pragma once
 
