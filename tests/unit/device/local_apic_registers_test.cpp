@@ -89,6 +89,28 @@ TEST(XapicPage, IgnoresWritesToReadOnlyRegistersWithoutAnError)
     EXPECT_EQ(apic.errors(), 0u);
 }
 
+TEST(XapicPage, TellsOtherProcessorsHowItIsAddressed)
+{
+    Xapic apic{9};
+    EXPECT_EQ(apic.addressing().id, 9u);
+    EXPECT_FALSE(apic.addressing().cluster_model);
+    apic.write(0xd0, 0x2400'0000);
+    apic.write(0xe0, 0x0fff'ffff);
+    EXPECT_EQ(apic.addressing().logical_id, 0x24);
+    EXPECT_TRUE(apic.addressing().cluster_model);
+    EXPECT_TRUE(apic.addressing().software_enabled);
+    apic.write(0xe0, 0xffff'ffff);
+    EXPECT_FALSE(apic.addressing().cluster_model);
+    apic.write(0xf0, 0x0ff);
+    EXPECT_FALSE(apic.addressing().software_enabled);
+    EXPECT_FALSE(apic.addressing().extended);
+    apic.write_apic_base(x2apic);
+    EXPECT_TRUE(apic.addressing().extended);
+    apic.write_apic_base(home);
+    EXPECT_FALSE(apic.addressing().enabled);
+    EXPECT_EQ(apic.addressing().logical_id, 0);
+}
+
 TEST(XapicPage, NotesEveryAddressWithoutARegister)
 {
     Xapic apic;

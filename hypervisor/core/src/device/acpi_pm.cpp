@@ -105,16 +105,16 @@ void AcpiPm::write(std::uint16_t port, std::uint8_t value, std::uint64_t now)
         state_.enable = replace_byte(state_.enable, shift_in(port, enable_port), value) & events;
     } else if (in(port, protocol::pm1a_control_port, protocol::pm1a_control_bytes)) {
         const unsigned shift = shift_in(port, protocol::pm1a_control_port);
-        write_control(replace_byte(state_.control, shift, value), shift == 8);
+        write_control(replace_byte(state_.control, shift, value));
     }
     update_line();
 }
 
-/// SLP_EN is never stored; it and SLP_TYP are in the same byte, so one byte's write is a whole request.
-void AcpiPm::write_control(std::uint16_t value, bool has_sleep_enable)
+/// SLP_EN is never stored, so it is set only by a write of its own byte, which holds SLP_TYP as well.
+void AcpiPm::write_control(std::uint16_t value)
 {
     state_.control = value & control_kept;
-    if (has_sleep_enable && SleepEnable::get(value))
+    if (SleepEnable::get(value))
         sink_.sleep_requested(SleepType::get(value));
 }
 

@@ -48,7 +48,7 @@ public:
     [[nodiscard]] bool restore(const AcpiPmState& state);
 
 private:
-    void write_control(std::uint16_t value, bool has_sleep_enable);
+    void write_control(std::uint16_t value);
     void update_line();
 
     InterruptLine& line_;
