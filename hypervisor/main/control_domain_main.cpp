@@ -12,6 +12,7 @@
 #include "hv/core/control_domain/builder.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/main/booted_machine.hpp"
+#include "hv/main/composition.hpp"
 
 namespace hv {
 
@@ -66,6 +67,8 @@ void control_domain_main(BootedMachine& machine)
         say(why, "virtualization cannot be turned on: ", error_name(enabled.error()));
         refuse(why);
     }
+    if (!compose(machine, *hvm.value(), why))
+        refuse(why);
     const core::ControlDomainEntry entry = build(machine);
     auto& domain = *new (control_domain_storage)
         ControlDomain{{.hvm = *hvm.value(),
@@ -77,8 +80,9 @@ void control_domain_main(BootedMachine& machine)
                        .rsdp = machine.boot.rsdp,
                        .physical_address_end = 1ull << x86::features().physical_address_bits,
                        .serial_port = x86::serial_console_port()}};
-    if (!domain.create(entry, nullptr, why))
+    if (!domain.create(entry, &control_function(), why))
         refuse(why);
+    start_service(domain);
     core::log_info("dom0 starts at ", Hex{entry.rip});
     domain.run();
 }

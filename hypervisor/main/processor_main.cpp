@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // What each processor does when it is up.
-#include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/arch/x86/platform/processors.hpp"
 #include "hv/core/diag/log.hpp"
-#include "hv/core/platform/platform.hpp"
-#include "hv/main/booted_machine.hpp"
+#include "hv/main/composition.hpp"
 
 namespace hv {
 
 void processor_main(unsigned processor)
 {
     core::log_info("processor ", processor, " is up");
-    for (;;)
-        core::platform::wait_for_interrupt();
+    run_guest_processor();
 }
 
 }  // namespace hv

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hv/core/machine.hpp"
 
-#include "hv/base/assert.hpp"
+#include "hv/core/time/guest_time.hpp"
 
 namespace hv::core {
 namespace {
@@ -11,6 +11,12 @@ Machine* the_machine{};
 Machine& machine() { return *the_machine; }
 
 void install_machine(Machine& machine) { the_machine = &machine; }
+
+std::int64_t Machine::unix_nanoseconds(std::uint64_t now) const
+{
+    return unix_nanoseconds_at_tick_zero +
+           static_cast<std::int64_t>(scale(now, GuestTime::nanoseconds_per_second, platform::ticks_per_second()));
+}
 
 void Machine::arm_here(Timer& timer, std::uint64_t deadline)
 {

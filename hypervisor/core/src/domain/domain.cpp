@@ -14,6 +14,7 @@
 namespace hv::core {
 
 void (*Domain::on_end)(Domain&){};
+void (*Domain::on_pause_request)(Domain&){};
 
 namespace {
 
@@ -197,13 +198,22 @@ void Domain::deliver(unsigned index, const InterruptMessage& message)
     }
 }
 
-void Domain::route(const InterruptMessage& message, unsigned sender)
+bool Domain::route(const InterruptMessage& message, unsigned sender)
 {
     const auto addressing = [this](unsigned index) { return vcpus_[index]->apic.addressing(); };
     const std::uint64_t targets = destinations(vcpu_count_, addressing, message, sender, arbiter);
     for (unsigned index = 0; index < vcpu_count_; ++index)
         if ((targets >> index & 1) != 0)
             deliver(index, message);
+    return targets != 0;
+}
+
+void Domain::request_pause()
+{
+    if (on_pause_request != nullptr)
+        on_pause_request(*this);
+    else
+        log_warning("domain ", id, ": nobody pauses it");
 }
 
 void Domain::check_all_halted()

@@ -81,12 +81,11 @@ Expected<Progress> CoreTarget::create_domain(const protocol::DomainCreateRequest
                             adjusted.error() == Error::not_found ? " is not offered to guests"
                                                                  : ": a bit is asked for that this machine does not have");
     }
-    const auto slot = consoles_.attach(domain);
-    if (!slot) {
+    if (const auto attached = consoles_.attach(domain); !attached) {
         domains_.destroy(domain);
-        return refuse(reason, Error::limit_reached, "all console ports are in use");
+        return refuse(reason, attached.error(), "no console port can be had: ", error_name(attached.error()));
     }
-    reply = {domain.id, slot.value()};
+    reply = {domain.id, domain.console.slot()};
     return Progress::done;
 }
 
@@ -119,6 +118,8 @@ Expected<Progress> CoreTarget::pause(protocol::DomainId id, Reason& reason)
 Expected<Progress> CoreTarget::destroy_domain(protocol::DomainId id, Reason& reason)
 {
     Domain& domain = *HV_TRY(guest(id, reason));
+    domain.stop_for_good();  // it writes no more
+    machine().wait_for_turn();
     consoles_.detach(domain);
     domains_.destroy(domain);
     return Progress::done;

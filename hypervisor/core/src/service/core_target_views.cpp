@@ -60,7 +60,7 @@ void describe(const Domain& domain, protocol::DomainInfo& entry)
     entry.exits = all_exits(domain);
     entry.weight = domain.vcpu(0).weight;
     entry.cap = domain.vcpu(0).cap_percent;
-    entry.console_slot = domain.console.slot;
+    entry.console_slot = domain.console.slot();
     entry.extensions = domain.extensions == nullptr ? 0 : domain.extensions->size();
     entry.affinity[0] = domain.vcpu(0).affinity;
     for (std::size_t at = 0; at < domain.uuid.size(); ++at)

@@ -51,13 +51,11 @@ void end_by_unknown(Vcpu& vcpu, const Exit& exit)
     vcpu.domain.end(EndReason::crash, text.view());
 }
 
-/// An exception that the back end wanted to see: it goes to the guest.
-void reflect(Vcpu& vcpu, const ExceptionExit& exception)
+/// The back end has queued the exception for the guest already; all but a machine check, which is not the guest's.
+void note_exception(Vcpu& vcpu, const ExceptionExit& exception)
 {
-    if (x86::pushes_error_code(exception.vector))
-        vcpu.raise(exception.vector, exception.error_code);
-    else
-        vcpu.raise(exception.vector);
+    if (exception.vector == static_cast<std::uint8_t>(x86::Exception::MC))
+        end_by_shutdown(vcpu, "machine check");
 }
 
 }  // namespace
@@ -79,7 +77,7 @@ void dispatch_exit(Vcpu& vcpu, const Exit& exit)
     case ExitKind::halt: return handle_halt(vcpu, exit);
     case ExitKind::pause: return skip_instruction(vcpu, exit, emulate::Intercepted::pause);
     case ExitKind::nested_fault: return handle_nested_fault(vcpu, exit);
-    case ExitKind::exception: return reflect(vcpu, exit.exception);
+    case ExitKind::exception: return note_exception(vcpu, exit.exception);
     case ExitKind::control_register:
     case ExitKind::debug_register:
     case ExitKind::set_extended_control: return handle_system_instruction(vcpu, exit);

@@ -33,9 +33,12 @@ struct Machine {
     Heap& heap;      ///< the same
     const HvmTable& hvm;
     x86::CpuidResult (*host_cpuid)(std::uint32_t leaf, std::uint32_t subleaf);
+    std::int64_t unix_nanoseconds_at_tick_zero{};  ///< UTC since 1970; 0 where no clock told
     Scheduler scheduler{};
     Processor processors[platform::maximum_processors]{};
 
+    /// UTC in nanoseconds since 1970 at host tick `now`, as far as the clock that was read at boot is right.
+    [[nodiscard]] std::int64_t unix_nanoseconds(std::uint64_t now) const;
     [[nodiscard]] Processor& here() { return processors[platform::current_processor()]; }
     /// Arms `timer` on the calling processor, hardware included.
     void arm_here(Timer& timer, std::uint64_t deadline);

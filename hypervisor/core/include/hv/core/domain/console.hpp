@@ -1,70 +1,34 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain's console as two rings of bytes: what the guest wrote, until the control domain has taken it, and what the
-// operator typed, until the guest has.  Nothing is dropped: a full ring says so and the writer waits.
+// A domain's console as its devices and extensions use it.  The bytes go through a ConsoleStream to a port of the control
+// domain; a domain without one (a host test) writes into nothing and reads nothing.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
-#include "hv/core/sync/spinlock.hpp"
+#include "hv/core/control/console_stream.hpp"
 
 namespace hv::core {
 
-/// A ring of bytes with one lock.
-template <std::size_t Capacity>
-class ByteRing {
-    static_assert((Capacity & (Capacity - 1)) == 0);
-
+/// Any processor.
+class Console {
 public:
-    /// Appends as much as fits and says how much that was.
-    std::size_t write(std::span<const std::byte> bytes)
-    {
-        LockGuard guard{lock_};
-        std::size_t done{0};
-        while (done < bytes.size() && end_ - begin_ < Capacity)
-            storage_[end_++ % Capacity] = bytes[done++];
-        return done;
-    }
-    /// Takes up to bytes.size() out.
-    std::size_t read(std::span<std::byte> bytes)
-    {
-        LockGuard guard{lock_};
-        std::size_t done{0};
-        while (done < bytes.size() && begin_ != end_)
-            bytes[done++] = storage_[begin_++ % Capacity];
-        return done;
-    }
-    [[nodiscard]] std::size_t size()
-    {
-        LockGuard guard{lock_};
-        return static_cast<std::size_t>(end_ - begin_);
-    }
-    void clear()
-    {
-        LockGuard guard{lock_};
-        begin_ = end_;
-    }
-    [[nodiscard]] bool full() { return size() == Capacity; }
+    void attach(control::ConsoleStream* stream) { stream_ = stream; }
+    [[nodiscard]] control::ConsoleStream* stream() const { return stream_; }
+    /// The control domain's console slot; 0: none.
+    [[nodiscard]] std::uint32_t slot() const { return stream_ == nullptr ? 0 : stream_->slot(); }
+
+    /// False when there is no room; the listener is told when there is.
+    bool put(std::uint8_t byte) { return stream_ == nullptr || stream_->put(byte); }
+    /// Returns how many bytes were taken.
+    std::size_t write(std::span<const std::byte> bytes) { return stream_ == nullptr ? bytes.size() : stream_->put(bytes); }
+    [[nodiscard]] std::optional<std::uint8_t> get() { return stream_ == nullptr ? std::nullopt : stream_->get(); }
 
 private:
-    Spinlock lock_{};
-    std::uint64_t begin_{};
-    std::uint64_t end_{};
-    std::array<std::byte, Capacity> storage_{};
-};
-
-struct Console {
-    static constexpr std::size_t output_bytes{8192};
-    static constexpr std::size_t input_bytes{1024};
-
-    ByteRing<output_bytes> output{};  ///< from the guest
-    ByteRing<input_bytes> input{};    ///< to the guest
-    std::uint32_t slot{};      ///< of the control domain's console ports; 0: none
-    /// Called on the guest's processor when output goes from empty to not empty; set by who serves the ports.
-    void (*output_ready)(std::uint32_t slot){};
+    control::ConsoleStream* stream_{};
 };
 
 }  // namespace hv::core

@@ -93,7 +93,8 @@ public:
     /// stays; later ones are ignored.
     void end(EndReason reason, std::string_view text = {});
     /// Delivers an interrupt message to whom it addresses.  `sender` is a VCPU's index, or vcpu_count() for a device.
-    void route(const InterruptMessage& message, unsigned sender);
+    /// True: somebody was addressed.
+    bool route(const InterruptMessage& message, unsigned sender);
     /// Ends the domain with reason halt when every VCPU is halted for good.  By a VCPU that is about to halt.
     void check_all_halted();
     /// Every VCPU of this domain looks at its events (and at changed nested tables) before it runs another instruction.
@@ -103,6 +104,10 @@ public:
 
     /// Called (on any processor) when a domain has ended; set once at boot by whoever tells the control domain.
     static void (*on_end)(Domain&);
+    /// An extension wants the domain paused: on_pause_request is called (any processor), and whoever carries it out calls
+    /// pause() on its own turn.
+    void request_pause();
+    static void (*on_pause_request)(Domain&);
 
 private:
     Domain(std::uint32_t id, const DomainConfig& config);

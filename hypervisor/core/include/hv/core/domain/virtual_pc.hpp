@@ -9,6 +9,7 @@
 
 #include "hv/base/address.hpp"
 #include "hv/base/expected.hpp"
+#include "hv/core/control/console_stream.hpp"
 
 namespace hv::core {
 
@@ -40,8 +41,8 @@ public:
 
     /// The ACPI power button is pressed.
     void press_power_button();
-    /// The operator typed, or took output away: the serial port goes on.
-    void console_changed();
+    /// Who is told that the operator typed, or that there is room for output again.
+    [[nodiscard]] control::ConsoleListener* console_listener();
     /// The guest's time stands still, or goes on: deadlines are withdrawn and armed again.
     void freeze();
     void thaw();

@@ -10,7 +10,7 @@
 
 #include "hv/core/control/control_target.hpp"
 #include "hv/core/domain/domain_table.hpp"
-#include "hv/core/service/console_ports.hpp"
+#include "hv/core/service/console_slots.hpp"
 
 namespace hv::core::service {
 
@@ -24,7 +24,7 @@ struct MachineDescription {
 
 class CoreTarget final : public control::ControlTarget {
 public:
-    CoreTarget(const MachineDescription& description, ConsolePorts& consoles)
+    CoreTarget(const MachineDescription& description, ConsoleSlots& consoles)
         : description_{description}, consoles_{consoles}
     {
     }
@@ -92,7 +92,7 @@ private:
     void describe_control_domain(protocol::DomainInfo& entry) const;
 
     const MachineDescription& description_;
-    ConsolePorts& consoles_;
+    ConsoleSlots& consoles_;
     DomainTable domains_{};
     ControlDomainView control_domain_{};
     std::uint64_t log_begin_{};  ///< what is before it has been cleared

@@ -5,14 +5,27 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace hv::core {
+
+/// a * b / c for a < c, so that the quotient has 64 bits if b has: one MUL and one DIV, where the compiler would call its
+/// 128-bit division.
+constexpr std::uint64_t multiply_and_divide(std::uint64_t a, std::uint64_t b, std::uint64_t c)
+{
+    if (std::is_constant_evaluated())
+        return static_cast<std::uint64_t>(static_cast<unsigned __int128>(a) * b / c);
+    std::uint64_t low{a};
+    std::uint64_t high{};
+    asm("mulq %2" : "+a"(low), "=d"(high) : "rm"(b) : "cc");
+    asm("divq %2" : "+a"(low), "+d"(high) : "rm"(c) : "cc");
+    return low;
+}
 
 /// Multiplies by a ratio of two 64-bit numbers without losing bits: value * numerator / denominator, rounded down.
 constexpr std::uint64_t scale(std::uint64_t value, std::uint64_t numerator, std::uint64_t denominator)
 {
-    return (value / denominator) * numerator +
-           static_cast<std::uint64_t>(static_cast<unsigned __int128>(value % denominator) * numerator / denominator);
+    return (value / denominator) * numerator + multiply_and_divide(value % denominator, numerator, denominator);
 }
 
 /// Not synchronized: start and stop are called by whoever holds the domain stopped; reading is free while it runs.

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "hv/main/composition.hpp"
+
+#include <new>
+
+#include "control_endpoint.hpp"
+#include "hv/arch/x86/cpu/features.hpp"
+#include "hv/arch/x86/cpu/instructions.hpp"
+#include "hv/core/control/service.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/service/console_slots.hpp"
+#include "hv/core/service/core_target.hpp"
+#include "hv/core/vcpu/run_loop.hpp"
+#include "processor_description.hpp"
+#include "wall_clock.hpp"
+
+namespace hv {
+namespace {
+
+/// Everything between the control domain's function and the core; made once, lives for ever.
+struct Service final : core::BackgroundWork {
+    explicit Service(core::Heap& heap, const core::service::MachineDescription& description)
+        : consoles{endpoint.device(), heap}, target{description, consoles}, control{endpoint.device(), target}
+    {
+    }
+    bool step() override
+    {
+        endpoint.send_deferred();
+        return control.run();
+    }
+
+    ControlEndpoint endpoint{};
+    core::service::ConsoleSlots consoles;
+    core::service::CoreTarget target;
+    core::control::ControlService control;
+};
+
+core::Machine* the_machine{};
+Service* the_service{};
+core::service::MachineDescription the_description{};
+std::atomic<bool> service_started{};
+
+x86::CpuidResult host_cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return x86::cpuid(leaf, subleaf); }
+
+void attend(unsigned processor) { the_machine->attend(processor); }
+
+template <typename T, typename... A>
+T* make_for_ever(core::Heap& heap, A&&... arguments)
+{
+    void* const memory = heap.allocate(sizeof(T), alignof(T));
+    return memory == nullptr ? nullptr : new (memory) T{std::forward<A>(arguments)...};
+}
+
+}  // namespace
+
+Status compose(BootedMachine& machine, const core::HvmTable& hvm, TextWriter& why)
+{
+    the_machine = make_for_ever<core::Machine>(*machine.heap, *machine.frames, *machine.ledger, *machine.heap, hvm,
+                                               host_cpuid, wall_clock_at_tick_zero());
+    the_description = {graft_version, processor_name(), processor_features(), machine.boot.command_line.view()};
+    the_service = make_for_ever<Service>(*machine.heap, *machine.heap, the_description);
+    if (the_machine == nullptr || the_service == nullptr) {
+        say(why, "Graft needs more memory: its own tables do not fit.");
+        return Error::no_memory;
+    }
+    core::install_machine(*the_machine);
+    the_machine->scheduler.initialise(1, core::platform::processor_count() - 1, core::platform::ticks_per_second(),
+                                      attend);
+    core::Domain::on_end = [](core::Domain&) {
+        the_service->control.events_waiting();
+        core::announce_work();
+    };
+    return the_service->control.start();
+}
+
+control_domain::ControlFunction& control_function() { return the_service->endpoint; }
+
+void start_service(control_domain::ControlDomain& domain)
+{
+    the_service->endpoint.attach(domain);
+    the_service->target.show_control_domain(
+        {core::ram_bytes(booted_machine().split.control_domain), &domain.exits()});
+    service_started.store(true, std::memory_order_release);
+    for (unsigned processor = 1; processor < core::platform::processor_count(); ++processor)
+        core::platform::wake(processor);
+}
+
+void run_guest_processor()
+{
+    while (!service_started.load(std::memory_order_acquire))
+        core::platform::wait_for_interrupt();
+    if (const Status enabled = the_machine->hvm.enable_processor(); !enabled) {
+        core::log_error("processor ", core::platform::current_processor(), " cannot run guests: ",
+                        error_name(enabled.error()));
+        for (;;)
+            core::platform::wait_for_interrupt();
+    }
+    core::run_processor(*the_service);
+}
+
+}  // namespace hv
