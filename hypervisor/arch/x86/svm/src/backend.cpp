@@ -4,6 +4,7 @@
 #include "hv/arch/x86/svm/backend.hpp"
 
 #include <cstring>
+#include <new>
 
 #include "hv/arch/x86/svm/event.hpp"
 #include "hv/arch/x86/svm/exits.hpp"
@@ -28,22 +29,23 @@ using core::Exit;
 using core::VcpuContext;
 using core::VcpuKind;
 
+/// For all VCPUs of one kind.
+struct PermissionMaps {
+    MsrPermissionMap msrs;
+    PortPermissionMap ports;
+};
+
 /// What all processors and VCPUs share.
 struct Backend {
     core::FrameAllocator* frames;
     core::Ledger* ledger;
     Features features;
     core::HvmTable table;
+    PermissionMaps* guest_maps;
+    PermissionMaps* control_maps;
     ProcessorState processors[core::platform::maximum_processors];
 };
 constinit Backend backend{};
-
-struct PermissionMaps {
-    MsrPermissionMap msrs;
-    PortPermissionMap ports;
-};
-constinit PermissionMaps guest_maps{};
-constinit PermissionMaps control_maps{};
 
 VcpuState& state_of(const VcpuContext& context) { return *static_cast<VcpuState*>(context.backend); }
 
@@ -84,7 +86,7 @@ void fill_control_area(VmcbControlArea& control, const VcpuContext& context)
 {
     const bool is_guest = context.kind == VcpuKind::guest;
     const Intercepts intercepts = intercepts_for(context.kind, backend.features.pause_filter);
-    PermissionMaps& maps = is_guest ? guest_maps : control_maps;
+    const PermissionMaps& maps = is_guest ? *backend.guest_maps : *backend.control_maps;
     control.intercept_cr = intercepts.cr;
     control.intercept_dr = intercepts.dr;
     control.intercept_exceptions = intercepts.exceptions;
@@ -121,7 +123,7 @@ Status vcpu_create(VcpuContext& context)
     auto* const memory = static_cast<std::byte*>(core::platform::to_pointer(block.address()));
     std::memset(memory, 0, static_cast<std::size_t>(block.bytes()));
     VcpuState& vcpu = *new (memory + page_size) VcpuState{};
-    vcpu.vmcb = new (memory) Vmcb;
+    vcpu.vmcb = reinterpret_cast<Vmcb*>(memory);  // zeroes
     vcpu.vmcb_address = block.address();
     vcpu.extended_area = memory + area_offset;
     vcpu.extended_control = 1;
@@ -278,7 +280,7 @@ void clear_interrupt_shadow(VcpuContext& context)
     context.registers.rflags &= ~x86::Rflags::RF::mask;
 }
 
-void intercept_control_ports(std::uint16_t first, std::uint16_t count) { control_maps.ports.intercept(first, count); }
+void intercept_control_ports(std::uint16_t first, std::uint16_t count) { backend.control_maps->ports.intercept(first, count); }
 
 /// Entries that the processor walks for us, accessed and dirty from the start [APM2-3.41 §15.25.5].
 core::NestedEntryFormat nested_format()
@@ -353,11 +355,21 @@ Expected<const core::HvmTable*> find_backend(core::FrameAllocator& frames, core:
         say(why, "the processor has no SVM with nested paging");
         return Error::not_supported;
     }
+    constexpr unsigned maps_order{core::order_for_bytes(sizeof(PermissionMaps))};
+    auto guest_maps = core::OwnedFrames::allocate(frames, maps_order, ledger);
+    auto control_maps = core::OwnedFrames::allocate(frames, maps_order, ledger);
+    if (!guest_maps || !control_maps) {
+        say(why, "there is no memory for the permission maps of SVM");
+        return Error::no_memory;
+    }
+    backend = {};
     backend.frames = &frames;
     backend.ledger = &ledger;
     backend.features = features;
-    fill_guest_maps(guest_maps.msrs, guest_maps.ports);
-    fill_control_maps(control_maps.msrs, control_maps.ports);
+    backend.guest_maps = new (core::platform::to_pointer(guest_maps.value().leak())) PermissionMaps;
+    backend.control_maps = new (core::platform::to_pointer(control_maps.value().leak())) PermissionMaps;
+    fill_guest_maps(backend.guest_maps->msrs, backend.guest_maps->ports);
+    fill_control_maps(backend.control_maps->msrs, backend.control_maps->ports);
     backend.table = make_table();
     return &backend.table;
 }

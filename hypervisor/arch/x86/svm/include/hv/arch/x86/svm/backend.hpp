@@ -13,8 +13,7 @@ namespace hv::svm {
 
 /// The table for this machine's processors; asked on the boot processor.  What a processor needs for itself is charged to
 /// `ledger`; what a VCPU needs, to its own.  Both arguments live for ever.  Fails with not_supported where SVM or nested
-/// paging is missing; `why` then holds one sentence.
+/// paging is missing, or no_memory; `why` then holds one sentence.
 Expected<const core::HvmTable*> find_backend(core::FrameAllocator& frames, core::Ledger& ledger, TextWriter& why);
-
 
 }  // namespace hv::svm

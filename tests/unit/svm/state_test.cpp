@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+//
+// Registers in and out of the control block, what VMRUN would refuse, the MSRs that it holds, extended state, and what a
+// guest reaches without an exit.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <vector>
+
+#include "hv/arch/x86/svm/intercepts.hpp"
+#include "hv/arch/x86/svm/permission_map.hpp"
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/msr.hpp"
+#include "svm_machine.hpp"
+
+using namespace hv;
+using namespace hv::test;
+
+namespace {
+
+class State : public testing::Test {
+protected:
+    core::SystemRegisters read()
+    {
+        core::SystemRegisters system{};
+        hvm.read_system(vcpu.context, system);
+        return system;
+    }
+    Status write_msr(x86::Msr msr, std::uint64_t value)
+    {
+        return hvm.write_msr(vcpu.context, static_cast<std::uint32_t>(msr), value);
+    }
+    Expected<std::uint64_t> read_msr(x86::Msr msr) { return hvm.read_msr(vcpu.context, static_cast<std::uint32_t>(msr)); }
+
+    SvmMachine machine;
+    TestVcpu vcpu{machine};
+    const core::HvmTable& hvm{machine.hvm()};
+};
+
+/// Bytes of the registers without what the compiler puts between them.
+std::vector<std::uint64_t> values(const core::SystemRegisters& system)
+{
+    std::vector<std::uint64_t> all{system.gdtr.base, system.gdtr.limit, system.idtr.base, system.idtr.limit};
+    const auto add = [&](const core::Segment& segment) {
+        all.insert(all.end(), {segment.selector, segment.attributes, segment.limit, segment.base});
+    };
+    for (const core::Segment& segment : system.segments)
+        add(segment);
+    add(system.ldtr);
+    add(system.tr);
+    const auto* const plain = &system.cr0;
+    all.insert(all.end(), plain, reinterpret_cast<const std::uint64_t*>(&system + 1));
+    return all;
+}
+bool same(const core::SystemRegisters& a, const core::SystemRegisters& b) { return values(a) == values(b); }
+
+}  // namespace
+
+TEST_F(State, OfANewVcpuIsThatOfReset)
+{
+    const core::SystemRegisters system = read();
+    EXPECT_EQ(system.cr0, 0x6000'0010u);
+    EXPECT_EQ(system.cr3 | system.cr4 | system.efer, 0u);
+    const core::Segment& code = system.segments[core::segment_cs];
+    EXPECT_EQ(code.selector, 0xf000);
+    EXPECT_EQ(code.base, 0xffff'0000u);
+    EXPECT_EQ(code.limit, 0xffffu);
+    EXPECT_EQ(system.idtr.limit, 0xffffu);
+    EXPECT_EQ(system.dr6, 0xffff'0ff0u);
+    EXPECT_EQ(system.dr7, 0x400u);
+    EXPECT_EQ(vcpu.context.registers.rip, 0xfff0u);
+    EXPECT_EQ(vcpu.context.registers.rflags, 2u);
+    vcpu.load(0);
+    vcpu.enter();
+    EXPECT_TRUE(model().violations.empty());
+}
+
+TEST_F(State, ComesBackAsItWasWritten)
+{
+    core::SystemRegisters system = long_mode_state();
+    system.star = 1;
+    system.lstar = 2;
+    system.cstar = 3;
+    system.sfmask = 4;
+    system.kernel_gs_base = 5;
+    system.sysenter_cs = 6;
+    system.sysenter_esp = 7;
+    system.sysenter_eip = 8;
+    system.cr2 = 9;
+    system.segments[core::segment_fs].base = 0xffff'8000'0000'0000;
+    ASSERT_TRUE(hvm.write_system(vcpu.context, system).has_value());
+    EXPECT_TRUE(same(read(), system));
+    core::ExecutionContext context{};
+    hvm.read_context(vcpu.context, context);
+    EXPECT_TRUE(context.code_64());
+    EXPECT_EQ(context.privilege_level, 0);
+    EXPECT_EQ(context.efer, system.efer) << "SVME is ours";
+}
+
+TEST_F(State, RefusesWhatTheProcessorWouldRefuse)
+{
+    const std::function<void(core::SystemRegisters&)> illegal[]{
+        [](auto& s) { s.cr0 |= 1ull << 32; },
+        [](auto& s) { s.cr0 |= x86::Cr0::NW::mask; },
+        [](auto& s) { s.cr0 &= ~x86::Cr0::PE::mask; },
+        [](auto& s) { s.cr3 |= 1ull << 60; },
+        [](auto& s) { s.cr4 |= 1ull << 40; },
+        [](auto& s) { s.cr4 |= x86::Cr4::LA57::mask; },  // not of this processor
+        [](auto& s) { s.cr4 &= ~x86::Cr4::PAE::mask; },
+        [](auto& s) { s.efer |= 1ull << 40; },
+        [](auto& s) { s.efer |= x86::Efer::SVME::mask; },
+        [](auto& s) { s.efer &= ~x86::Efer::LMA::mask; },
+        [](auto& s) { s.dr6 |= 1ull << 32; },
+        [](auto& s) { s.dr7 |= 1ull << 32; },
+        [](auto& s) { s.segments[core::segment_cs].attributes |= 0x400; },
+        [](auto& s) { s.segments[core::segment_ds].attributes |= 0x1000; },
+        [](auto& s) { s.segments[core::segment_gs].base = 1ull << 50; },
+        [](auto& s) { s.gdtr.base = 1ull << 50; },
+        [](auto& s) { s.lstar = 1ull << 50; },
+        [](auto& s) { s.pat = 2; },
+    };
+    const core::SystemRegisters before = long_mode_state();
+    ASSERT_TRUE(hvm.write_system(vcpu.context, before).has_value());
+    for (std::size_t index = 0; index < std::size(illegal); ++index) {
+        core::SystemRegisters system = before;
+        illegal[index](system);
+        EXPECT_EQ(hvm.write_system(vcpu.context, system).error(), Error::invalid_argument) << index;
+        EXPECT_TRUE(same(read(), before)) << index;
+    }
+}
+
+TEST_F(State, MsrsAreHeldWithTheirRules)
+{
+    ASSERT_TRUE(hvm.write_system(vcpu.context, long_mode_state()).has_value());
+    EXPECT_EQ(read_msr(x86::Msr::EFER).value(), 0x500u);
+    EXPECT_TRUE(write_msr(x86::Msr::EFER, 0xd01).has_value());
+    EXPECT_EQ(read_msr(x86::Msr::EFER).value(), 0xd01u);
+    EXPECT_EQ(write_msr(x86::Msr::EFER, 0x1d01).error(), Error::invalid_argument);
+    EXPECT_EQ(write_msr(x86::Msr::EFER, 0).error(), Error::invalid_argument) << "long mode cannot end with paging on";
+    EXPECT_EQ(read_msr(x86::Msr::EFER).value(), 0xd01u);
+    EXPECT_EQ(write_msr(x86::Msr::PAT, 2).error(), Error::invalid_argument);
+    EXPECT_EQ(write_msr(x86::Msr::LSTAR, 1ull << 50).error(), Error::invalid_argument);
+    EXPECT_EQ(write_msr(x86::Msr::GS_BASE, 1ull << 50).error(), Error::invalid_argument);
+    EXPECT_TRUE(write_msr(x86::Msr::GS_BASE, 0x1234).has_value());
+    EXPECT_EQ(read_msr(x86::Msr::GS_BASE).value(), 0x1234u);
+    EXPECT_EQ(read().segments[core::segment_gs].base, 0x1234u);
+    EXPECT_EQ(write_msr(x86::Msr::DebugCtl, 1).error(), Error::invalid_argument);
+    EXPECT_EQ(read_msr(x86::Msr::APIC_BASE).error(), Error::not_found);
+    EXPECT_EQ(write_msr(x86::Msr::VM_HSAVE_PA, 0).error(), Error::not_found);
+}
+
+TEST_F(State, TscAuxFollowsTheVcpuFromProcessorToProcessor)
+{
+    const auto tsc_aux = static_cast<std::uint32_t>(x86::Msr::TSC_AUX);
+    EXPECT_TRUE(write_msr(x86::Msr::TSC_AUX, 17).has_value());
+    EXPECT_EQ(write_msr(x86::Msr::TSC_AUX, 1ull << 32).error(), Error::invalid_argument);
+    vcpu.load(1);
+    EXPECT_EQ(here().msrs[tsc_aux], 17u);
+    EXPECT_TRUE(write_msr(x86::Msr::TSC_AUX, 18).has_value());
+    EXPECT_EQ(here().msrs[tsc_aux], 18u);
+    EXPECT_EQ(read_msr(x86::Msr::TSC_AUX).value(), 18u);
+}
+
+TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
+{
+    core::SystemRegisters system = long_mode_state();
+    system.cr4 |= x86::Cr4::OSXSAVE::mask;
+    ASSERT_TRUE(hvm.write_system(vcpu.context, system).has_value());
+    vcpu.load(0);
+    const auto set = [&](std::uint64_t value, std::uint64_t index = 0) {
+        vcpu.context.registers.general[core::rax] = value;
+        vcpu.context.registers.general[core::rdx] = 0;
+        vcpu.context.registers.general[core::rcx] = index;
+        core::Exit exit{};
+        exit.kind = core::ExitKind::set_extended_control;
+        return hvm.emulate_system_instruction(vcpu.context, exit, nullptr, 0);
+    };
+    EXPECT_EQ(set(1).error(), Error::not_supported) << "nothing was offered";
+    hvm.offer_extended_control(vcpu.context, 7);
+    EXPECT_TRUE(set(7).has_value());
+    EXPECT_EQ(here().extended_control, 7u);
+    EXPECT_EQ(hvm.extended_control(vcpu.context), 7u);
+    for (const std::uint64_t illegal : {0ull, 2ull, 5ull, 0x207ull, 0xfull})
+        EXPECT_EQ(set(illegal).error(), Error::invalid_argument) << illegal;
+    EXPECT_EQ(set(7, 1).error(), Error::invalid_argument);
+    EXPECT_EQ(here().extended_control, 7u);
+    vcpu.unload();
+    vcpu.load(1);
+    EXPECT_EQ(here().extended_control, 7u);
+}
+
+TEST_F(State, GivesBackWhatItTook)
+{
+    const std::uint64_t before = machine.frames.free_frames();
+    {
+        TestVcpu other{machine};
+        EXPECT_GT(other.ledger.frames(), other.map.table_frames());
+    }
+    EXPECT_EQ(machine.frames.free_frames(), before);
+}
+
+TEST_F(State, CreatesNothingWithoutMemory)
+{
+    core::Ledger empty{0};
+    core::VcpuContext context{};
+    context.ledger = &empty;
+    context.nested_generation = &vcpu.map.generation();
+    EXPECT_EQ(hvm.vcpu_create(context).error(), Error::limit_reached);
+    EXPECT_EQ(context.backend, nullptr);
+}
+
+TEST(PermissionMaps, LetAGuestReachItsOwnRegistersAndNothingElse)
+{
+    auto msrs = std::make_unique<svm::MsrPermissionMap>();
+    auto ports = std::make_unique<svm::PortPermissionMap>();
+    svm::fill_guest_maps(*msrs, *ports);
+    const std::uint32_t allowed[]{0xc000'0081, 0xc000'0082, 0xc000'0083, 0xc000'0084, 0xc000'0100,
+                                  0xc000'0101, 0xc000'0102, 0x174,       0x175,       0x176};
+    for (const std::uint32_t base : {0u, 0xc000'0000u, 0xc001'0000u})
+        for (std::uint32_t msr = base; msr < base + 0x2000; ++msr) {
+            const bool passes = std::find(std::begin(allowed), std::end(allowed), msr) != std::end(allowed);
+            EXPECT_EQ(msrs->write_exits(msr), !passes) << std::hex << msr;
+            EXPECT_EQ(msrs->read_exits(msr), !passes && msr != 0x10) << std::hex << msr;
+        }
+    for (std::uint32_t port = 0; port < 0x10000; ++port)
+        ASSERT_TRUE(ports->exits(port));
+}
+
+TEST(PermissionMaps, KeepTheControlDomainFromVirtualizationAndMemoryTypes)
+{
+    auto msrs = std::make_unique<svm::MsrPermissionMap>();
+    auto ports = std::make_unique<svm::PortPermissionMap>();
+    svm::fill_control_maps(*msrs, *ports);
+    for (const std::uint32_t msr : {0x1bu, 0x200u, 0x20fu, 0x250u, 0x268u, 0x2ffu, 0xc000'0080u, 0xc001'0010u, 0xc001'001au,
+                                    0xc001'001du, 0xc001'0020u, 0xc001'0114u, 0xc001'0117u})
+        EXPECT_TRUE(msrs->write_exits(msr)) << std::hex << msr;
+    for (const std::uint32_t msr : {0x10u, 0x277u, 0x6e0u, 0x830u, 0xc000'0082u, 0xc001'0015u})
+        EXPECT_FALSE(msrs->write_exits(msr)) << std::hex << msr;
+    EXPECT_FALSE(msrs->read_exits(0x1b));
+    EXPECT_TRUE(msrs->read_exits(0xc000'0080));
+    ports->intercept(0xcfc, 4);
+    for (std::uint32_t port = 0; port < 0x10000; ++port)
+        ASSERT_EQ(ports->exits(port), port >= 0xcfc && port < 0xd00) << std::hex << port;
+}
+
+TEST(Intercepts, GiveTheControlDomainItsInterruptsAndHaltAndTakeThemFromGuests)
+{
+    using svm::ExitCode;
+    constexpr auto control = svm::intercepts_for(core::VcpuKind::control, false);
+    constexpr auto guest = svm::intercepts_for(core::VcpuKind::guest, false);
+    for (const ExitCode code : {ExitCode::INTR, ExitCode::HLT, ExitCode::INVD, ExitCode::RDPMC}) {
+        EXPECT_EQ(control.instructions & svm::intercept_bit(code), 0u);
+        EXPECT_NE(guest.instructions & svm::intercept_bit(code), 0u);
+    }
+    for (const ExitCode code : {ExitCode::VMRUN, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI, ExitCode::CLGI}) {
+        EXPECT_NE(control.svm & svm::intercept_bit(code), 0u);
+        EXPECT_NE(guest.svm & svm::intercept_bit(code), 0u);
+    }
+}
+
+TEST(ControlVcpu, HasTheMachinesInterruptsForItsOwn)
+{
+    SvmMachine machine;
+    TestVcpu control{machine, core::VcpuKind::control};
+    TestVcpu guest{machine};
+    control.load(0);
+    control.enter();
+    EXPECT_FALSE(svm::VirtualInterrupt::Masking::get(model().entered.control.virtual_interrupt));
+    guest.load(1);
+    guest.enter();
+    EXPECT_TRUE(svm::VirtualInterrupt::Masking::get(model().entered.control.virtual_interrupt));
+    EXPECT_TRUE(model().violations.empty());
+}
