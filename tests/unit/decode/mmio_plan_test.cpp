@@ -132,6 +132,19 @@ TEST(Plan, GivesMovsTwoAddresses)
     EXPECT_EQ(move.write_address, GuestLinear{0x1000'0456});  // ES stays
 }
 
+TEST(Plan, AddressesWhatPopWritesByTheStackPointerAfterThePop)
+{
+    const Segments segments{segments_with_bases(false)};
+    Registers registers{};
+    registers.general[rsp] = 0x1000;
+    const auto pop = planned({0x8f, 0x44, 0x24, 0x10}, Mode::bits64, registers, segments).value();
+    EXPECT_EQ(pop.read_address, GuestLinear{0x1000});
+    EXPECT_EQ(pop.write_address, GuestLinear{0x1018});
+    const auto push = planned({0xff, 0x74, 0x24, 0x10}, Mode::bits64, registers, segments).value();
+    EXPECT_EQ(push.read_address, GuestLinear{0x1010});  // before the push
+    EXPECT_EQ(push.write_address, GuestLinear{0xff8});
+}
+
 TEST(Plan, DoesNothingWhenARepeatHasNoIterationsLeft)
 {
     const Segments segments{segments_with_bases(false)};
