@@ -5,10 +5,27 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
+
 namespace hv::test {
 namespace {
 
 std::string file_of(const std::string& name) { return std::string{HVX_FOLDER} + "/" + name + "/" + name + ".hvx"; }
+
+std::string text_of(const std::string& path)
+{
+    std::ifstream stream{path};
+    return {std::istreambuf_iterator<char>{stream}, std::istreambuf_iterator<char>{}};
+}
+
+TEST(MinimalModule, IsWordForWordTheOneThatTheReadmeShows)
+{
+    const std::string source{text_of(std::string{SOURCE_FOLDER} + "/modules/minimal_extension.cpp")};
+    const auto code = source.find("#include");
+    ASSERT_NE(code, std::string::npos);
+    EXPECT_NE(text_of(EXTENSIONS_README).find(source.substr(code)), std::string::npos);
+}
 
 TEST(BoundModule, AnswersDeclaredLeavesRelativeToItsBlock)
 {
