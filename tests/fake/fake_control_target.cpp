@@ -62,7 +62,8 @@ Expected<core::control::Progress> FakeControlTarget::create_domain(const DomainC
         if (std::any_of(domains.begin(), domains.end(), same))
             return refuse_field(reason, Error::already_exists, "/name", "the name is taken");
         if (request.memory > largest_memory)
-            return refuse_field(reason, Error::no_memory, "/memory", "there are not ", request.memory, " bytes");
+            return refuse_field(reason, Error::no_memory, "/memory", "there are not ", request.memory,
+                                " bytes");
         reply = {next_id_, next_id_};
         FakeDomain& domain{domains[next_id_++]};
         domain.name = text_of(request.name);
@@ -186,8 +187,8 @@ bool FakeControlTarget::next_module(std::uint64_t& cursor, ModuleInfo& entry)
     return true;
 }
 
-Status FakeControlTarget::write_memory(DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
-                                       Reason& reason)
+Status FakeControlTarget::write_memory(DomainId domain, std::uint64_t address,
+                                       std::span<const std::byte> bytes, Reason& reason)
 {
     std::byte* const place{HV_TRY(range(domain, address, bytes.size(), reason))};
     std::memcpy(place, bytes.data(), bytes.size());
@@ -216,7 +217,8 @@ Status FakeControlTarget::set_registers(DomainId domain, std::uint32_t vcpu, con
     return Done{};
 }
 
-Status FakeControlTarget::get_registers(DomainId domain, std::uint32_t vcpu, VcpuRegisters& registers, Reason& reason)
+Status FakeControlTarget::get_registers(DomainId domain, std::uint32_t vcpu, VcpuRegisters& registers,
+                                        Reason& reason)
 {
     FakeDomain* const found{HV_TRY(find(domain, reason))};
     if (vcpu >= found->vcpus)
@@ -226,13 +228,14 @@ Status FakeControlTarget::get_registers(DomainId domain, std::uint32_t vcpu, Vcp
 }
 
 Expected<core::control::Progress> FakeControlTarget::bind_extension(const ExtBindRequest& request,
-                                                                    ParameterReader parameters, ExtBindReply& reply,
-                                                                    Reason& reason)
+                                                                    ParameterReader parameters,
+                                                                    ExtBindReply& reply, Reason& reason)
 {
     FakeDomain* const found{HV_TRY(find(request.domain, reason))};
     const std::string name{text_of(request.module)};
     if (!modules.contains(name))
-        return refuse_field(reason, Error::not_found, "/name", "no module ", std::string_view{name}, " is loaded");
+        return refuse_field(reason, Error::not_found, "/name", "no module ", std::string_view{name},
+                            " is loaded");
     if (slice())
         return Progress::more;
     while (!parameters.at_end()) {
@@ -253,8 +256,8 @@ Expected<std::uint32_t> FakeControlTarget::begin_module(const ExtLoadBeginReques
     return next_upload_++;
 }
 
-Status FakeControlTarget::module_data(std::uint32_t upload, std::uint64_t offset, std::span<const std::byte> bytes,
-                                      Reason& reason)
+Status FakeControlTarget::module_data(std::uint32_t upload, std::uint64_t offset,
+                                      std::span<const std::byte> bytes, Reason& reason)
 {
     auto& file = uploads.at(upload);
     if (offset != file.size())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A machine for the control server in tests: domains are a map, memory is bytes, slices are counted.  It refuses what the
-// real one refuses, and it knows what was left behind.
+// A machine for the control server in tests: domains are a map, memory is bytes, slices are counted.  It
+// refuses what the real one refuses, and it knows what was left behind.
 #pragma once
 
 #include <deque>
@@ -48,27 +48,32 @@ public:
                    Reason& reason) override;
 
     bool next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry) override;
-    Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor, protocol::VcpuInfo& entry) override;
-    Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table, std::uint64_t& cursor,
-                                   protocol::ExitCount& entry) override;
-    Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor, protocol::Binding& entry) override;
+    Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor,
+                             protocol::VcpuInfo& entry) override;
+    Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table,
+                                   std::uint64_t& cursor, protocol::ExitCount& entry) override;
+    Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
+                                protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
 
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
                         Reason& reason) override;
     Status read_memory(protocol::DomainId domain, std::uint64_t address, std::span<std::byte> room,
                        Reason& reason) override;
-    Status set_registers(protocol::DomainId domain, std::uint32_t vcpu, const protocol::VcpuRegisters& registers,
-                         Reason& reason) override;
+    Status set_registers(protocol::DomainId domain, std::uint32_t vcpu,
+                         const protocol::VcpuRegisters& registers, Reason& reason) override;
     Status get_registers(protocol::DomainId domain, std::uint32_t vcpu, protocol::VcpuRegisters& registers,
                          Reason& reason) override;
 
-    Expected<Progress> bind_extension(const protocol::ExtBindRequest& request, protocol::ParameterReader parameters,
-                                      protocol::ExtBindReply& reply, Reason& reason) override;
-    Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request, Reason& reason) override;
+    Expected<Progress> bind_extension(const protocol::ExtBindRequest& request,
+                                      protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
+                                      Reason& reason) override;
+    Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request,
+                                         Reason& reason) override;
     Status module_data(std::uint32_t upload, std::uint64_t offset, std::span<const std::byte> bytes,
                        Reason& reason) override;
-    Expected<Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply, Reason& reason) override;
+    Expected<Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply,
+                                     Reason& reason) override;
     void abort_module(std::uint32_t upload) override { uploads.erase(upload); }
     Status unload_module(std::string_view module, Reason& reason) override;
 
@@ -88,7 +93,8 @@ public:
 
 private:
     Expected<FakeDomain*> find(protocol::DomainId domain, Reason& reason);
-    Expected<std::byte*> range(protocol::DomainId domain, std::uint64_t address, std::uint64_t bytes, Reason& reason);
+    Expected<std::byte*> range(protocol::DomainId domain, std::uint64_t address, std::uint64_t bytes,
+                               Reason& reason);
     bool slice();
 
     protocol::DomainId next_id_{1};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The control server against any bytes in any pieces, and against frames that are right in their outer form with any
-// inside.  The input is a script of small operations.  What must hold: the server comes to rest, every request in a sound
-// stream has exactly one reply, and after the client went away nothing is left of what it had half-done.
+// The control server against any bytes in any pieces, and against frames that are right in their outer form
+// with any inside.  The input is a script of small operations.  What must hold: the server comes to rest,
+// every request in a sound stream has exactly one reply, and after the client went away nothing is left of
+// what it had half-done.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -57,10 +58,12 @@ struct Session {
         while (output.size() >= sizeof(FrameHeader)) {
             const auto header = decode_header(output);
             require(header.has_value());
-            const std::size_t whole{sizeof(FrameHeader) + header.value().body_length + header.value().bulk_length};
+            const std::size_t whole{sizeof(FrameHeader) + header.value().body_length +
+                                    header.value().bulk_length};
             if (output.size() < whole)
                 return;
-            require(header.value().body_length <= maximum_body && header.value().bulk_length <= maximum_reply_bulk);
+            require(header.value().body_length <= maximum_body &&
+                    header.value().bulk_length <= maximum_reply_bulk);
             if (header.value().kind == static_cast<std::uint16_t>(FrameKind::reply)) {
                 ++answered;
                 const FrameView view{header.value(), std::span{output}.subspan(sizeof(FrameHeader),
@@ -93,7 +96,8 @@ struct Session {
         FrameHeader header{frame_magic, 1, 1, command, 0, 0, 0, next_id++, 0, 0};
         const auto body = script.bytes(script.byte());
         header.body_length = static_cast<std::uint32_t>(body.size());
-        header.fixed_length = static_cast<std::uint16_t>(std::min<std::size_t>(body.size(), script.word() % 400));
+        header.fixed_length =
+            static_cast<std::uint16_t>(std::min<std::size_t>(body.size(), script.word() % 400));
         if (command == 48 || command == 68)
             header.bulk_length = script.word();
         std::vector<std::byte> frame(sizeof header + body.size() + header.bulk_length);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The console function against a driver that writes anything anywhere: registers, rings, descriptors, configuration
-// space.  The input is a script.  Memory is bounds-checked by the fake host and the sanitizer; what must hold beside is
-// that service() comes to rest once the driver does.
+// The console function against a driver that writes anything anywhere: registers, rings, descriptors,
+// configuration space.  The input is a script.  Memory is bounds-checked by the fake host and the sanitizer;
+// what must hold beside is that service() comes to rest once the driver does.
 #include <cstdlib>
 
 #include "hv/core/virtio/console_device.hpp"
@@ -115,11 +115,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         switch (script.byte() % 10u) {
         case 0: device.bar_write(script.word() % 0x4400u, length, script.number(length)); break;
         case 1: (void)device.bar_read(script.word() % 0x4400u, length); break;
-        case 2: device.config_write(script.byte(), length, static_cast<std::uint32_t>(script.number(4))); break;
+        case 2:
+            device.config_write(script.byte(), length, static_cast<std::uint32_t>(script.number(4)));
+            break;
         case 3: (void)device.config_read(script.byte(), length); break;
         case 4: host.put(rings + script.word() % 0x7000u, script.number(8)); break;
         case 5: device.wake(script.byte() % 3u); break;
-        case 6: (void)(script.byte() % 2 == 0 ? device.close_port(1) : device.open_port(1, "again", backends[2])); break;
+        case 6:
+            (void)(script.byte() % 2 == 0 ? device.close_port(1) : device.open_port(1, "again", backends[2]));
+            break;
         default: offer(host, device, script); break;
         }
         unsigned passes{0};

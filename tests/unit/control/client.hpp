@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A client of the control server in tests: builds requests, carries bytes both ways, and takes replies and events apart.
+// A client of the control server in tests: builds requests, carries bytes both ways, and takes replies and
+// events apart.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -127,7 +128,8 @@ public:
         EXPECT_TRUE(answer.ok()) << answer.text();
         return answer.ok() ? answer.fixed<protocol::DomainCreateReply>().domain : 0;
     }
-    static protocol::DomainCreateRequest create_request(const char* name = "web1", std::uint64_t memory = 8 * 4096)
+    static protocol::DomainCreateRequest create_request(const char* name = "web1",
+                                                        std::uint64_t memory = 8 * 4096)
     {
         protocol::DomainCreateRequest request{};
         EXPECT_TRUE(protocol::set_text(request.name, name).has_value());
@@ -153,7 +155,9 @@ private:
             const std::size_t end{body_end + header.value().bulk_length};
             if (input_.size() < end)
                 return;
-            const auto at = [&](std::size_t offset) { return input_.begin() + static_cast<std::ptrdiff_t>(offset); };
+            const auto at = [&](std::size_t offset) {
+                return input_.begin() + static_cast<std::ptrdiff_t>(offset);
+            };
             const Answer answer{header.value(), {at(sizeof(protocol::FrameHeader)), at(body_end)},
                                 {at(body_end), at(end)}};
             (header.value().kind == 2 ? replies : events).push_back(answer);
@@ -168,7 +172,8 @@ private:
 /// Server, fake machine and a client; the server is large, so on the heap.
 struct ServerTest : testing::Test {
     FakeControlTarget target{};
-    std::unique_ptr<core::control::ControlServer> server{std::make_unique<core::control::ControlServer>(target)};
+    std::unique_ptr<core::control::ControlServer> server{
+        std::make_unique<core::control::ControlServer>(target)};
     Client client{*server};
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain's console stream through the console device: nothing lost while somebody reads, nothing stuck while nobody does.
+// A domain's console stream through the console device: nothing lost while somebody reads, nothing stuck
+// while nobody does.
 #include "hv/core/control/console_stream.hpp"
 
 #include <gtest/gtest.h>
@@ -92,7 +93,8 @@ TEST_F(ConsoleStreamTest, WithoutAReaderTheNewestOutputIsKeptAndTheGuestNeverWai
     for (const char c : text)
         ASSERT_TRUE(stream.put(static_cast<std::uint8_t>(c)));
     EXPECT_EQ(stream.overwritten(), 100u);
-    EXPECT_EQ(say(std::string(2 * ConsoleStream::output_bytes, 'y') + "z"), 2 * ConsoleStream::output_bytes + 1);
+    EXPECT_EQ(say(std::string(2 * ConsoleStream::output_bytes, 'y') + "z"),
+              2 * ConsoleStream::output_bytes + 1);
     driver.open(2);
     const auto got = read_all();
     EXPECT_EQ(got, std::string(ConsoleStream::output_bytes - 1, 'y') + "z");

@@ -144,8 +144,9 @@ TEST_F(ServerCommands, SlicedCommandsAreCalledUntilTheyAreDone)
 
 TEST_F(ServerCommands, UnknownDomainIsNamedInTheRefusal)
 {
-    for (const Command command : {Command::domain_finish_build, Command::domain_unpause, Command::domain_pause,
-                                  Command::domain_destroy, Command::domain_shutdown, Command::domain_info}) {
+    for (const Command command :
+         {Command::domain_finish_build, Command::domain_unpause, Command::domain_pause,
+          Command::domain_destroy, Command::domain_shutdown, Command::domain_info}) {
         const auto answer = client.ask(command, DomainRequest{77, 0});
         EXPECT_EQ(answer.error(), Error::not_found);
         EXPECT_EQ(answer.text(), "there is no domain 77");
@@ -157,7 +158,8 @@ TEST_F(ServerCommands, UnknownTriggerAndTableAreRefused)
 {
     const DomainId domain{client.create()};
     for (const std::uint32_t number : {0u, 3u, 0x10001u})
-        EXPECT_EQ(client.ask(Command::domain_trigger, DomainTriggerRequest{domain, number, 0, 0}).field(), "/trigger");
+        EXPECT_EQ(client.ask(Command::domain_trigger, DomainTriggerRequest{domain, number, 0, 0}).field(),
+                  "/trigger");
     EXPECT_EQ(target.domains[domain].log, "");
     for (const std::uint32_t number : {0u, 4u})
         EXPECT_EQ(client.ask(Command::exit_counts, ExitCountsRequest{domain, number, 0}).field(), "/table");
@@ -215,7 +217,8 @@ TEST_F(ServerCommands, MemoryIsWrittenAndReadBack)
     ASSERT_TRUE(client.ask(Command::memory_write, MemoryWriteRequest{domain, 0, 0x1003}, {}, data).ok());
     EXPECT_TRUE(std::equal(data.begin(), data.end(), target.domains[domain].memory.begin() + 0x1003));
     EXPECT_LE(target.largest_write, 64u * 1024);
-    const auto answer = client.ask(Command::memory_read, MemoryReadRequest{domain, maximum_reply_bulk, 0x1003});
+    const auto answer =
+        client.ask(Command::memory_read, MemoryReadRequest{domain, maximum_reply_bulk, 0x1003});
     ASSERT_TRUE(answer.ok());
     EXPECT_TRUE(std::equal(answer.bulk.begin(), answer.bulk.end(), data.begin()));
     EXPECT_EQ(answer.bulk.size(), maximum_reply_bulk);
@@ -226,15 +229,19 @@ TEST_F(ServerCommands, MemoryOutsideTheDomainIsRefusedAndTheStreamGoesOn)
     const DomainId domain{client.create()};
     const auto before = target.domains[domain].memory;
     const auto write = [&](std::uint64_t address, std::size_t bytes) {
-        return client.ask(Command::memory_write, MemoryWriteRequest{domain, 0, address}, {}, Bytes(bytes, std::byte{1}));
+        return client.ask(Command::memory_write, MemoryWriteRequest{domain, 0, address}, {},
+                          Bytes(bytes, std::byte{1}));
     };
     EXPECT_EQ(write(8 * 4096 - 1, 2).field(), "/address");
     EXPECT_EQ(write(~0ull, 2).field(), "/address");
     EXPECT_EQ(target.domains[domain].memory, before);
-    EXPECT_EQ(client.ask(Command::memory_write, MemoryWriteRequest{9, 0, 0}, {}, Bytes(100)).field(), "/domain");
-    EXPECT_EQ(client.ask(Command::memory_read, MemoryReadRequest{domain, 2, 8 * 4096 - 1}).field(), "/address");
+    EXPECT_EQ(client.ask(Command::memory_write, MemoryWriteRequest{9, 0, 0}, {}, Bytes(100)).field(),
+              "/domain");
+    EXPECT_EQ(client.ask(Command::memory_read, MemoryReadRequest{domain, 2, 8 * 4096 - 1}).field(),
+              "/address");
     EXPECT_EQ(client.ask(Command::memory_read, MemoryReadRequest{domain, 2, ~0ull}).field(), "/address");
-    EXPECT_EQ(client.ask(Command::memory_read, MemoryReadRequest{domain, maximum_reply_bulk + 1, 0}).field(), "/length");
+    EXPECT_EQ(client.ask(Command::memory_read, MemoryReadRequest{domain, maximum_reply_bulk + 1, 0}).field(),
+              "/length");
     EXPECT_TRUE(write(0, 1).ok());
     EXPECT_TRUE(write(0, 0).ok());
 }

@@ -25,7 +25,10 @@ struct ServerExtensions : hv::test::ServerTest {
     {
         return client.ask(Command::ext_load_data, ExtLoadDataRequest{upload, 0, offset}, {}, bytes);
     }
-    auto finish(std::uint32_t upload) { return client.ask(Command::ext_load_finish, ExtLoadEndRequest{upload, 0}); }
+    auto finish(std::uint32_t upload)
+    {
+        return client.ask(Command::ext_load_finish, ExtLoadEndRequest{upload, 0});
+    }
 
     Bytes parameters(std::initializer_list<Parameter> list)
     {
@@ -102,7 +105,8 @@ TEST_F(ServerExtensions, UploadsAreLimitedInNumberAndSize)
     ExtLoadBeginRequest request{};
     request.size = 10;
     EXPECT_EQ(client.ask(Command::ext_load_begin, request).error(), Error::limit_reached);
-    for (const std::uint64_t size : {std::uint64_t{0}, std::uint64_t{16 * 1024 * 1024 + 1}, ~std::uint64_t{0}}) {
+    for (const std::uint64_t size :
+         {std::uint64_t{0}, std::uint64_t{16 * 1024 * 1024 + 1}, ~std::uint64_t{0}}) {
         request.size = size;
         EXPECT_EQ(client.ask(Command::ext_load_begin, request).field(), "/size");
     }
@@ -125,7 +129,8 @@ TEST_F(ServerExtensions, BindHandsTheParametersOn)
     target.modules["m"] = {};
     target.slices = 2;
     const DomainId domain{client.create()};
-    const auto tail = parameters({{"fast", ParameterType::boolean, 1, {}}, {"mode", ParameterType::text, 0, "x"}});
+    const auto tail =
+        parameters({{"fast", ParameterType::boolean, 1, {}}, {"mode", ParameterType::text, 0, "x"}});
     const auto first = bind(domain, 2, tail);
     ASSERT_TRUE(first.ok()) << first.text();
     EXPECT_EQ(first.fixed<ExtBindReply>().position, 0u);
@@ -141,7 +146,8 @@ TEST_F(ServerExtensions, BadParametersAreRefusedAndNothingIsBound)
     target.modules["m"] = {};
     const DomainId domain{client.create()};
     const auto one = parameters({{"a", ParameterType::integer, 5, {}}});
-    const auto twice = parameters({{"a", ParameterType::integer, 5, {}}, {"a", ParameterType::integer, 6, {}}});
+    const auto twice =
+        parameters({{"a", ParameterType::integer, 5, {}}, {"a", ParameterType::integer, 6, {}}});
     EXPECT_EQ(bind(domain, 2, one).field(), "/params");
     EXPECT_EQ(bind(domain, 0, one).field(), "/params");
     EXPECT_EQ(bind(domain, 65, one).field(), "/params");

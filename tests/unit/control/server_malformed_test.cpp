@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Requests that are wrong in their frame: each is answered with an error, changes nothing, and the next one is heard.
+// Requests that are wrong in their frame: each is answered with an error, changes nothing, and the next one
+// is heard.
 #include "client.hpp"
 
 namespace {
@@ -60,7 +61,8 @@ TEST_F(ServerMalformed, FieldsOfTheHeaderAreJudged)
 
 TEST_F(ServerMalformed, OversizedFramesAreSkippedToTheirEnd)
 {
-    const auto body = changed_info([](FrameHeader& h) { h.body_length = maximum_body + 1; }, maximum_body + 1);
+    const auto body =
+        changed_info([](FrameHeader& h) { h.body_length = maximum_body + 1; }, maximum_body + 1);
     EXPECT_EQ(body.error(), Error::out_of_range);
     EXPECT_NE(body.text().find("65537"), std::string::npos);
     const auto bulk = changed_info([](FrameHeader& h) { h.bulk_length = 5000; }, 5000);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The stream and the connection: any fragmentation, back-pressure in both directions, and clients that go away.
+// The stream and the connection: any fragmentation, back-pressure in both directions, and clients that go
+// away.
 #include <random>
 
 #include "client.hpp"
@@ -125,7 +126,8 @@ TEST_F(ServerStream, ClientThatGoesInTheMiddleOfAFrameLeavesNothing)
     const DomainId domain{client.create()};
     ASSERT_TRUE(client.ask(Command::domain_finish_build, DomainRequest{domain, 0}).ok());
     const Bytes frame{client.frame(Command::memory_write, MemoryWriteRequest{domain, 0, 0}, {}, Bytes(1000))};
-    for (const std::size_t length : {std::size_t{1}, sizeof(FrameHeader), sizeof(FrameHeader) + 3, std::size_t{500}}) {
+    for (const std::size_t length :
+         {std::size_t{1}, sizeof(FrameHeader), sizeof(FrameHeader) + 3, std::size_t{500}}) {
         client.send({frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(length)});
         server->disconnected();
         client.work();
@@ -159,7 +161,8 @@ TEST_F(ServerStream, ReplyOfALostClientIsNotShownToTheNext)
     EXPECT_FALSE(server->has_output());
     client.work();
     server->connected();
-    EXPECT_EQ(client.ask(Command::info, Empty{}).error(), hv::Error::permission_denied) << "hello comes first again";
+    EXPECT_EQ(client.ask(Command::info, Empty{}).error(), hv::Error::permission_denied)
+        << "hello comes first again";
 }
 
 TEST_F(ServerStream, DomainsUnderConstructionAreLimited)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The control server behind its port: a driver's writes in, replies out, with the driver's small buffers between.
+// The control server behind its port: a driver's writes in, replies out, with the driver's small buffers
+// between.
 #include "hv/core/control/service.hpp"
 
 #include "client.hpp"

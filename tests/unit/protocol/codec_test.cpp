@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The control protocol's codec: what one end builds the other reads, what has grown is read by those who have not, and
-// lengths that do not fit are refused.
+// The control protocol's codec: what one end builds the other reads, what has grown is read by those who have
+// not, and lengths that do not fit are refused.
 #include "hv/protocol/codec.hpp"
 
 #include <gtest/gtest.h>
@@ -75,7 +75,8 @@ TEST(Codec, HeaderOnTheWireIsTheDocumentedBytes)
 TEST(Codec, HeaderWithWrongMagicKindOrFixedLengthIsRefused)
 {
     const auto good = create_frame();
-    for (const std::size_t offset : {std::size_t{0}, offsetof(FrameHeader, kind), offsetof(FrameHeader, fixed_length) + 1}) {
+    for (const std::size_t offset :
+         {std::size_t{0}, offsetof(FrameHeader, kind), offsetof(FrameHeader, fixed_length) + 1}) {
         auto bad = good;
         bad[offset] = std::byte{0x7f};
         EXPECT_FALSE(decode_header(bad).has_value()) << offset;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The console function and its driver's life: reset, a second probe, a driver that breaks the rules, several processors.
+// The console function and its driver's life: reset, a second probe, a driver that breaks the rules, several
+// processors.
 #include <gtest/gtest.h>
 
 #include <atomic>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The surroundings of a virtio function in tests: a megabyte of a driver's memory, and a record of what was sent.
+// The surroundings of a virtio function in tests: a megabyte of a driver's memory, and a record of what was
+// sent.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A driver for the console function as a stock kernel's behaves: finds the structures by capabilities, sizes and places
-// the BAR, negotiates, sets up every queue with the shared vector, fills the receive queues, and speaks the multiport
-// handshake.  Its use of the registers is the specification's [VIRTIO-1.2 §3.1, §4.1.5, §5.3.6].
+// A driver for the console function as a stock kernel's behaves: finds the structures by capabilities, sizes
+// and places the BAR, negotiates, sets up every queue with the shared vector, fills the receive queues, and
+// speaks the multiport handshake.  Its use of the registers is the specification's [VIRTIO-1.2 §3.1, §4.1.5,
+// §5.3.6].
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,7 +30,7 @@ public:
 
     ModelDriver(core::virtio::ConsoleDevice& device, FakeDeviceHost& host) : device_{device}, host_{host} {}
 
-    // ---- the PCI side ---------------------------------------------------------------------------------------------
+    // ---- the PCI side -------------------------------------------------------------------------------------
     void probe()
     {
         using namespace core::virtio;
@@ -75,7 +76,7 @@ public:
     }
     std::uint8_t read_status() { return static_cast<std::uint8_t>(common(0x14, 1)); }
 
-    // ---- queues -----------------------------------------------------------------------------------------------------
+    // ---- queues -------------------------------------------------------------------------------------------
     /// Makes one buffer available; false where all descriptors are in use.
     bool add(unsigned index, std::uint64_t address, std::uint32_t length, bool writable)
     {
@@ -86,8 +87,8 @@ public:
         queue.free.pop_front();
         queue.addresses[head] = address;
         host_.put(queue.descriptors + 16u * head,
-                  core::virtio::Descriptor{address, length,
-                                           writable ? core::virtio::VIRTQ_DESC_F_WRITE : std::uint16_t{0}, 0});
+                  core::virtio::Descriptor{
+                      address, length, writable ? core::virtio::VIRTQ_DESC_F_WRITE : std::uint16_t{0}, 0});
         host_.put<std::uint16_t>(queue.available + 4 + 2u * (queue.index % size), head);
         host_.put<std::uint16_t>(queue.available + 2, ++queue.index);
         return true;
@@ -116,7 +117,7 @@ public:
         notify(index);
     }
 
-    // ---- the console ----------------------------------------------------------------------------------------------
+    // ---- the console --------------------------------------------------------------------------------------
     void control(std::uint32_t port, core::virtio::ConsoleEvent event, std::uint16_t value)
     {
         using namespace core::virtio;
@@ -210,7 +211,10 @@ private:
         unsigned next_buffer{};
     };
 
-    std::uint64_t common(unsigned offset, unsigned bytes) { return device_.bar_read(structures_[1] + offset, bytes); }
+    std::uint64_t common(unsigned offset, unsigned bytes)
+    {
+        return device_.bar_read(structures_[1] + offset, bytes);
+    }
     void common(unsigned offset, unsigned bytes, std::uint64_t value)
     {
         device_.bar_write(structures_[1] + offset, bytes, value);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The PCI function as enumeration code sees it: identity, BAR sizing, capabilities, and the window in configuration space.
+// The PCI function as enumeration code sees it: identity, BAR sizing, capabilities, and the window in
+// configuration space.
 #include "hv/core/virtio/pci_function.hpp"
 
 #include <gtest/gtest.h>
@@ -26,7 +27,8 @@ struct PciFunctionTest : testing::Test {
     {
         std::map<unsigned, unsigned> found{};
         unsigned seen{0};
-        for (unsigned at = function.config_read(0x34, 1); at != 0 && seen < 16; at = function.config_read(at + 1, 1)) {
+        for (unsigned at = function.config_read(0x34, 1); at != 0 && seen < 16;
+             at = function.config_read(at + 1, 1)) {
             ++seen;
             if (function.config_read(at, 1) == 9)
                 found[function.config_read(at + 3, 1)] = at;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The device's end of a split virtqueue against a driver that keeps the rules, and against one that breaks each of them.
+// The device's end of a split virtqueue against a driver that keeps the rules, and against one that breaks
+// each of them.
 #include "hv/core/virtio/virtqueue.hpp"
 
 #include <gtest/gtest.h>
@@ -122,7 +123,8 @@ TEST_F(VirtqueueTest, LoopIsRefused)
 TEST_F(VirtqueueTest, ChainOfTheWholeTableIsAccepted)
 {
     for (std::uint16_t i = 0; i < size; ++i)
-        describe(i, data, 1, i + 1 < size ? VIRTQ_DESC_F_NEXT : std::uint16_t{0}, static_cast<std::uint16_t>(i + 1));
+        describe(i, data, 1, i + 1 < size ? VIRTQ_DESC_F_NEXT : std::uint16_t{0},
+                 static_cast<std::uint16_t>(i + 1));
     offer(0);
     ASSERT_TRUE(found());
     EXPECT_EQ(chain.buffers.size(), std::size_t{size});
@@ -164,8 +166,12 @@ TEST_F(VirtqueueTest, AddressesOutsideTheDriversMemoryAreRefused)
 {
     const std::uint64_t end{hv::test::FakeDeviceHost::memory_base + hv::test::FakeDeviceHost::memory_bytes};
     offer(0);
-    for (const auto& [address, length] : {std::pair<std::uint64_t, std::uint32_t>{0, 1}, {end - 1, 2}, {end, 1},
-                                          {~0ull, 2}, {data, 0xffff'ffff}, {~0ull - 10, 11}}) {
+    for (const auto& [address, length] : {std::pair<std::uint64_t, std::uint32_t>{0, 1},
+                                          {end - 1, 2},
+                                          {end, 1},
+                                          {~0ull, 2},
+                                          {data, 0xffff'ffff},
+                                          {~0ull - 10, 11}}) {
         describe(0, address, length, 0);
         EXPECT_TRUE(refused()) << address << " " << length;
     }

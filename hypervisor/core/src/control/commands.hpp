@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the files with the server's commands share: reading the fixed structure of a request, and answering with a list.
+// What the files with the server's commands share: reading the fixed structure of a request, and answering
+// with a list.
 #pragma once
 
 #include "hv/core/control/server.hpp"

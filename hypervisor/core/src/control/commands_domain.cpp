@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Commands about domains.  The shape of a request is judged here, word by word; whether it can be granted is the target's
-// decision.
+// Commands about domains.  The shape of a request is judged here, word by word; whether it can be granted is
+// the target's decision.
 #include <algorithm>
 
 #include "commands.hpp"
@@ -27,7 +27,8 @@ Status ControlServer::check_name(std::string_view field, const char (&name)[name
     if (text.empty())
         return refuse_field(reason_, Error::invalid_argument, field, "the name is empty");
     if (!is_padded_text(name))
-        return refuse_field(reason_, Error::malformed, field, "the name does not end within its ", name_size, " bytes");
+        return refuse_field(reason_, Error::malformed, field, "the name does not end within its ", name_size,
+                            " bytes");
     const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
     if (std::any_of(text.begin(), text.end(), is_control))
         return refuse_field(reason_, Error::invalid_argument, field, "the name has a control character");
@@ -55,11 +56,13 @@ Expected<Progress> ControlServer::domain_create(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<DomainCreateRequest>(frame));
     HV_TRY(check_create(request));
-    const auto masks = EntryView<CpuidMask>::over(frame.tail(), request.cpuid_count, request.cpuid_entry_size);
+    const auto masks =
+        EntryView<CpuidMask>::over(frame.tail(), request.cpuid_count, request.cpuid_entry_size);
     if (!masks.has_value())
         return refuse_field(reason_, Error::malformed, "/cpuid", "the CPUID masks do not fit the request");
     if (building_.full())
-        return refuse(reason_, Error::limit_reached, "more than ", maximum_building, " domains under construction");
+        return refuse(reason_, Error::limit_reached, "more than ", maximum_building,
+                      " domains under construction");
     const auto progress = HV_TRY(target_.create_domain(request, masks.value(), creating_, reason_));
     if (progress == Progress::more)
         return progress;
@@ -125,7 +128,8 @@ Expected<Progress> ControlServer::domain_trigger(const FrameView& frame)
     const auto request = HV_TRY(fixed<DomainTriggerRequest>(frame));
     const auto trigger = static_cast<Trigger>(request.trigger);
     if (trigger != Trigger::nmi && trigger != Trigger::reset)
-        return refuse_field(reason_, Error::not_supported, "/trigger", "there is no trigger ", request.trigger);
+        return refuse_field(reason_, Error::not_supported, "/trigger", "there is no trigger ",
+                            request.trigger);
     HV_TRY(target_.trigger(request.domain, trigger, request.vcpu, reason_));
     return Progress::done;
 }
@@ -133,9 +137,10 @@ Expected<Progress> ControlServer::domain_trigger(const FrameView& frame)
 Expected<Progress> ControlServer::domain_list(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<DomainListRequest>(frame));
-    return list<DomainInfo>(request.cursor, [this](std::uint64_t& cursor, DomainInfo& entry) -> Expected<bool> {
-        return target_.next_domain(cursor, entry);
-    });
+    return list<DomainInfo>(request.cursor,
+                            [this](std::uint64_t& cursor, DomainInfo& entry) -> Expected<bool> {
+                                return target_.next_domain(cursor, entry);
+                            });
 }
 
 Expected<Progress> ControlServer::domain_info(const FrameView& frame)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Commands about extension modules and their instances.  A module file comes in pieces and is looked at by the target
-// only when it is whole.
+// Commands about extension modules and their instances.  A module file comes in pieces and is looked at by
+// the target only when it is whole.
 #include <algorithm>
 
 #include "commands.hpp"
@@ -14,7 +14,8 @@ using namespace protocol;
 Status ControlServer::check_parameters(const ExtBindRequest& request, std::span<const std::byte> tail)
 {
     if (request.parameter_count > maximum_parameters)
-        return refuse_field(reason_, Error::limit_reached, "/params", "more than ", maximum_parameters, " parameters");
+        return refuse_field(reason_, Error::limit_reached, "/params", "more than ", maximum_parameters,
+                            " parameters");
     ParameterReader reader{tail};
     for (std::uint32_t index = 0; index < request.parameter_count; ++index) {
         const auto parameter = reader.next();
@@ -27,7 +28,8 @@ Status ControlServer::check_parameters(const ExtBindRequest& request, std::span<
                                     parameter.value().key, " is there twice");
     }
     if (!reader.at_end())
-        return refuse_field(reason_, Error::malformed, "/params", "there are bytes behind the last parameter");
+        return refuse_field(reason_, Error::malformed, "/params",
+                            "there are bytes behind the last parameter");
     return Done{};
 }
 
@@ -55,9 +57,10 @@ Expected<Progress> ControlServer::ext_bindings(const FrameView& frame)
 Expected<Progress> ControlServer::ext_list(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExtListRequest>(frame));
-    return list<ModuleInfo>(request.cursor, [this](std::uint64_t& cursor, ModuleInfo& entry) -> Expected<bool> {
-        return target_.next_module(cursor, entry);
-    });
+    return list<ModuleInfo>(request.cursor,
+                            [this](std::uint64_t& cursor, ModuleInfo& entry) -> Expected<bool> {
+                                return target_.next_module(cursor, entry);
+                            });
 }
 
 ControlServer::Upload* ControlServer::find_upload(std::uint32_t number)
@@ -77,8 +80,8 @@ Expected<Progress> ControlServer::ext_load_begin(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExtLoadBeginRequest>(frame));
     if (request.size == 0 || request.size > maximum_module_bytes)
-        return refuse_field(reason_, Error::out_of_range, "/size", "a module file has 1 to ", maximum_module_bytes,
-                            " bytes, not ", request.size);
+        return refuse_field(reason_, Error::out_of_range, "/size", "a module file has 1 to ",
+                            maximum_module_bytes, " bytes, not ", request.size);
     if (!is_padded_text(request.path))
         return refuse_field(reason_, Error::malformed, "/path", "the path does not end");
     if (uploads_.full())
@@ -100,7 +103,8 @@ Expected<Progress> ControlServer::ext_load_finish(const FrameView& frame)
         const std::uint64_t missing{upload->size - upload->received};
         target_.abort_module(number);
         forget_upload(number);
-        return refuse(reason_, Error::invalid_argument, "the file is not whole: ", missing, " bytes are missing");
+        return refuse(reason_, Error::invalid_argument, "the file is not whole: ", missing,
+                      " bytes are missing");
     }
     ModuleInfo info{};
     const auto progress = target_.finish_module(number, info, reason_);

@@ -54,7 +54,8 @@ Expected<Progress> ControlServer::log_read(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<LogReadRequest>(frame));
     constexpr std::size_t most{maximum_body - sizeof(LogReadReply)};
-    const std::size_t room{request.maximum_bytes == 0 ? most : std::min<std::size_t>(request.maximum_bytes, most)};
+    const std::size_t room{request.maximum_bytes == 0 ? most
+                                                      : std::min<std::size_t>(request.maximum_bytes, most)};
     // The request has been read: its buffer is free for the text.
     const std::span<char> text{reinterpret_cast<char*>(body_.data()), room};
     const LogSlice slice{target_.read_log(request.cursor, text)};
@@ -77,8 +78,8 @@ Expected<Progress> ControlServer::memory_read(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<MemoryReadRequest>(frame));
     if (request.length > maximum_reply_bulk)
-        return refuse_field(reason_, Error::out_of_range, "/length", "a read returns at most ", maximum_reply_bulk,
-                            " bytes");
+        return refuse_field(reason_, Error::out_of_range, "/length", "a read returns at most ",
+                            maximum_reply_bulk, " bytes");
     if (request.address + request.length < request.address)
         return refuse_field(reason_, Error::out_of_range, "/address", "the range wraps around");
     const auto room = std::span{output_}.subspan(sizeof(FrameHeader), request.length);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The rings under their lock, and who is told when: always after the lock is released, as the listener takes the domain's
-// own lock and a domain that holds its own lock calls put() and get().
+// The rings under their lock, and who is told when: always after the lock is released, as the listener takes
+// the domain's own lock and a domain that holds its own lock calls put() and get().
 #include "hv/core/control/console_stream.hpp"
 
 #include <algorithm>
@@ -58,7 +58,7 @@ void ConsoleStream::close()
     (void)device_.close_port(slot_);  // one that was never opened has nothing to close
 }
 
-// ---- the domain's end -------------------------------------------------------------------------------------------
+// ---- the domain's end -------------------------------------------------------------------------------------
 
 bool ConsoleStream::put(std::uint8_t byte)
 {
@@ -102,7 +102,7 @@ std::optional<std::uint8_t> ConsoleStream::get()
     return std::to_integer<std::uint8_t>(byte);
 }
 
-// ---- the device's end -------------------------------------------------------------------------------------------
+// ---- the device's end -------------------------------------------------------------------------------------
 
 std::size_t ConsoleStream::take(std::span<const std::byte> bytes)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The server's slices: carry out the request that is complete, undo what a lost client left, tell events; and the one
-// buffer in which replies wait for the client to read them.
+// The server's slices: carry out the request that is complete, undo what a lost client left, tell events; and
+// the one buffer in which replies wait for the client to read them.
 #include "hv/core/control/server.hpp"
 
 #include <algorithm>
@@ -43,7 +43,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_unload, &ControlServer::ext_unload},
 };
 
-// ---- connection -------------------------------------------------------------------------------------------------
+// ---- connection -------------------------------------------------------------------------------------------
 
 void ControlServer::connected()
 {
@@ -82,7 +82,7 @@ bool ControlServer::clean_up()
     return false;
 }
 
-// ---- slices -----------------------------------------------------------------------------------------------------
+// ---- slices -----------------------------------------------------------------------------------------------
 
 bool ControlServer::needs_step() const
 {
@@ -168,7 +168,7 @@ void ControlServer::send_refusal(Error error)
     queue_output(frame.value().size());
 }
 
-// ---- output -----------------------------------------------------------------------------------------------------
+// ---- output -----------------------------------------------------------------------------------------------
 
 void ControlServer::queue_output(std::size_t bytes)
 {
@@ -186,7 +186,7 @@ std::size_t ControlServer::transmit(std::span<std::byte> room)
     return part;
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- events -----------------------------------------------------------------------------------------------
 
 bool ControlServer::subscribed(EventCode code) const
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// From bytes to a complete request: an incremental parser that copes with any fragmentation.  A frame that is refused is
-// passed over to its end, so that the next one is found; only where the magic is wrong there is no next one.
+// From bytes to a complete request: an incremental parser that copes with any fragmentation.  A frame that is
+// refused is passed over to its end, so that the next one is found; only where the magic is wrong there is no
+// next one.
 #include <algorithm>
 #include <cstring>
 
@@ -49,7 +50,8 @@ std::size_t ControlServer::receive(std::span<const std::byte> bytes)
                 body_complete();
             break;
         case State::bulk: {
-            const auto piece = rest.first(std::min({rest.size(), bulk_piece, static_cast<std::size_t>(remaining_)}));
+            const auto piece =
+                rest.first(std::min({rest.size(), bulk_piece, static_cast<std::size_t>(remaining_)}));
             pass_bulk(piece);
             taken += piece.size();
             break;
@@ -101,14 +103,17 @@ void ControlServer::header_complete()
     if (header_.magic != frame_magic) {
         header_ = {};
         broken_ = true;
-        return refuse_and_skip(refuse(reason_, Error::malformed, "the bytes are no frame; nothing is read any more"), 0);
+        return refuse_and_skip(
+            refuse(reason_, Error::malformed, "the bytes are no frame; nothing is read any more"), 0);
     }
     if (header_.kind != static_cast<std::uint16_t>(FrameKind::request))
         return refused(Error::malformed, "the frame is no request");
     if (header_.request_id == 0 || header_.status != 0 || header_.reserved != 0)
-        return refused(Error::malformed, "the request has no id, or a status or reserved field that is not zero");
+        return refused(Error::malformed,
+                       "the request has no id, or a status or reserved field that is not zero");
     if (header_.body_length > maximum_body)
-        return refused(Error::out_of_range, "a body of ", header_.body_length, " bytes is longer than ", maximum_body);
+        return refused(Error::out_of_range, "a body of ", header_.body_length, " bytes is longer than ",
+                       maximum_body);
     if (header_.fixed_length > header_.body_length)
         return refused(Error::malformed, "the fixed part is longer than the body");
     if (header_.bulk_length != 0 && !takes_bulk(header_.command))

@@ -27,7 +27,7 @@ ConsoleDevice::ConsoleDevice(DeviceHost& host)
 {
 }
 
-// ---- ports ------------------------------------------------------------------------------------------------------
+// ---- ports ------------------------------------------------------------------------------------------------
 
 Status ConsoleDevice::open_port(unsigned port, std::string_view name, PortBackend& backend)
 {
@@ -62,7 +62,7 @@ void ConsoleDevice::wake(unsigned port)
         host_.kick();
 }
 
-// ---- service ----------------------------------------------------------------------------------------------------
+// ---- service ----------------------------------------------------------------------------------------------
 
 bool ConsoleDevice::service()
 {
@@ -153,7 +153,7 @@ void ConsoleDevice::release(Port& port)
     backend->released();
 }
 
-// ---- queues -----------------------------------------------------------------------------------------------------
+// ---- queues -----------------------------------------------------------------------------------------------
 
 /// The queue, taken into use when the driver has enabled it; null where it has not, or broke the rules.
 Virtqueue* ConsoleDevice::queue(unsigned index)
@@ -186,7 +186,7 @@ void ConsoleDevice::finish_queue(unsigned index)
     msix_.signal(registers_.queue_vector(index));
 }
 
-// ---- control ----------------------------------------------------------------------------------------------------
+// ---- control ----------------------------------------------------------------------------------------------
 
 void ConsoleDevice::serve_control_transmit()
 {
@@ -282,8 +282,10 @@ bool ConsoleDevice::flush_port_control(unsigned number, Port& port)
         std::uint16_t value;
     };
     static constexpr std::array messages{
-        Message{pending_add, ConsoleEvent::PORT_ADD, 1},       Message{pending_name, ConsoleEvent::PORT_NAME, 1},
-        Message{pending_open, ConsoleEvent::PORT_OPEN, 1},     Message{pending_close, ConsoleEvent::PORT_OPEN, 0},
+        Message{pending_add, ConsoleEvent::PORT_ADD, 1},
+        Message{pending_name, ConsoleEvent::PORT_NAME, 1},
+        Message{pending_open, ConsoleEvent::PORT_OPEN, 1},
+        Message{pending_close, ConsoleEvent::PORT_OPEN, 0},
         Message{pending_remove, ConsoleEvent::PORT_REMOVE, 1},
     };
     for (const Message& message : messages) {
@@ -301,7 +303,8 @@ bool ConsoleDevice::flush_port_control(unsigned number, Port& port)
 }
 
 /// False where there is no buffer, or none that the message fits in.
-bool ConsoleDevice::send_control(unsigned number, ConsoleEvent event, std::uint16_t value, std::string_view name)
+bool ConsoleDevice::send_control(unsigned number, ConsoleEvent event, std::uint16_t value,
+                                 std::string_view name)
 {
     Virtqueue* const receive{queue(control_receive_queue)};
     if (receive == nullptr)
@@ -327,7 +330,7 @@ bool ConsoleDevice::send_control(unsigned number, ConsoleEvent event, std::uint1
     return true;
 }
 
-// ---- ports at work ----------------------------------------------------------------------------------------------
+// ---- ports at work ----------------------------------------------------------------------------------------
 
 void ConsoleDevice::serve_port(unsigned number)
 {
@@ -392,8 +395,8 @@ void ConsoleDevice::finish_transmit(unsigned number, Port& port)
     finish_queue(index);
 }
 
-/// Hands the chain's bytes from port.consumed on to the backend; true when all of it was taken.  What is written to a
-/// port that is not open goes nowhere.
+/// Hands the chain's bytes from port.consumed on to the backend; true when all of it was taken.  What is
+/// written to a port that is not open goes nowhere.
 bool ConsoleDevice::take_chain(Port& port, const Chain& chain)
 {
     std::size_t skip{port.consumed};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The MSI-X table's words, and the rule by which a masked interrupt is sent later exactly once [PCI-3.0 §6.8.2].
+// The MSI-X table's words, and the rule by which a masked interrupt is sent later exactly once [PCI-3.0
+// §6.8.2].
 #include "hv/core/virtio/msix_table.hpp"
 
 namespace hv::core::virtio {
@@ -33,7 +34,9 @@ void MsixTable::write_word(unsigned offset, std::uint32_t value)
     const std::uint64_t address{entry.address.load()};
     switch (offset % entry_bytes) {
     case word_address_low: entry.address.store((address & ~0xffff'ffffull) | (value & ~3u)); break;
-    case word_address_high: entry.address.store((address & 0xffff'ffffull) | std::uint64_t{value} << 32); break;
+    case word_address_high:
+        entry.address.store((address & 0xffff'ffffull) | std::uint64_t{value} << 32);
+        break;
     case word_data: entry.data.store(value); break;
     default:
         entry.masked.store((value & control_masked) != 0);
@@ -83,8 +86,8 @@ bool MsixTable::blocked(const Entry& entry) const
     return entry.masked.load() || function_masked_.load() || !enabled_.load();
 }
 
-// Both the one that signals and the one that unmasks come here after having written their own side of the agreement
-// (pending, masked) and look at the other's; the exchange lets only one of them send.
+// Both the one that signals and the one that unmasks come here after having written their own side of the
+// agreement (pending, masked) and look at the other's; the exchange lets only one of them send.
 void MsixTable::send_if_pending(Entry& entry)
 {
     if (!blocked(entry) && entry.pending.exchange(false))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The bytes of the configuration space and the map of the BAR.  Every byte has a mask of the bits that a driver may
-// write, so sizing a BAR and read-only fields need no code of their own [PCI-3.0 §6.2.5.1].
+// The bytes of the configuration space and the map of the BAR.  Every byte has a mask of the bits that a
+// driver may write, so sizing a BAR and read-only fields need no code of their own [PCI-3.0 §6.2.5.1].
 #include "hv/core/virtio/pci_function.hpp"
 
 namespace hv::core::virtio {
@@ -110,8 +110,8 @@ void PciFunction::describe_identity()
     put(pci_interrupt_line, 1, 0, 0xff);
 }
 
-void PciFunction::put_virtio_capability(unsigned at, unsigned next, unsigned length, unsigned type, unsigned offset,
-                                        unsigned bytes)
+void PciFunction::put_virtio_capability(unsigned at, unsigned next, unsigned length, unsigned type,
+                                        unsigned offset, unsigned bytes)
 {
     put(at, 4, id_vendor | next << 8 | length << 16 | type << 24);
     put(at + cap_bar, 4, 0);
@@ -133,8 +133,8 @@ void PciFunction::describe_capabilities()
                           notify_bytes);
     put(capability_notify + cap_data, 4, notify_multiplier);
     put_virtio_capability(capability_isr, capability_device, 16, kind(PciCapability::isr), bar_isr, 1);
-    put_virtio_capability(capability_device, capability_pci_config, 16, kind(PciCapability::device), bar_device,
-                          static_cast<unsigned>(device_configuration_.size()));
+    put_virtio_capability(capability_device, capability_pci_config, 16, kind(PciCapability::device),
+                          bar_device, static_cast<unsigned>(device_configuration_.size()));
     put_virtio_capability(capability_pci_config, 0, 20, kind(PciCapability::pci_config), 0, 0);
     put(capability_pci_config + cap_bar, 1, 0, 0xff);
     put(capability_pci_config + cap_offset, 4, 0, ~0u);
@@ -194,10 +194,12 @@ void PciFunction::after_config_write()
     if (bus_master_.exchange(master) != master && master)
         host_.kick();
 
-    // An address of zero is a BAR that was not placed; the highest one is what sizing leaves behind for a moment.
+    // An address of zero is a BAR that was not placed; the highest one is what sizing leaves behind for a
+    // moment.
     const std::uint32_t base{get(pci_bar0, 4)};
     const bool placed{base != 0 && base != ~static_cast<std::uint32_t>(bar_bytes - 1)};
-    const auto window = placed && (command & command_memory) != 0 ? std::optional{GuestPhysical{base}} : std::nullopt;
+    const auto window =
+        placed && (command & command_memory) != 0 ? std::optional{GuestPhysical{base}} : std::nullopt;
     if (window != window_) {
         window_ = window;
         host_.place_window(window);

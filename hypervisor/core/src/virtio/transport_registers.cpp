@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The fields of the common configuration structure [VIRTIO-1.2 §4.1.4.3].  An access reads or writes a part of one field;
-// one that spans two is not legal for a driver and reads zero or is dropped.
+// The fields of the common configuration structure [VIRTIO-1.2 §4.1.4.3].  An access reads or writes a part
+// of one field; one that spans two is not legal for a driver and reads zero or is dropped.
 #include "hv/core/virtio/transport_registers.hpp"
 
 namespace hv::core::virtio {
@@ -33,12 +33,14 @@ struct FieldPlace {
 };
 
 constexpr std::array field_places{
-    FieldPlace{device_feature_select, 4}, FieldPlace{device_feature, 4},    FieldPlace{driver_feature_select, 4},
-    FieldPlace{driver_feature, 4},        FieldPlace{config_msix_vector, 2}, FieldPlace{num_queues, 2},
-    FieldPlace{device_status, 1},         FieldPlace{config_generation, 1}, FieldPlace{queue_select, 2},
-    FieldPlace{queue_size, 2},            FieldPlace{queue_msix_vector, 2}, FieldPlace{queue_enable, 2},
-    FieldPlace{queue_notify_off, 2},      FieldPlace{queue_desc, 8},        FieldPlace{queue_driver, 8},
-    FieldPlace{queue_device, 8},
+    FieldPlace{device_feature_select, 4}, FieldPlace{device_feature, 4},
+    FieldPlace{driver_feature_select, 4}, FieldPlace{driver_feature, 4},
+    FieldPlace{config_msix_vector, 2},    FieldPlace{num_queues, 2},
+    FieldPlace{device_status, 1},         FieldPlace{config_generation, 1},
+    FieldPlace{queue_select, 2},          FieldPlace{queue_size, 2},
+    FieldPlace{queue_msix_vector, 2},     FieldPlace{queue_enable, 2},
+    FieldPlace{queue_notify_off, 2},      FieldPlace{queue_desc, 8},
+    FieldPlace{queue_driver, 8},          FieldPlace{queue_device, 8},
 };
 
 constexpr bool gapless(const auto& places)
@@ -98,7 +100,8 @@ std::uint64_t TransportRegisters::read_register(unsigned field) const
 {
     switch (field) {
     case device_feature_select: return device_feature_select_;
-    case device_feature: return device_feature_select_ < 2 ? (features_ >> (32 * device_feature_select_)) & ~0u : 0;
+    case device_feature:
+        return device_feature_select_ < 2 ? (features_ >> (32 * device_feature_select_)) & ~0u : 0;
     case driver_feature_select: return driver_feature_select_;
     case driver_feature:
         return driver_feature_select_ < 2 ? (driver_features_ >> (32 * driver_feature_select_)) & ~0u : 0;
@@ -172,7 +175,8 @@ std::uint16_t TransportRegisters::legal_vector(std::uint64_t value) const
     return value < vectors_ ? static_cast<std::uint16_t>(value) : VIRTIO_MSI_NO_VECTOR;
 }
 
-// Bits are only ever added; zero is the reset.  FEATURES_OK stays only for an acceptable set, DRIVER_OK only behind it.
+// Bits are only ever added; zero is the reset.  FEATURES_OK stays only for an acceptable set, DRIVER_OK only
+// behind it.
 void TransportRegisters::write_status(std::uint8_t value)
 {
     const std::uint8_t before{status_.load()};
@@ -217,8 +221,8 @@ void TransportRegisters::clear()
     notified_.clear();
 }
 
-// The request is taken back before the status becomes zero: the driver's next write comes after it read that zero, and
-// must not be dropped.
+// The request is taken back before the status becomes zero: the driver's next write comes after it read that
+// zero, and must not be dropped.
 void TransportRegisters::finish_reset()
 {
     clear();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Rings in memory that a driver changes meanwhile: 16-bit indexes are read and written atomically, with the order that
-// [VIRTIO-1.2 §2.7.13, §2.7.14] asks for.
+// Rings in memory that a driver changes meanwhile: 16-bit indexes are read and written atomically, with the
+// order that [VIRTIO-1.2 §2.7.13, §2.7.14] asks for.
 #include "hv/core/virtio/virtqueue.hpp"
 
 #include <atomic>
@@ -25,7 +25,8 @@ std::atomic_ref<std::uint16_t> member(std::span<std::byte> ring, std::size_t off
     return std::atomic_ref<std::uint16_t>{*reinterpret_cast<std::uint16_t*>(ring.data() + offset)};
 }
 
-/// A descriptor as it is at this moment.  The barrier keeps the compiler from reading it again after it was judged.
+/// A descriptor as it is at this moment.  The barrier keeps the compiler from reading it again after it was
+/// judged.
 Descriptor copy_once(std::span<const std::byte> table, std::uint16_t index)
 {
     Descriptor descriptor;
@@ -126,7 +127,8 @@ void Virtqueue::complete(const Chain& chain, std::uint32_t written)
     completed_ = true;
 }
 
-// The index must be visible before the driver's wish is read, as the driver states its wish before it reads the index.
+// The index must be visible before the driver's wish is read, as the driver states its wish before it reads
+// the index.
 bool Virtqueue::take_interrupt()
 {
     if (!attached() || !completed_)

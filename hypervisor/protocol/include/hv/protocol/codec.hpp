@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Bytes to frames and back, for both ends of the control protocol: headers, fixed structures that grew on one side only,
-// tails of entries and parameters.  Nothing is allocated and nothing is cast in place; every length comes from the other
-// side and is checked by subtraction.  What the commands mean is not in here.
+// Bytes to frames and back, for both ends of the control protocol: headers, fixed structures that grew on one
+// side only, tails of entries and parameters.  Nothing is allocated and nothing is cast in place; every
+// length comes from the other side and is checked by subtraction.  What the commands mean is not in here.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ static_assert(std::endian::native == std::endian::little, "the wire order is the
 template <typename T>
 concept WireStructure = std::is_trivially_copyable_v<T> && std::is_standard_layout_v<T>;
 
-/// What a peer must at least send of a structure: its size when it was first published.  A structure that grows gets a
-/// specialization with the old size.
+/// What a peer must at least send of a structure: its size when it was first published.  A structure that
+/// grows gets a specialization with the old size.
 template <WireStructure T>
 inline constexpr std::size_t required_size{std::is_empty_v<T> ? 0 : sizeof(T)};
 
@@ -34,7 +34,7 @@ inline constexpr std::size_t required_size{std::is_empty_v<T> ? 0 : sizeof(T)};
 template <WireStructure T>
 inline constexpr std::size_t wire_size{std::is_empty_v<T> ? 0 : sizeof(T)};
 
-// ---- text in structures -----------------------------------------------------------------------------------------
+// ---- text in structures -----------------------------------------------------------------------------------
 
 /// The text of a padded field, up to its first zero byte or its end.
 template <std::size_t Size>
@@ -60,8 +60,8 @@ template <std::size_t Size>
     return std::any_of(text.begin(), text.end(), [](char byte) { return byte == '\0'; });
 }
 
-/// Fails with Error::out_of_range where the text and one zero byte do not fit, with Error::invalid_argument where it has
-/// a zero byte; the field is then unchanged.
+/// Fails with Error::out_of_range where the text and one zero byte do not fit, with Error::invalid_argument
+/// where it has a zero byte; the field is then unchanged.
 template <std::size_t Size>
 constexpr Status set_text(char (&field)[Size], std::string_view text)
 {
@@ -82,10 +82,10 @@ constexpr void set_text_truncated(char (&field)[Size], std::string_view text)
     std::fill(std::copy(text.begin(), text.end(), field), field + Size, '\0');
 }
 
-// ---- structures -------------------------------------------------------------------------------------------------
+// ---- structures -------------------------------------------------------------------------------------------
 
-/// A structure of which the sender knew the first bytes: what it sent beyond ours is ignored, what it did not send is
-/// zero.  Less than required_size is Error::malformed.
+/// A structure of which the sender knew the first bytes: what it sent beyond ours is ignored, what it did not
+/// send is zero.  Less than required_size is Error::malformed.
 template <WireStructure T>
 [[nodiscard]] Expected<T> decode_structure(std::span<const std::byte> bytes)
 {
@@ -111,7 +111,8 @@ template <WireStructure T>
 class EntryView {
 public:
     /// Error::malformed where the entries do not fit into `tail` or are smaller than required_size.
-    static Expected<EntryView> over(std::span<const std::byte> tail, std::uint64_t count, std::uint64_t entry_size)
+    static Expected<EntryView> over(std::span<const std::byte> tail, std::uint64_t count,
+                                    std::uint64_t entry_size)
     {
         if (count != 0 && entry_size < required_size<T>)
             return Error::malformed;
@@ -142,11 +143,11 @@ private:
     std::size_t entry_size_;
 };
 
-// ---- frames -----------------------------------------------------------------------------------------------------
+// ---- frames -----------------------------------------------------------------------------------------------
 
-/// Reads the first sizeof(FrameHeader) bytes of a frame.  Error::malformed where the bytes cannot be a header of any
-/// version: magic, kind, or a fixed length beyond the body.  Lengths are not compared with limits here: a receiver that
-/// finds them too large still knows how much to skip.
+/// Reads the first sizeof(FrameHeader) bytes of a frame.  Error::malformed where the bytes cannot be a header
+/// of any version: magic, kind, or a fixed length beyond the body.  Lengths are not compared with limits
+/// here: a receiver that finds them too large still knows how much to skip.
 [[nodiscard]] inline Expected<FrameHeader> decode_header(std::span<const std::byte> bytes)
 {
     if (bytes.size() < sizeof(FrameHeader))
@@ -205,8 +206,8 @@ struct RefusalView {
     return RefusalView{as_text(text.value()), as_text(field.value())};
 }
 
-/// Builds one frame in a buffer: `begin`, `fixed`, any number of `tail`, `finish`.  Error::out_of_range where the buffer
-/// or maximum_body is too small.
+/// Builds one frame in a buffer: `begin`, `fixed`, any number of `tail`, `finish`.  Error::out_of_range where
+/// the buffer or maximum_body is too small.
 class FrameBuilder {
 public:
     explicit FrameBuilder(std::span<std::byte> buffer) : buffer_{buffer}, body_{body_part(buffer)} {}
@@ -279,7 +280,7 @@ private:
     FrameHeader header_{};
 };
 
-// ---- parameters of an extension -----------------------------------------------------------------------------------
+// ---- parameters of an extension ---------------------------------------------------------------------------
 
 /// One parameter; which of the values counts is told by the type.  Texts point into the frame's body.
 struct Parameter {
@@ -289,10 +290,12 @@ struct Parameter {
     std::string_view text{};
 };
 
-/// Appends a parameter to a tail.  Error::out_of_range where it does not fit or is longer than the protocol allows.
+/// Appends a parameter to a tail.  Error::out_of_range where it does not fit or is longer than the protocol
+/// allows.
 inline Status encode_parameter(FrameBuilder& frame, const Parameter& parameter)
 {
-    if (parameter.key.empty() || parameter.key.size() >= name_size || parameter.text.size() > maximum_parameter_text)
+    if (parameter.key.empty() || parameter.key.size() >= name_size ||
+        parameter.text.size() > maximum_parameter_text)
         return Error::out_of_range;
     const auto boolean = static_cast<std::uint8_t>(parameter.integer != 0);
     std::span<const std::byte> value{as_bytes(parameter.text)};
@@ -323,7 +326,8 @@ public:
             return Error::malformed;
         const ByteReader reader{tail_};
         const auto key = reader.slice(sizeof(ParameterHead), head.value().key_length);
-        const auto value = reader.slice(sizeof(ParameterHead) + head.value().key_length, head.value().value_length);
+        const auto value =
+            reader.slice(sizeof(ParameterHead) + head.value().key_length, head.value().value_length);
         if (!key.has_value() || !value.has_value())
             return Error::malformed;
         const auto parameter = HV_TRY(
@@ -333,7 +337,8 @@ public:
     }
 
 private:
-    static Expected<Parameter> interpret(std::string_view key, ParameterType type, std::span<const std::byte> value)
+    static Expected<Parameter> interpret(std::string_view key, ParameterType type,
+                                         std::span<const std::byte> value)
     {
         Parameter parameter{key, type, 0, {}};
         if (key.empty() || key.size() >= name_size || has_zero(key))

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// The control protocol: what the daemon of the control domain and the hypervisor say to each other over one byte stream
-// (the port `graft.control`).  Mechanism only; a policy (what to do when a domain ends) is not in here.  This is the
-// layout and the numbers; codec.hpp turns them into bytes and back, docs/control-protocol.md tells the story.
+// The control protocol: what the daemon of the control domain and the hypervisor say to each other over one
+// byte stream (the port `graft.control`).  Mechanism only; a policy (what to do when a domain ends) is not in
+// here.  This is the layout and the numbers; codec.hpp turns them into bytes and back,
+// docs/control-protocol.md tells the story.
 //
-// A frame is a FrameHeader, then `body_length` bytes of body, then `bulk_length` bytes of bulk data.  The body is one
-// fixed structure of `fixed_length` bytes and, where a comment says so, a tail (entries or text).  All numbers are
-// little-endian; padding is explicit and sent as zero.
+// A frame is a FrameHeader, then `body_length` bytes of body, then `bulk_length` bytes of bulk data.  The
+// body is one fixed structure of `fixed_length` bytes and, where a comment says so, a tail (entries or
+// text).  All numbers are little-endian; padding is explicit and sent as zero.
 //
-// It only grows.  Structures are extended at their end, and `fixed_length` (for entries: `entry_size`) says how much of
-// one the sender knew: the receiver ignores what it does not know and reads as zero what it was not sent.  Values are
-// appended, never renumbered.  The asserts below each structure freeze what is published.
+// It only grows.  Structures are extended at their end, and `fixed_length` (for entries: `entry_size`) says
+// how much of one the sender knew: the receiver ignores what it does not know and reads as zero what it was
+// not sent.  Values are appended, never renumbered.  The asserts below each structure freeze what is
+// published.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +23,7 @@
 
 namespace hv::protocol {
 
-// ---- frames -----------------------------------------------------------------------------------------------------
+// ---- frames -----------------------------------------------------------------------------------------------
 
 inline constexpr std::uint32_t frame_magic{0x5446'5247};  ///< the bytes "GRFT"
 inline constexpr std::uint16_t lowest_version{1};
@@ -29,7 +31,8 @@ inline constexpr std::uint16_t highest_version{1};
 
 /// The longest body of a frame, in both directions.
 inline constexpr std::uint32_t maximum_body{64 * 1024};
-/// The most bulk data of a request: it goes from the receive queue to where it belongs and is not kept in between.
+/// The most bulk data of a request: it goes from the receive queue to where it belongs and is not kept in
+/// between.
 inline constexpr std::uint32_t maximum_request_bulk{1024 * 1024};
 /// The most bulk data of a reply.
 inline constexpr std::uint32_t maximum_reply_bulk{64 * 1024};
@@ -88,9 +91,9 @@ enum class Command : std::uint16_t {
     ext_unload = 71,
 };
 
-/// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user word for
-/// word, then `field_length` bytes that name the culprit as a JSON pointer into the request (for example
-/// `/params/0/value`), where there is one.
+/// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user
+/// word for word, then `field_length` bytes that name the culprit as a JSON pointer into the request (for
+/// example `/params/0/value`), where there is one.
 struct Refusal {
     std::uint32_t text_length;
     std::uint32_t field_length;
@@ -102,7 +105,7 @@ inline constexpr std::size_t maximum_refusal_field{256};
 /// Body of a reply or request that carries nothing.
 struct Empty {};
 
-// ---- vocabulary -------------------------------------------------------------------------------------------------
+// ---- vocabulary -------------------------------------------------------------------------------------------
 
 /// The control domain is number 0; a number is not used again before the machine is switched off.
 using DomainId = std::uint32_t;
@@ -124,17 +127,25 @@ enum class DomainState : std::uint32_t {
     dying = 5,     ///< being destroyed
 };
 
-enum class EndReason : std::uint32_t { none = 0, poweroff = 1, reboot = 2, halt = 3, crash = 4, destroyed = 5 };
+enum class EndReason : std::uint32_t {
+    none = 0,
+    poweroff = 1,
+    reboot = 2,
+    halt = 3,
+    crash = 4,
+    destroyed = 5
+};
 
-/// A structure with nothing but the domain: finish_build, unpause, pause, destroy, shutdown, domain_info, ext_bindings.
+/// A structure with nothing but the domain: finish_build, unpause, pause, destroy, shutdown, domain_info,
+/// ext_bindings.
 struct DomainRequest {
     DomainId domain;
     std::uint32_t reserved;
 };
 static_assert(sizeof(DomainRequest) == 8);
 
-/// Start of the body of a reply that lists.  Tail: `count` entries of `entry_size` bytes each.  `next` is the cursor to
-/// ask with for the following entries; with `more` 0 these were the last.
+/// Start of the body of a reply that lists.  Tail: `count` entries of `entry_size` bytes each.  `next` is the
+/// cursor to ask with for the following entries; with `more` 0 these were the last.
 struct ListReply {
     std::uint32_t count;
     std::uint32_t entry_size;
@@ -144,7 +155,7 @@ struct ListReply {
 };
 static_assert(sizeof(ListReply) == 24 && offsetof(ListReply, next) == 8);
 
-// ---- hello, info, log -------------------------------------------------------------------------------------------
+// ---- hello, info, log -------------------------------------------------------------------------------------
 
 /// The first request on a connection; before it, everything else is refused.  A second one starts over.
 struct HelloRequest {
@@ -187,7 +198,8 @@ struct InfoReply {
     char options[512];               ///< the hypervisor's command line
 };
 static_assert(offsetof(InfoReply, memory_total) == 8 && offsetof(InfoReply, domains) == 40);
-static_assert(offsetof(InfoReply, version) == 64 && offsetof(InfoReply, options) == 464 && sizeof(InfoReply) == 976);
+static_assert(offsetof(InfoReply, version) == 64 && offsetof(InfoReply, options) == 464 &&
+              sizeof(InfoReply) == 976);
 
 /// Which events the client wants; none before it says so.  Reply: Empty.
 struct SubscribeRequest {
@@ -203,8 +215,8 @@ struct LogReadRequest {
 };
 static_assert(sizeof(LogReadRequest) == 16);
 
-/// Tail: `text_length` bytes, whole lines that end in a newline.  `lost` messages were overwritten before they could be
-/// read.  `next` is the cursor to go on with; text_length 0 means there is no more now.
+/// Tail: `text_length` bytes, whole lines that end in a newline.  `lost` messages were overwritten before
+/// they could be read.  `next` is the cursor to go on with; text_length 0 means there is no more now.
 struct LogReadReply {
     std::uint64_t next;
     std::uint64_t lost;
@@ -215,10 +227,10 @@ static_assert(sizeof(LogReadReply) == 24);
 
 // log_clear: request and reply are Empty; what is in the log now is not read again.
 
-// ---- domains ----------------------------------------------------------------------------------------------------
+// ---- domains ----------------------------------------------------------------------------------------------
 
-/// For one CPUID leaf: result = (policy & and_mask) | or_mask, registers in the order EAX, EBX, ECX, EDX.  An or_mask
-/// that sets what the machine cannot do is refused.
+/// For one CPUID leaf: result = (policy & and_mask) | or_mask, registers in the order EAX, EBX, ECX, EDX.  An
+/// or_mask that sets what the machine cannot do is refused.
 struct CpuidMask {
     std::uint32_t leaf;
     std::uint32_t subleaf;
@@ -227,8 +239,9 @@ struct CpuidMask {
 };
 static_assert(sizeof(CpuidMask) == 40);
 
-/// Tail: `cpuid_count` entries (CpuidMask) of `cpuid_entry_size` bytes.  The domain is made with zeroed memory, paused and
-/// in state `building`; if the client goes away before domain_finish_build it is destroyed again.
+/// Tail: `cpuid_count` entries (CpuidMask) of `cpuid_entry_size` bytes.  The domain is made with zeroed
+/// memory, paused and in state `building`; if the client goes away before domain_finish_build it is destroyed
+/// again.
 struct DomainCreateRequest {
     char name[name_size];       ///< not empty, unique among the domains
     std::uint8_t uuid[16];      ///< unique; all zero: the domain has none
@@ -250,8 +263,8 @@ struct DomainCreateReply {
 };
 static_assert(sizeof(DomainCreateReply) == 8);
 
-// domain_finish_build: DomainRequest → Empty; state becomes `paused`.  unpause, pause, shutdown (the power button) and
-// destroy likewise; destroy answers when the domain's memory is free again.
+// domain_finish_build: DomainRequest → Empty; state becomes `paused`.  unpause, pause, shutdown (the power
+// button) and destroy likewise; destroy answers when the domain's memory is free again.
 
 struct DomainRenameRequest {
     DomainId domain;
@@ -298,7 +311,8 @@ struct DomainInfo {
     char reason[reason_size];       ///< the text of a crash; else empty
 };
 static_assert(offsetof(DomainInfo, memory) == 16 && offsetof(DomainInfo, weight) == 56);
-static_assert(offsetof(DomainInfo, uuid) == 104 && offsetof(DomainInfo, reason) == 184 && sizeof(DomainInfo) == 344);
+static_assert(offsetof(DomainInfo, uuid) == 104 && offsetof(DomainInfo, reason) == 184 &&
+              sizeof(DomainInfo) == 344);
 
 /// vcpu_info; the cursor is the lowest VCPU number wanted.  Reply: ListReply of VcpuInfo.
 struct VcpuListRequest {
@@ -348,10 +362,10 @@ struct ExitCount {
 };
 static_assert(sizeof(ExitCount) == 48);
 
-// ---- memory and registers ---------------------------------------------------------------------------------------
+// ---- memory and registers ---------------------------------------------------------------------------------
 
-/// memory_write: `bulk_length` bytes of bulk data to guest-physical `address`; the range lies in one domain's RAM.  A
-/// request that is refused half-way says so; what was written until then stays.  Reply: Empty.
+/// memory_write: `bulk_length` bytes of bulk data to guest-physical `address`; the range lies in one domain's
+/// RAM.  A request that is refused half-way says so; what was written until then stays.  Reply: Empty.
 struct MemoryWriteRequest {
     DomainId domain;
     std::uint32_t reserved;
@@ -384,7 +398,8 @@ static_assert(sizeof(DescriptorTableRegister) == 16);
 
 /// A VCPU's registers.
 struct VcpuRegisters {
-    std::uint64_t general[16];  ///< in the instruction encoding's order: RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 …
+    /// In the instruction encoding's order: RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 …
+    std::uint64_t general[16];
     std::uint64_t rip;
     std::uint64_t rflags;
     std::uint64_t cr0, cr2, cr3, cr4, cr8;
@@ -397,8 +412,8 @@ static_assert(offsetof(VcpuRegisters, rip) == 128 && offsetof(VcpuRegisters, cr0
 static_assert(offsetof(VcpuRegisters, segments) == 192 && offsetof(VcpuRegisters, gdtr) == 320);
 static_assert(sizeof(VcpuRegisters) == 352);
 
-/// While the domain is being built.  A VCPU whose registers are set starts running there; the others wait for SIPI.  A
-/// combination that no processor accepts is refused, with the register as the field.  Reply: Empty.
+/// While the domain is being built.  A VCPU whose registers are set starts running there; the others wait for
+/// SIPI.  A combination that no processor accepts is refused, with the register as the field.  Reply: Empty.
 struct RegistersSetRequest {
     DomainId domain;
     std::uint32_t vcpu;
@@ -413,14 +428,15 @@ struct RegistersGetRequest {
 };
 static_assert(sizeof(RegistersGetRequest) == 8);
 
-// ---- extensions -------------------------------------------------------------------------------------------------
+// ---- extensions -------------------------------------------------------------------------------------------
 
 enum class ParameterType : std::uint16_t { boolean = 1, integer = 2, text = 3 };
 inline constexpr std::uint32_t maximum_parameters{64};
 inline constexpr std::uint32_t maximum_parameter_text{1024};
 
-/// Head of one parameter in the tail of ext_bind; `key_length` bytes of key and `value_length` bytes of value follow at
-/// once.  A boolean is one byte, 0 or 1; an integer eight bytes, signed; text is UTF-8 without a zero.
+/// Head of one parameter in the tail of ext_bind; `key_length` bytes of key and `value_length` bytes of value
+/// follow at once.  A boolean is one byte, 0 or 1; an integer eight bytes, signed; text is UTF-8 without a
+/// zero.
 struct ParameterHead {
     std::uint16_t type;  ///< ParameterType
     std::uint16_t key_length;
@@ -428,8 +444,8 @@ struct ParameterHead {
 };
 static_assert(sizeof(ParameterHead) == 8);
 
-/// Puts an instance of a loaded module on top of the domain's stack, while it is being built: the first bound is the
-/// first asked.  Tail: `parameter_count` parameters.
+/// Puts an instance of a loaded module on top of the domain's stack, while it is being built: the first bound
+/// is the first asked.  Tail: `parameter_count` parameters.
 struct ExtBindRequest {
     DomainId domain;
     std::uint32_t parameter_count;
@@ -471,7 +487,8 @@ struct ModuleInfo {
     std::uint8_t hash[32];    ///< as given to ext_load_begin
     char path[256];           ///< as given to ext_load_begin
 };
-static_assert(offsetof(ModuleInfo, abi_major) == 96 && offsetof(ModuleInfo, hash) == 112 && sizeof(ModuleInfo) == 400);
+static_assert(offsetof(ModuleInfo, abi_major) == 96 && offsetof(ModuleInfo, hash) == 112 &&
+              sizeof(ModuleInfo) == 400);
 
 /// Begins to send a module file.  Nothing of it is looked at before ext_load_finish.
 struct ExtLoadBeginRequest {
@@ -495,8 +512,8 @@ struct ExtLoadDataRequest {
 };
 static_assert(sizeof(ExtLoadDataRequest) == 16);
 
-/// ext_load_finish: checks and links the file; the reply is ModuleInfo or the loader's own sentences.  Either way the
-/// upload is over.  ext_load_abort: the upload is over; reply: Empty.
+/// ext_load_finish: checks and links the file; the reply is ModuleInfo or the loader's own sentences.  Either
+/// way the upload is over.  ext_load_abort: the upload is over; reply: Empty.
 struct ExtLoadEndRequest {
     std::uint32_t upload;
     std::uint32_t reserved;
@@ -509,7 +526,7 @@ struct ExtUnloadRequest {
 };
 static_assert(sizeof(ExtUnloadRequest) == 64);
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- events -----------------------------------------------------------------------------------------------
 
 enum class EventCode : std::uint16_t {
     domain_ended = 1,     ///< DomainEndedEvent

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain's console on its way to the control domain: two rings of bytes behind port N of the console device.  While
-// somebody over there has the port open no byte is lost in either direction: a full ring makes the writer wait.  While
-// nobody has, the ring keeps the newest output for whoever opens it, so that a guest never stands still for want of a
-// reader.  It may outlive its domain: what is still to be read is read first.
+// A domain's console on its way to the control domain: two rings of bytes behind port N of the console
+// device.  While somebody over there has the port open no byte is lost in either direction: a full ring makes
+// the writer wait.  While nobody has, the ring keeps the newest output for whoever opens it, so that a guest
+// never stands still for want of a reader.  It may outlive its domain: what is still to be read is read
+// first.
 #pragma once
 
 #include <array>
@@ -34,7 +35,8 @@ class ConsoleStream;
 /// Who gave the stream its memory.
 class ConsoleOwner {
 public:
-    /// After close(): nobody uses the stream any more, its slot is free.  Called within ControlService::run().
+    /// After close(): nobody uses the stream any more, its slot is free.  Called within
+    /// ControlService::run().
     virtual void console_released(ConsoleStream& stream) = 0;
 
 protected:
@@ -54,14 +56,15 @@ public:
 
     /// Offers the port `graft.console.N`.  Error::busy while the slot is in use.
     Status open();
-    /// The domain is going: no listener any more, what was put is still read, then console_released().  Call it, as
-    /// listen(), within ControlService::run() (in a ControlTarget's method) or before the domain first runs.
+    /// The domain is going: no listener any more, what was put is still read, then console_released().  Call
+    /// it, as listen(), within ControlService::run() (in a ControlTarget's method) or before the domain first
+    /// runs.
     void close();
     void listen(ConsoleListener* listener) { listener_ = listener; }
 
     [[nodiscard]] unsigned slot() const { return slot_; }
 
-    // ---- the domain's end, any processor -----------------------------------------------------------------------
+    // ---- the domain's end, any processor ------------------------------------------------------------------
     /// One byte of output; false when there is no room and output_has_room() will tell.
     bool put(std::uint8_t byte);
     /// Several; returns how many were taken.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// What the control server acts on: the machine as the control protocol knows it.  The core implements it over real
-// domains; host tests have a fake.  The server has judged the shape of every request before it calls (texts end, counts
-// fit, numbers are inside the protocol's ranges); whether a request can be granted is decided here.
+// What the control server acts on: the machine as the control protocol knows it.  The core implements it over
+// real domains; host tests have a fake.  The server has judged the shape of every request before it calls
+// (texts end, counts fit, numbers are inside the protocol's ranges); whether a request can be granted is
+// decided here.
 //
-// All of it is called on the one processor that runs the server at the moment, and by nobody else.  A method must not
-// take long: what can (memory to clear, a module to link) does a slice and answers Progress::more; it is then called
-// again with equal arguments until it is done or fails.  An error means that nothing was changed, unless said otherwise.
+// All of it is called on the one processor that runs the server at the moment, and by nobody else.  A method
+// must not take long: what can (memory to clear, a module to link) does a slice and answers Progress::more;
+// it is then called again with equal arguments until it is done or fails.  An error means that nothing was
+// changed, unless said otherwise.
 #pragma once
 
 #include <cstddef>
@@ -59,14 +61,14 @@ struct LogSlice {
 
 class ControlTarget {
 public:
-    // ---- the machine ---------------------------------------------------------------------------------------------
+    // ---- the machine --------------------------------------------------------------------------------------
     virtual void info(protocol::InfoReply& reply) = 0;
     virtual LogSlice read_log(std::uint64_t cursor, std::span<char> room) = 0;
     /// The cursor behind the newest message.
     virtual std::uint64_t log_end() = 0;
     virtual void clear_log() = 0;
 
-    // ---- life of a domain ------------------------------------------------------------------------------------------
+    // ---- life of a domain ---------------------------------------------------------------------------------
     /// Sliced.  `reply.domain` is 0 in the first call and then what the target left there.
     virtual Expected<Progress> create_domain(const protocol::DomainCreateRequest& request,
                                              const protocol::EntryView<protocol::CpuidMask>& cpuid,
@@ -84,44 +86,50 @@ public:
     virtual Status trigger(protocol::DomainId domain, protocol::Trigger trigger, std::uint32_t vcpu,
                            Reason& reason) = 0;
 
-    // ---- what there is ---------------------------------------------------------------------------------------------
-    // Each finds the first entry at or behind `cursor`, writes it, and moves the cursor behind it; false: there is none.
+    // ---- what there is ------------------------------------------------------------------------------------
+    // Each finds the first entry at or behind `cursor`, writes it, and moves the cursor behind it; false:
+    // there is none.
     virtual bool next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry) = 0;
-    virtual Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor, protocol::VcpuInfo& entry) = 0;
+    virtual Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor,
+                                     protocol::VcpuInfo& entry) = 0;
     virtual Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table,
                                            std::uint64_t& cursor, protocol::ExitCount& entry) = 0;
     virtual Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                         protocol::Binding& entry) = 0;
     virtual bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) = 0;
 
-    // ---- memory and registers --------------------------------------------------------------------------------------
+    // ---- memory and registers -----------------------------------------------------------------------------
     /// Copies straight from the control domain's buffer: at most 64 KiB at a time.  All of it, or an error.
-    virtual Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
-                                Reason& reason) = 0;
+    virtual Status write_memory(protocol::DomainId domain, std::uint64_t address,
+                                std::span<const std::byte> bytes, Reason& reason) = 0;
     virtual Status read_memory(protocol::DomainId domain, std::uint64_t address, std::span<std::byte> room,
                                Reason& reason) = 0;
     virtual Status set_registers(protocol::DomainId domain, std::uint32_t vcpu,
                                  const protocol::VcpuRegisters& registers, Reason& reason) = 0;
-    virtual Status get_registers(protocol::DomainId domain, std::uint32_t vcpu, protocol::VcpuRegisters& registers,
-                                 Reason& reason) = 0;
+    virtual Status get_registers(protocol::DomainId domain, std::uint32_t vcpu,
+                                 protocol::VcpuRegisters& registers, Reason& reason) = 0;
 
-    // ---- extensions ------------------------------------------------------------------------------------------------
-    /// Sliced.  The reader stands at the first parameter in every call; all of them are well-formed, no key twice.
+    // ---- extensions ---------------------------------------------------------------------------------------
+    /// Sliced.  The reader stands at the first parameter in every call; all of them are well-formed, no key
+    /// twice.
     virtual Expected<Progress> bind_extension(const protocol::ExtBindRequest& request,
-                                              protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
-                                              Reason& reason) = 0;
+                                              protocol::ParameterReader parameters,
+                                              protocol::ExtBindReply& reply, Reason& reason) = 0;
     /// A place for a module file of `request.size` bytes; returns its number, not 0.
-    virtual Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request, Reason& reason) = 0;
+    virtual Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request,
+                                                 Reason& reason) = 0;
     /// The file's next bytes; `offset` ascends without gaps and stays within the size.
     virtual Status module_data(std::uint32_t upload, std::uint64_t offset, std::span<const std::byte> bytes,
                                Reason& reason) = 0;
     /// Sliced.  When it is done or fails the upload is over.
-    virtual Expected<Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply, Reason& reason) = 0;
+    virtual Expected<Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply,
+                                             Reason& reason) = 0;
     virtual void abort_module(std::uint32_t upload) = 0;
     virtual Status unload_module(std::string_view module, Reason& reason) = 0;
 
-    // ---- events ----------------------------------------------------------------------------------------------------
-    // True: an event that was not told yet, and now is.  ControlServer::events_waiting() makes the server ask.
+    // ---- events -------------------------------------------------------------------------------------------
+    // True: an event that was not told yet, and now is.  ControlServer::events_waiting() makes the server
+    // ask.
     virtual bool next_domain_ended(protocol::DomainEndedEvent& event) = 0;
     virtual bool next_console_changed(protocol::ConsoleChangedEvent& event) = 0;
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The control server: bytes of one connection in, frames judged and carried out on a ControlTarget, bytes of replies and
-// events out.  Bytes come in any pieces; one request is carried out at a time, in slices; what is malformed or too large
-// is answered with an error and skipped.  It knows what a client left half-done, and undoes it when the client goes away.
+// The control server: bytes of one connection in, frames judged and carried out on a ControlTarget, bytes of
+// replies and events out.  Bytes come in any pieces; one request is carried out at a time, in slices; what is
+// malformed or too large is answered with an error and skipped.  It knows what a client left half-done, and
+// undoes it when the client goes away.
 //
-// One processor at a time; only events_waiting() may be called by any.  Where the bytes come from is not its matter.
+// One processor at a time; only events_waiting() may be called by any.  Where the bytes come from is not its
+// matter.
 #pragma once
 
 #include <array>
@@ -34,11 +36,13 @@ public:
 
     /// A client is there.  What the one before left behind is still being undone; it waits for that.
     void connected();
-    /// The client went away: a request under way is finished without a reply, then everything half-done is undone.
+    /// The client went away: a request under way is finished without a reply, then everything half-done is
+    /// undone.
     void disconnected();
 
-    /// Takes bytes from the client; returns how many.  Fewer than given: the server is busy, offer the rest again when
-    /// wants_input().  Bulk data goes from here to where it belongs; nothing else of a request is done here.
+    /// Takes bytes from the client; returns how many.  Fewer than given: the server is busy, offer the rest
+    /// again when wants_input().  Bulk data goes from here to where it belongs; nothing else of a request is
+    /// done here.
     [[nodiscard]] std::size_t receive(std::span<const std::byte> bytes);
     [[nodiscard]] bool wants_input() const { return connected_ && state_ < State::ready && output_empty(); }
 
@@ -48,8 +52,8 @@ public:
 
     /// Does one slice of whatever there is to do; true when there is more to do now.
     bool step();
-    /// Something happened that next_domain_ended, next_console_changed or log_end know of.  Any processor; makes the next
-    /// step() ask, so have it called.
+    /// Something happened that next_domain_ended, next_console_changed or log_end know of.  Any processor;
+    /// makes the next step() ask, so have it called.
     void events_waiting() { events_waiting_.store(true); }
     [[nodiscard]] bool needs_step() const;
 

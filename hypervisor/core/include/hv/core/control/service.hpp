@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The control port: the server behind port 0 of the console device, and the one way in for the processors that do its
-// work.  run() is what a guest processor calls between VCPUs, after a kick, and while it is idle.
+// The control port: the server behind port 0 of the console device, and the one way in for the processors
+// that do its work.  run() is what a guest processor calls between VCPUs, after a kick, and while it is idle.
 #pragma once
 
 #include <atomic>
@@ -22,9 +22,10 @@ public:
     /// Offers the control port.  Once, before the control domain starts.
     Status start() { return device_.open_port(control_port, "graft.control", *this); }
 
-    /// One slice of the device's and the server's work; true when there is more to do now.  Any processor but the control
-    /// domain's; a second one that calls returns at once, and what it came for is done by the first.  Every call that the
-    /// server makes to its target, and the device to a port's backend, happens in here.
+    /// One slice of the device's and the server's work; true when there is more to do now.  Any processor but
+    /// the control domain's; a second one that calls returns at once, and what it came for is done by the
+    /// first.  Every call that the server makes to its target, and the device to a port's backend, happens in
+    /// here.
     bool run();
 
     /// A domain ended, a console slot changed, or the log grew.  Any processor.

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// A virtio console with 65 ports, each a byte stream in both directions between the domain that drives it and somebody in
-// the hypervisor.  Bytes are copied once, between the driver's buffer and the other's own; nothing is dropped while a
-// port is open, and what one side cannot take waits in the other's memory.  Nothing polls.
+// A virtio console with 65 ports, each a byte stream in both directions between the domain that drives it and
+// somebody in the hypervisor.  Bytes are copied once, between the driver's buffer and the other's own;
+// nothing is dropped while a port is open, and what one side cannot take waits in the other's memory.
+// Nothing polls.
 //
 // Who may call what:
-//   the driver's one processor, in its exits    config_read, config_write, bar_read, bar_write: no lock, no wait
-//   any other processor, one at a time          service (a second caller returns at once, and nothing is lost)
-//   any processor                               open_port, close_port, wake
+//   config_read, config_write, bar_read, bar_write
+//                                  the driver's one processor, in its exits: no lock, no wait
+//   service                        any other processor; a second caller returns at once, and nothing is lost
+//   open_port, close_port, wake    any processor
 // Specification: [VIRTIO-1.2 §5.3].
 #pragma once
 
@@ -28,19 +30,22 @@
 
 namespace hv::core::virtio {
 
-/// The hypervisor's end of a port.  All of it is called within ConsoleDevice::service(), so never twice at once.
+/// The hypervisor's end of a port.  All of it is called within ConsoleDevice::service(), so never twice at
+/// once.
 class PortBackend {
 public:
-    /// Bytes that the driver wrote.  Returns how many were taken; what was not is offered again after wake(port).
+    /// Bytes that the driver wrote.  Returns how many were taken; what was not is offered again after
+    /// wake(port).
     virtual std::size_t take(std::span<const std::byte> bytes) = 0;
-    /// Fills the start of `room` with bytes for the driver and returns how many; 0 means none now, and wake(port) tells
-    /// when there are.  Called only while the port is open.
+    /// Fills the start of `room` with bytes for the driver and returns how many; 0 means none now, and
+    /// wake(port) tells when there are.  Called only while the port is open.
     virtual std::size_t give(std::span<std::byte> room) = 0;
-    /// Somebody in the driver's domain opened or closed the port.  Before closed() the bytes that are still under way are
-    /// offered once more; what is not taken then is gone with who wrote it.
+    /// Somebody in the driver's domain opened or closed the port.  Before closed() the bytes that are still
+    /// under way are offered once more; what is not taken then is gone with who wrote it.
     virtual void opened() = 0;
     virtual void closed() = 0;
-    /// After close_port(): the port is gone, the backend is not called again, and the number can be opened anew.
+    /// After close_port(): the port is gone, the backend is not called again, and the number can be opened
+    /// anew.
     virtual void released() = 0;
 
 protected:
@@ -54,18 +59,31 @@ public:
 
     explicit ConsoleDevice(DeviceHost& host);
 
-    // ---- register accesses -------------------------------------------------------------------------------------
-    [[nodiscard]] std::uint32_t config_read(unsigned offset, unsigned size) { return pci_.config_read(offset, size); }
-    void config_write(unsigned offset, unsigned size, std::uint32_t value) { pci_.config_write(offset, size, value); }
-    [[nodiscard]] std::uint64_t bar_read(std::uint64_t offset, unsigned size) { return pci_.bar_read(offset, size); }
-    void bar_write(std::uint64_t offset, unsigned size, std::uint64_t value) { pci_.bar_write(offset, size, value); }
+    // ---- register accesses --------------------------------------------------------------------------------
+    [[nodiscard]] std::uint32_t config_read(unsigned offset, unsigned size)
+    {
+        return pci_.config_read(offset, size);
+    }
+    void config_write(unsigned offset, unsigned size, std::uint32_t value)
+    {
+        pci_.config_write(offset, size, value);
+    }
+    [[nodiscard]] std::uint64_t bar_read(std::uint64_t offset, unsigned size)
+    {
+        return pci_.bar_read(offset, size);
+    }
+    void bar_write(std::uint64_t offset, unsigned size, std::uint64_t value)
+    {
+        pci_.bar_write(offset, size, value);
+    }
 
-    // ---- ports ---------------------------------------------------------------------------------------------------
-    /// Gives the port a name and somebody behind it, and offers it to the driver.  Error::busy while the number is in use
-    /// or not yet released; Error::invalid_argument for a number or name that does not exist.
+    // ---- ports --------------------------------------------------------------------------------------------
+    /// Gives the port a name and somebody behind it, and offers it to the driver.  Error::busy while the
+    /// number is in use or not yet released; Error::invalid_argument for a number or name that does not
+    /// exist.
     Status open_port(unsigned port, std::string_view name, PortBackend& backend);
-    /// Lets the driver read what the backend still has to give, closes, waits until the driver has closed too, and
-    /// removes the port; then released().  Error::not_found where none is open.
+    /// Lets the driver read what the backend still has to give, closes, waits until the driver has closed
+    /// too, and removes the port; then released().  Error::not_found where none is open.
     Status close_port(unsigned port);
     /// The backend has bytes to give or room to take.
     void wake(unsigned port);

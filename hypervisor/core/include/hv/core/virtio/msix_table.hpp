@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// MSI-X: the table and the pending bits of a PCI function.  Entries are written by the driver's processor in its exit and
-// used by whichever processor does the device's work, without a lock: an interrupt that meets a mask is pending and is
-// sent by whoever finds the mask gone, exactly once.  Specification: [PCI-3.0 §6.8.2].
+// MSI-X: the table and the pending bits of a PCI function.  Entries are written by the driver's processor in
+// its exit and used by whichever processor does the device's work, without a lock: an interrupt that meets a
+// mask is pending and is sent by whoever finds the mask gone, exactly once.  Specification: [PCI-3.0 §6.8.2].
 #pragma once
 
 #include <array>
@@ -15,13 +15,15 @@ namespace hv::core::virtio {
 
 class MsixTable {
 public:
-    /// One vector for changes of configuration, one for all queues: a driver with few interrupts to spare needs no more.
+    /// One vector for changes of configuration, one for all queues: a driver with few interrupts to spare
+    /// needs no more.
     static constexpr unsigned vectors{2};
     static constexpr unsigned entry_bytes{16};
 
     explicit MsixTable(DeviceHost& host) : host_{host} {}
 
-    /// Access to the table, `offset` from its start; 4 or 8 bytes, aligned.  Others read zero and write nothing.
+    /// Access to the table, `offset` from its start; 4 or 8 bytes, aligned.  Others read zero and write
+    /// nothing.
     [[nodiscard]] std::uint64_t read(unsigned offset, unsigned size) const;
     void write(unsigned offset, unsigned size, std::uint64_t value);
     /// Access to the pending bits, which cannot be written.
@@ -30,8 +32,8 @@ public:
     /// MSI-X Enable and Function Mask of the capability's message control.
     void set_control(bool enable, bool function_mask);
 
-    /// Sends a vector's interrupt, or keeps it pending while it is masked.  Nothing happens for a vector that there is
-    /// not, or while MSI-X is disabled.  Any processor.
+    /// Sends a vector's interrupt, or keeps it pending while it is masked.  Nothing happens for a vector that
+    /// there is not, or while MSI-X is disabled.  Any processor.
     void signal(unsigned vector);
 
 private:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A virtio PCI function as the driver's processor sees it: 256 bytes of configuration space with the capabilities, and
-// one memory BAR with the virtio structures and MSI-X.  Everything here happens in an exit of that one processor: it
-// reads and writes registers, takes note, and at most sends an IPI.  What the device does is not in here.
-// Specification: [PCI-3.0 §6.1, §6.2, §6.7, §6.8.2], [VIRTIO-1.2 §4.1.3, §4.1.4].
+// A virtio PCI function as the driver's processor sees it: 256 bytes of configuration space with the
+// capabilities, and one memory BAR with the virtio structures and MSI-X.  Everything here happens in an exit
+// of that one processor: it reads and writes registers, takes note, and at most sends an IPI.  What the
+// device does is not in here. Specification: [PCI-3.0 §6.1, §6.2, §6.7, §6.8.2], [VIRTIO-1.2 §4.1.3, §4.1.4].
 #pragma once
 
 #include <array>
@@ -25,13 +25,13 @@ inline constexpr std::uint64_t bar_bytes{0x4000};
 
 class PciFunction {
 public:
-    /// `device_configuration` is what the driver reads as the device-specific structure; it does not change and outlives
-    /// the function.
+    /// `device_configuration` is what the driver reads as the device-specific structure; it does not change
+    /// and outlives the function.
     PciFunction(DeviceHost& host, TransportRegisters& registers, MsixTable& msix,
                 std::span<const std::byte> device_configuration);
 
-    /// Configuration space, `size` 1, 2 or 4, from the function's own offset 0.  Beyond 256 bytes, and where an access
-    /// is not legal, reads give zero and writes are dropped.
+    /// Configuration space, `size` 1, 2 or 4, from the function's own offset 0.  Beyond 256 bytes, and where
+    /// an access is not legal, reads give zero and writes are dropped.
     [[nodiscard]] std::uint32_t config_read(unsigned offset, unsigned size);
     void config_write(unsigned offset, unsigned size, std::uint32_t value);
 

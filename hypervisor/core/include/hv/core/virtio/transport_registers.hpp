@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The common configuration of a virtio PCI function: status, features, queues, notifications.  Register accesses come
-// from the driver's one processor, in its exit, and never wait; the processor that does the work (service) sees what they
-// published.  A reset of a running device is a hand-over: the driver's zero is only noted, service() lets go of the
-// queues and answers with a status of zero, for which the driver waits.
-// Specification: [VIRTIO-1.2 §2.1, §3.1, §4.1.4.3].  Where the structure lies in the BAR is pci_function's matter.
+// The common configuration of a virtio PCI function: status, features, queues, notifications.  Register
+// accesses come from the driver's one processor, in its exit, and never wait; the processor that does the
+// work (service) sees what they published.  A reset of a running device is a hand-over: the driver's zero is
+// only noted, service() lets go of the queues and answers with a status of zero, for which the driver waits.
+// Specification: [VIRTIO-1.2 §2.1, §3.1, §4.1.4.3].  Where the structure lies in the BAR is pci_function's
+// matter.
 #pragma once
 
 #include <array>
@@ -33,17 +34,18 @@ public:
     static constexpr std::uint16_t maximum_queue_size{32};
     static constexpr unsigned common_bytes{0x40};
 
-    /// `features` are offered and all of them are required: a driver that leaves one out does not get FEATURES_OK.
+    /// `features` are offered and all of them are required: a driver that leaves one out does not get
+    /// FEATURES_OK.
     TransportRegisters(DeviceHost& host, std::uint64_t features, unsigned vectors);
 
-    // ---- the driver's processor -------------------------------------------------------------------------------
+    // ---- the driver's processor ---------------------------------------------------------------------------
     [[nodiscard]] std::uint64_t read(unsigned offset, unsigned size) const;
     void write(unsigned offset, unsigned size, std::uint64_t value);
     void notify(unsigned queue);
     /// Reading clears.
     std::uint8_t read_isr() { return isr_.exchange(0); }
 
-    // ---- service() -----------------------------------------------------------------------------------------------
+    // ---- service() ----------------------------------------------------------------------------------------
     [[nodiscard]] bool reset_requested() const { return reset_requested_.load(std::memory_order_acquire); }
     /// After this the driver sees that the reset is done; nothing of the queues may be touched any more.
     void finish_reset();

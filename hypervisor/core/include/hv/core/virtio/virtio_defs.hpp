@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Numbers and layouts of the virtio specification that a modern PCI console needs.  Definitions alone.
-// Specification: [VIRTIO-1.2 §2.1 status, §2.7 split virtqueues, §4.1.4 PCI structures, §5.3 console, §6 features].
+// Specification: [VIRTIO-1.2 §2.1 status, §2.7 split virtqueues, §4.1.4 PCI structures, §5.3 console, §6
+// features].
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 
 namespace hv::core::virtio {
 
-// ---- PCI identity [VIRTIO-1.2 §4.1.2] -----------------------------------------------------------------------------
+// ---- PCI identity [VIRTIO-1.2 §4.1.2] ---------------------------------------------------------------------
 
 inline constexpr std::uint16_t pci_vendor{0x1af4};
 /// 0x1040 plus the device type, 3 for a console.
@@ -19,7 +20,7 @@ inline constexpr std::uint16_t pci_subsystem{0x0043};
 /// Vendor capabilities that say where in the BARs the structures are [VIRTIO-1.2 §4.1.4].
 enum class PciCapability : std::uint8_t { common = 1, notify = 2, isr = 3, device = 4, pci_config = 5 };
 
-// ---- device status and features -----------------------------------------------------------------------------------
+// ---- device status and features ---------------------------------------------------------------------------
 
 /// [VIRTIO-1.2 §2.1]
 namespace status {
@@ -42,7 +43,7 @@ inline constexpr std::uint16_t VIRTIO_MSI_NO_VECTOR{0xffff};
 inline constexpr std::uint8_t isr_queue{1};
 inline constexpr std::uint8_t isr_configuration{2};
 
-// ---- split virtqueues [VIRTIO-1.2 §2.7] ---------------------------------------------------------------------------
+// ---- split virtqueues [VIRTIO-1.2 §2.7] -------------------------------------------------------------------
 
 struct Descriptor {
     std::uint64_t address;
@@ -68,7 +69,7 @@ constexpr std::uint64_t available_ring_bytes(std::uint16_t size) { return 6 + 2u
 /// flags, idx, {id, length}[size], avail_event
 constexpr std::uint64_t used_ring_bytes(std::uint16_t size) { return 6 + 8ull * size; }
 
-// ---- console [VIRTIO-1.2 §5.3] ------------------------------------------------------------------------------------
+// ---- console [VIRTIO-1.2 §5.3] ----------------------------------------------------------------------------
 
 /// Device configuration.
 struct ConsoleConfiguration {
