@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <sstream>
 
-#include "base/sha256.hpp"
 #include "daemon/daemon.hpp"
 
 namespace hv::xl {
@@ -60,6 +59,17 @@ Json words_json(std::string_view text)
     for (std::string word; stream >> word;)
         words.push_back(word);
     return words;
+}
+
+std::string hex_text(std::span<const std::uint8_t> bytes)
+{
+    static constexpr std::string_view digits{"0123456789abcdef"};
+    std::string text;
+    for (const std::uint8_t byte : bytes) {
+        text += digits[byte >> 4];
+        text += digits[byte & 0xf];
+    }
+    return text;
 }
 
 /// Text of a guest or of the hypervisor need not be UTF-8; what is shown as JSON has to be.

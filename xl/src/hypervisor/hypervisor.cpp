@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "base/sha256.hpp"
+#include "hv/loader/sha256.hpp"
 
 namespace hv::xl {
 namespace {
@@ -209,7 +209,7 @@ Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::by
 Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::string path)
 {
     ExtLoadBeginRequest begin{file.size(), {}, {}};
-    const Sha256 hash{sha256(file)};
+    const loader::Sha256 hash{loader::sha256(file)};
     std::copy(hash.begin(), hash.end(), begin.hash);
     set_text_truncated(begin.path, path);
     ControlRequest begin_request = request_of(Command::ext_load_begin, begin);

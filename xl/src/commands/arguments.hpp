@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+//
+// What the command line said, before anything is done about it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace hv::xl {
+
+struct Arguments {
+    std::string socket{"/run/graft/xld.sock"};
+    std::string extensions_folder{"/usr/lib/graft/extensions"};
+    bool json{};
+
+    std::string file;                   ///< a config or a module
+    std::string domain;                 ///< name, number or UUID
+    std::string name;                   ///< a new name, or a module's
+    std::vector<std::string> settings;  ///< --set
+    bool console{};
+    bool paused{};
+    bool dry_run{};
+    bool long_form{};
+    bool follow{};
+    bool clear{};
+    bool wait{};
+    unsigned timeout{120};  ///< seconds that --wait waits
+    std::string trigger;
+    unsigned vcpu{};
+};
+
+}  // namespace hv::xl

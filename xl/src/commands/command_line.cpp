@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+//
+// The command line: one table of verbs, parsed by CLI11; help, errors and exit codes in one place.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+
+#include "base/file.hpp"
+#include "base/suggest.hpp"
+#include "commands/commands.hpp"
+#include "output/output.hpp"
+
+namespace hv::xl {
+namespace {
+
+using Run = ExitCode (*)(const Arguments&);
+
+constexpr const char* exit_codes{
+    "Exit codes: 0 done; 1 failed, or the domain crashed; 2 bad text; 3 no such domain, module or file; 4 cannot be "
+    "granted; 5 timed out; 6 not connected"};
+
+/// What a verb takes beside its own options.
+enum class Operand : unsigned char { none, config, module_file, module_name, domain, optional_domain };
+
+struct Verb {
+    const char* name;
+    const char* help;
+    Operand operand;
+    Run run;
+    void (*options)(CLI::App&, Arguments&);
+};
+
+void no_options(CLI::App&, Arguments&) {}
+
+void set_option(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("--set", arguments.settings,
+                   "a.b=VALUE: replaces one value of the config; VALUE is JSON if it parses as such, else a string")
+        ->type_name("PATH=VALUE")
+        ->allow_extra_args(false);
+}
+
+void create_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_flag("-c,--console", arguments.console, "attach the console before the first VCPU runs");
+    app.add_flag("-p,--paused", arguments.paused, "leave the domain paused");
+    app.add_flag("-n,--dry-run", arguments.dry_run, "print the resolved config and do nothing");
+    set_option(app, arguments);
+}
+
+void wait_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_flag("-w,--wait", arguments.wait, "until the domain has ended");
+    app.add_option("--timeout", arguments.timeout, "seconds that --wait waits")->capture_default_str();
+}
+
+void list_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_flag("-l,--long", arguments.long_form, "everything that is known, as JSON");
+}
+
+void dmesg_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_flag("-f,--follow", arguments.follow, "go on as messages come");
+    app.add_flag("-c,--clear", arguments.clear, "clear the log once it is shown");
+}
+
+void rename_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("name", arguments.name, "the new name")->required();
+}
+
+void trigger_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("trigger", arguments.trigger, "nmi, or reset")->required();
+    app.add_option("vcpu", arguments.vcpu, "the VCPU that gets the NMI")->capture_default_str();
+}
+
+constexpr Verb verbs[]{
+    {"create", "make a domain from a config and start it", Operand::config, run_create, create_options},
+    {"validate", "check a config and do nothing", Operand::config, run_validate, set_option},
+    {"list", "show the domains", Operand::optional_domain, run_list, list_options},
+    {"destroy", "end a domain at once and free what it has", Operand::domain, run_destroy, no_options},
+    {"shutdown", "press a domain's ACPI power button", Operand::domain, run_shutdown, wait_options},
+    {"reboot", "press the power button, and start the domain again once it is off", Operand::domain, run_reboot,
+     wait_options},
+    {"pause", "stop a domain's VCPUs and its time", Operand::domain, run_pause, no_options},
+    {"unpause", "let a paused domain run", Operand::domain, run_unpause, no_options},
+    {"console", "attach to a domain's console; Ctrl-] leaves", Operand::domain, run_console_verb, no_options},
+    {"info", "show the machine and the hypervisor", Operand::none, run_info, no_options},
+    {"dmesg", "show the hypervisor's log", Operand::none, run_dmesg, dmesg_options},
+    {"vcpu-list", "show VCPUs", Operand::optional_domain, run_vcpu_list, no_options},
+    {"domid", "show a domain's number", Operand::domain, run_domid, no_options},
+    {"domname", "show a domain's name", Operand::domain, run_domname, no_options},
+    {"rename", "give a domain another name", Operand::domain, run_rename, rename_options},
+    {"uptime", "show how long domains have been there", Operand::optional_domain, run_uptime, no_options},
+    {"trigger", "send a domain an NMI or a reset", Operand::domain, run_trigger, trigger_options},
+    {"exits", "show a domain's exits by reason, MSR and port", Operand::domain, run_exits, no_options},
+    {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
+    {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload, no_options},
+    {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, no_options},
+    {"ext-verify", "check a module's file as the hypervisor would; needs no hypervisor", Operand::module_file,
+     run_ext_verify, no_options},
+};
+
+void add_operand(CLI::App& app, Operand operand, Arguments& arguments)
+{
+    switch (operand) {
+    case Operand::none: return;
+    case Operand::config: app.add_option("config", arguments.file, "the domain's config")->required(); return;
+    case Operand::module_file:
+        app.add_option("module", arguments.file, "the module's file, or its name in the folder of modules")->required();
+        return;
+    case Operand::module_name: app.add_option("module", arguments.name, "the module's name")->required(); return;
+    case Operand::domain: app.add_option("domain", arguments.domain, "name, number or UUID")->required(); return;
+    case Operand::optional_domain: app.add_option("domain", arguments.domain, "name, number or UUID"); return;
+    }
+}
+
+void add_verb(CLI::App& app, const Verb& verb, Arguments& arguments, const Verb*& chosen)
+{
+    CLI::App* const one{app.add_subcommand(verb.name, verb.help)};
+    add_operand(*one, verb.operand, arguments);
+    verb.options(*one, arguments);
+    one->add_option_function<std::string>(
+           "-o,--output", [&arguments](const std::string& format) { arguments.json = format == "json"; },
+           "json: for programs; text: for people")
+        ->check(CLI::IsMember({"json", "text"}));
+    one->footer(exit_codes);
+    one->fallthrough();
+    one->callback([&chosen, &verb] { chosen = &verb; });
+}
+
+/// Asked of the raw words, for errors that the parser finds before it has seen all of them.
+bool asks_for_json(int argc, char** argv)
+{
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word{argv[i]};
+        const std::string_view next{i + 1 < argc ? argv[i + 1] : ""};
+        if (word == "-ojson" || word == "--output=json" || ((word == "-o" || word == "--output") && next == "json"))
+            return true;
+    }
+    return false;
+}
+
+/// A word that is no verb, with the nearest one.
+std::optional<Problem> wrong_verb(int argc, char** argv)
+{
+    std::vector<std::string> names;
+    for (const Verb& verb : verbs)
+        names.emplace_back(verb.name);
+    for (int i = 1; i < argc; ++i) {
+        const std::string word{argv[i]};
+        if (word == "--socket" || word == "--extensions") {
+            ++i;
+            continue;
+        }
+        if (word.starts_with("-"))
+            continue;
+        if (std::find(names.begin(), names.end(), word) != names.end())
+            return std::nullopt;
+        return Problem{"there is no verb \"" + word + "\"", {}, nearest_name(word, names)};
+    }
+    return std::nullopt;
+}
+
+int report(const Failure& failure, bool json, const std::string& file)
+{
+    if (json)
+        std::fputs(json_text(failure_output(failure)).c_str(), stdout);
+    else
+        std::fputs(failure_text(failure, file).c_str(), stderr);
+    std::fflush(stdout);
+    return static_cast<int>(failure.code());
+}
+
+int run_verb(const Verb& verb, const Arguments& arguments)
+{
+    const std::string file{verb.operand == Operand::config ? arguments.file : ""};
+    try {
+        return static_cast<int>(verb.run(arguments));
+    } catch (const Failure& failure) {
+        return report(failure, arguments.json, file);
+    } catch (const std::exception& error) {
+        return report({ExitCode::failed, error.what()}, arguments.json, file);
+    }
+}
+
+}  // namespace
+
+void print(const std::string& text)
+{
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+        throw Failure{ExitCode::failed, "cannot write to standard output"};
+}
+
+bool output_is_terminal()
+{
+    return ::isatty(STDOUT_FILENO) == 1;
+}
+
+int run_xl(int argc, char** argv)
+{
+    std::signal(SIGPIPE, SIG_IGN);
+    Arguments arguments;
+    const Verb* chosen{};
+    CLI::App app{"xl: makes and runs Graft's domains", "xl"};
+    app.require_subcommand(1);
+    app.footer(exit_codes);
+    app.add_option("--socket", arguments.socket, "where xld listens")->capture_default_str();
+    app.add_option("--extensions", arguments.extensions_folder, "where NAME.hvx is looked for")->capture_default_str();
+    for (const Verb& verb : verbs)
+        add_verb(app, verb, arguments, chosen);
+    const bool json{asks_for_json(argc, argv)};
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& help) {
+        return app.exit(help);
+    } catch (const CLI::ParseError& error) {
+        const auto problem = wrong_verb(argc, argv);
+        return report({ExitCode::bad_text, problem.value_or(Problem{error.what(), {}, {}})}, json, {});
+    }
+    return run_verb(*chosen, arguments);
+}
+
+}  // namespace hv::xl

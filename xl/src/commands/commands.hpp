@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+//
+// The verbs of xl.  Each prints its result and throws a Failure where there is none.
+#pragma once
+
+#include <string>
+
+#include "base/failure.hpp"
+#include "commands/arguments.hpp"
+#include "config/json.hpp"
+
+namespace hv::xl {
+
+// config.cpp
+[[nodiscard]] ExitCode run_create(const Arguments& arguments);
+[[nodiscard]] ExitCode run_validate(const Arguments& arguments);
+
+// domain.cpp
+[[nodiscard]] ExitCode run_console_verb(const Arguments& arguments);
+[[nodiscard]] ExitCode run_destroy(const Arguments& arguments);
+[[nodiscard]] ExitCode run_shutdown(const Arguments& arguments);
+[[nodiscard]] ExitCode run_reboot(const Arguments& arguments);
+[[nodiscard]] ExitCode run_pause(const Arguments& arguments);
+[[nodiscard]] ExitCode run_unpause(const Arguments& arguments);
+[[nodiscard]] ExitCode run_rename(const Arguments& arguments);
+[[nodiscard]] ExitCode run_trigger(const Arguments& arguments);
+
+// read.cpp
+[[nodiscard]] ExitCode run_list(const Arguments& arguments);
+[[nodiscard]] ExitCode run_info(const Arguments& arguments);
+[[nodiscard]] ExitCode run_dmesg(const Arguments& arguments);
+[[nodiscard]] ExitCode run_vcpu_list(const Arguments& arguments);
+[[nodiscard]] ExitCode run_domid(const Arguments& arguments);
+[[nodiscard]] ExitCode run_domname(const Arguments& arguments);
+[[nodiscard]] ExitCode run_uptime(const Arguments& arguments);
+[[nodiscard]] ExitCode run_exits(const Arguments& arguments);
+
+// extension.cpp
+[[nodiscard]] ExitCode run_ext_load(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_unload(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_list(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_verify(const Arguments& arguments);
+
+/// Writes to standard output; Failure where that cannot be done.
+void print(const std::string& text);
+[[nodiscard]] bool output_is_terminal();
+
+/// The whole program: parses the command line, runs the verb, reports failures; the result is the exit code.
+[[nodiscard]] int run_xl(int argc, char** argv);
+
+}  // namespace hv::xl
