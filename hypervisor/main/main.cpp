@@ -119,7 +119,7 @@ ModuleMoves divide_memory()
     (void)taken.push_back(image_range());
     const auto low_page = find_low_page(boot.memory, taken);
     if (!low_page)
-        refuse_because("Graft needs a page of memory below 640 KiB to start processors in, and there is none.");
+        refuse_because("Graft needs a page of memory below 512 KiB to start processors in, and there is none.");
     machine_state.start_page = low_page.value();
 
     const HostRange reserved[]{image_range(), {machine_state.start_page, page_size}};

@@ -152,12 +152,12 @@ TEST(ModuleMoves, ChangeNothingWhenThereIsNoRoom)
     EXPECT_EQ(show(split.value().allocator), before);
 }
 
-TEST(LowPage, IsTheHighestFreeOneBelow640KiB)
+TEST(LowPage, IsTheHighestFreeOneBelow512KiB)
 {
     const MemoryMap map = pc_map();
-    EXPECT_EQ(find_low_page(map, {}).value(), HostPhysical{0x9e000});
-    const HostRange taken[]{range(0x9d800, 0x9e001)};
-    EXPECT_EQ(find_low_page(map, taken).value(), HostPhysical{0x9c000});
+    EXPECT_EQ(find_low_page(map, {}).value(), HostPhysical{0x7f000});
+    const HostRange taken[]{range(0x7e800, 0x7f001)};
+    EXPECT_EQ(find_low_page(map, taken).value(), HostPhysical{0x7d000});
     EXPECT_EQ(find_low_page(map_of({entry(0x100000, 0x200000)}), {}).error(), Error::no_memory);
     EXPECT_EQ(find_low_page(map_of({entry(0, 0x1000)}), {}).error(), Error::no_memory);  // never page 0
 }

@@ -15,7 +15,8 @@ namespace hv::core {
 namespace {
 
 constexpr std::uint64_t last_page{~page_mask};
-constexpr std::uint64_t low_memory_end{640 * 1024};
+/// Below what a Linux in the control domain looks through for firmware's tables (iBFT: from 512 KiB on).
+constexpr std::uint64_t low_memory_end{512 * 1024};
 
 /// How much a type restricts: where two claim the same byte the higher one wins.
 int severity(E820Type type)

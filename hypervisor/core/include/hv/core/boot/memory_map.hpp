@@ -53,7 +53,7 @@ using ModuleMoves = StaticVector<ModuleMove, 64>;
 /// is then unchanged.
 Expected<ModuleMoves> plan_module_moves(MemorySplit& split, std::span<const HostRange> modules, HostPhysical ceiling);
 
-/// The highest page of RAM below 640 KiB that none of the ranges touches: processors start there in real mode.  Fails
+/// The highest page of RAM below 512 KiB that none of the ranges touches: processors start there in real mode.  Fails
 /// with no_memory.
 Expected<HostPhysical> find_low_page(const MemoryMap& map, std::span<const HostRange> taken);
 
