@@ -30,6 +30,24 @@ void store_task_priority(Vcpu& vcpu)
     machine().hvm.set_task_priority(vcpu, static_cast<std::uint8_t>(vcpu.apic.task_priority() >> 4));
 }
 
+void offer_eoi_assist(Vcpu& vcpu)
+{
+    const auto vector = vcpu.apic.highest_in_service();
+    if (!vector || vcpu.apic.tmr(*vector) || vcpu.apic.highest_requested() || !vcpu.apic.only_in_service(*vector) ||
+        vcpu.external_waiting || vcpu.nmi_waiting)
+        return;
+    vcpu.eoi_assist.word->fetch_or(vcpu.eoi_assist.mask);
+    vcpu.eoi_assist.offered = true;
+}
+
+void take_back_eoi_assist(Vcpu& vcpu)
+{
+    vcpu.eoi_assist.offered = false;
+    const std::uint32_t before = vcpu.eoi_assist.word->fetch_and(~vcpu.eoi_assist.mask);
+    if ((before & vcpu.eoi_assist.mask) == 0)
+        vcpu.apic.end_of_interrupt();  // edge-triggered: no I/O APIC waits for it
+}
+
 bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect)
 {
     switch (effect.kind) {

@@ -3,6 +3,8 @@
 // What happens between an exit and the next entry: requests of other processors, and the choice of the event to inject.
 #include "hv/core/vcpu/exit_handlers.hpp"
 
+#include <utility>
+
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
 #include "hv/core/ext/extension_stack.hpp"
@@ -42,8 +44,9 @@ void take_startup(Vcpu& vcpu)
 /// The vector that would be injected if nothing but the task priority stood against it, or 0.
 std::uint8_t waiting_vector(const Vcpu& vcpu)
 {
-    if (vcpu.external_waiting && vcpu.apic.takes_external_interrupts())
-        return 0xf0;  // the PIC's interrupt asks no priority
+    if (vcpu.window_wanted || vcpu.bare_vector.load(std::memory_order_relaxed) != 0 ||
+        (vcpu.external_waiting && vcpu.apic.takes_external_interrupts()))
+        return 0xf0;  // these ask no priority
     const auto requested = vcpu.apic.highest_requested();
     const auto in_service = vcpu.apic.highest_in_service();
     if (!requested || (in_service && (*requested & 0xf0) <= (*in_service & 0xf0)))
@@ -58,6 +61,18 @@ bool inject_external(Vcpu& vcpu)
     if (!vector)
         return false;
     machine().hvm.inject(vcpu, {EventKind::interrupt, *vector, false, 0});
+    return true;
+}
+
+/// What extensions have for the moment when an interrupt can be taken; true: something was injected.
+bool serve_extension_window(Vcpu& vcpu)
+{
+    if (std::exchange(vcpu.window_wanted, false) && vcpu.domain.extensions != nullptr)
+        vcpu.domain.extensions->interrupt_window(vcpu);
+    const std::uint8_t vector = vcpu.bare_vector.exchange(0);
+    if (vector == 0)
+        return false;
+    machine().hvm.inject(vcpu, {EventKind::interrupt, vector, false, 0});
     return true;
 }
 
@@ -93,7 +108,8 @@ void carry_out_requests(Vcpu& vcpu)
 void prepare_entry(Vcpu& vcpu)
 {
     const HvmTable& hvm = machine().hvm;
-    if (!vcpu.nmi_waiting && !vcpu.external_waiting && !vcpu.apic.highest_requested()) [[likely]]
+    const bool for_extension = vcpu.window_wanted || vcpu.bare_vector.load(std::memory_order_relaxed) != 0;
+    if (!vcpu.nmi_waiting && !vcpu.external_waiting && !for_extension && !vcpu.apic.highest_requested()) [[likely]]
         return;
     if (vcpu.nmi_waiting && hvm.nmi_possible(vcpu)) {
         hvm.inject(vcpu, {EventKind::nmi, 2, false, 0});
@@ -103,7 +119,9 @@ void prepare_entry(Vcpu& vcpu)
     }
     fetch_task_priority(vcpu);
     if (hvm.interrupt_possible(vcpu)) {
-        if (vcpu.external_waiting && vcpu.apic.takes_external_interrupts() && inject_external(vcpu)) {
+        if (for_extension && serve_extension_window(vcpu)) {
+            leave_halt(vcpu);
+        } else if (vcpu.external_waiting && vcpu.apic.takes_external_interrupts() && inject_external(vcpu)) {
             leave_halt(vcpu);
         } else if (const auto vector = vcpu.apic.acknowledge()) {
             hvm.inject(vcpu, {EventKind::interrupt, *vector, false, 0});

@@ -73,7 +73,12 @@ void handle_cpuid(Vcpu& vcpu, const Exit& exit)
     x86::CpuidResult result{};
     const bool window = leaf - CpuidPolicy::hypervisor_leaf < CpuidPolicy::hypervisor_leaf_end -
                                                                   CpuidPolicy::hypervisor_leaf;
-    if (!window || vcpu.domain.extensions == nullptr || !vcpu.domain.extensions->cpuid(vcpu, leaf, subleaf, result)) {
+    Answered answered{Answered::no};
+    if (window && vcpu.domain.extensions != nullptr)
+        answered = vcpu.domain.extensions->cpuid(vcpu, leaf, subleaf, result);
+    if (answered == Answered::taken)
+        return;
+    if (answered == Answered::no) {
         const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
         result = vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
     }

@@ -73,6 +73,26 @@ void adopt_time(Vcpu& vcpu)
     machine().hvm.set_tsc_offset(vcpu, offset);
 }
 
+/// What the other processors can see of an entry, and the lazy end of interrupt, around the entry itself.  False: somebody
+/// has asked for something since the requests were carried out, and the guest was not entered.
+bool enter_guest(Vcpu& vcpu, Exit& exit)
+{
+    vcpu.entered_generation.store(vcpu.nested_generation->load(std::memory_order_acquire), std::memory_order_release);
+    const std::uint64_t turn = vcpu.guest_turns.load(std::memory_order_relaxed);
+    vcpu.guest_turns.exchange(turn + 1);  // before we look at the requests and enter() at the generation
+    if (vcpu.has_requests()) [[unlikely]] {
+        vcpu.guest_turns.store(turn + 2, std::memory_order_release);
+        return false;
+    }
+    if (vcpu.eoi_assist.word != nullptr)
+        offer_eoi_assist(vcpu);
+    machine().hvm.enter(vcpu, exit);
+    vcpu.guest_turns.store(turn + 2, std::memory_order_release);
+    if (vcpu.eoi_assist.offered)
+        take_back_eoi_assist(vcpu);
+    return true;
+}
+
 void run_vcpu(Processor& processor, Vcpu& vcpu)
 {
     const HvmTable& hvm = machine().hvm;
@@ -85,12 +105,15 @@ void run_vcpu(Processor& processor, Vcpu& vcpu)
             break;
         if (vcpu.has_requests())
             carry_out_requests(vcpu);
+        if (vcpu.entry_held && vcpu.runnable())
+            continue;
         if (!vcpu.runnable() || (vcpu.in_halt && !wakes(vcpu)))
             break;
         prepare_entry(vcpu);
         if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on
             continue;
-        hvm.enter(vcpu, exit);
+        if (!enter_guest(vcpu, exit))
+            continue;
         ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
         dispatch_exit(vcpu, exit);
     }

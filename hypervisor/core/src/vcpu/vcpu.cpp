@@ -31,6 +31,13 @@ void Vcpu::request(VcpuRequest what)
     notice_interrupt();
 }
 
+void Vcpu::mark(VcpuRequest what)
+{
+    requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
+    if (machine().here().current != this)
+        machine().scheduler.kick(*this);
+}
+
 void Vcpu::notice_interrupt()
 {
     if (machine().here().current == this)
@@ -47,7 +54,8 @@ bool Vcpu::has_event(const Schedulable& self)
         return true;
     if (!x86::Rflags::IF::get(vcpu.registers.rflags))
         return false;
-    return vcpu.external_waiting || vcpu.apic.highest_deliverable().has_value();
+    return vcpu.external_waiting || vcpu.bare_vector.load(std::memory_order_acquire) != 0 ||
+           vcpu.apic.highest_deliverable().has_value();
 }
 
 std::uint64_t Vcpu::guest_tsc(std::uint64_t now) const { return domain.time.ticks(now) + tsc_delta; }

@@ -18,8 +18,11 @@
 namespace hv::core {
 
 class Domain;
-class Vcpu;
+class Heap;
 class Module;
+class Vcpu;
+template <typename T>
+class Owned;
 
 /// What became of an access.
 enum class Answered : std::uint8_t {
@@ -47,8 +50,8 @@ public:
     /// Takes all instances off, the topmost first, and gives back what they held.  No VCPU runs any more.
     static void unbind_all(Domain& domain);
 
-    /// Leaves from 0x40000000 to 0x4000ffff; false: nobody's block.
-    bool cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result);
+    /// Leaves from 0x40000000 to 0x4000ffff; a declared leaf is answered without entering a module.
+    Answered cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result);
     Answered read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value);
     Answered write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
     /// The hypercall instruction was executed; `length` is its length.  `no`: #UD.
@@ -57,11 +60,16 @@ public:
     Answered mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value);
     /// Open continuations, EOI assist, before-entry hooks: called before an entry when VcpuRequest::extension was noted.
     void before_entry(Vcpu& vcpu);
+    /// The guest can take an interrupt now; called when Vcpu::window_wanted was set.
+    void interrupt_window(Vcpu& vcpu);
     /// The VCPU is reset by INIT.
     void vcpu_reset(Vcpu& vcpu);
     /// The domain was paused or goes on: the guest's time stands still or runs.  By the control server.
     void freeze();
     void thaw();
+
+    struct Implementation;  ///< the framework's own
+    [[nodiscard]] Implementation& implementation() const { return *implementation_; }
 
     // ---- for the operator; any processor, the domain exists ----
     [[nodiscard]] unsigned size() const { return count_; }
@@ -74,8 +82,17 @@ public:
     [[nodiscard]] Description describe(unsigned position) const;
 
 private:
-    friend class ExtensionStackBuilder;
-    struct Implementation;
+    template <typename T, typename... A>
+    friend Expected<Owned<T>> make(Heap&, A&&...);
+    template <typename T>
+    friend class Owned;
+    ExtensionStack() = default;
+    ~ExtensionStack() = default;
+    static Expected<ExtensionStack*> of(Domain& domain);
+    static void discard(Domain& domain);
+    Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
+               TextWriter& field);
+
     Implementation* implementation_{};
     unsigned count_{};
 };

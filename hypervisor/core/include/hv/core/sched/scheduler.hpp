@@ -87,6 +87,8 @@ public:
     void put_back(Schedulable& entity, std::uint64_t now);
     /// True when the running entity should give way: blocked, its slice is over and another waits, or a wake-up overtook it.
     [[nodiscard]] bool should_yield(const Schedulable& entity, std::uint64_t now) const;
+    /// The calling processor's slice is over: if another waits, it is next.
+    void end_slice() { queues_[platform::current_processor()].slice_end = 0; }
     /// When the calling processor must look again because of slices and caps; ~0: it need not.
     [[nodiscard]] std::uint64_t next_decision(std::uint64_t now) const;
 

@@ -36,6 +36,11 @@ void arm_apic_timer(Vcpu& vcpu);
 void fetch_task_priority(Vcpu& vcpu);
 void store_task_priority(Vcpu& vcpu);
 
+/// Before an entry: where one edge-triggered vector is in service and nothing else is pending, the guest may end it by
+/// clearing its assist bit.  After the exit: the bit is the hypervisor's again, and what the guest has ended is ended.
+void offer_eoi_assist(Vcpu& vcpu);
+void take_back_eoi_assist(Vcpu& vcpu);
+
 /// The instruction's bytes; not_found: they cannot be read now, the guest goes on and faults by itself.
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context);
 /// Where the processor did not say it: the length of the intercepted instruction, or 0 when the guest must execute it

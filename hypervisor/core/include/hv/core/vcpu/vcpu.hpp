@@ -32,6 +32,13 @@ enum class VcpuRequest : std::uint32_t {
 
 class Vcpu;
 
+/// Lazy end of interrupt that an extension declared: a bit in a page that the guest clears instead of writing EOI.
+struct EoiAssist {
+    std::atomic<std::uint32_t>* word{};  ///< null: not declared
+    std::uint32_t mask{};
+    bool offered{};  ///< the bit was set at the last entry
+};
+
 /// The host timer that stands for a VCPU's local APIC deadline.
 struct ApicTimer final : Timer {
     explicit ApicTimer(Vcpu& owner);
@@ -56,11 +63,22 @@ public:
     std::uint64_t tsc_offset{};  ///< as the back end was last told
     std::uint64_t hwcr{};        ///< HWCR as the guest wrote it
     std::atomic<std::uint8_t> startup_vector{};
-    /// The extension framework's part of this VCPU; null without extensions.
-    void* extension_state{};
+
+    // ---- for extensions ----
+    bool entry_held{};           ///< a hypercall is under way: it goes on before the guest does
+    bool window_wanted{};        ///< an extension waits until the guest can take an interrupt
+    std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
+    EoiAssist eoi_assist{};
+    /// Odd while the processor is in the guest or about to be: who has seen it even since a change knows that this VCPU
+    /// will not run another instruction on what was before.
+    std::atomic<std::uint64_t> guest_turns{};
+    /// The nested generation that it last entered with, at least.
+    std::atomic<std::uint64_t> entered_generation{};
 
     /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
     void request(VcpuRequest what);
+    /// The same, but wakes nobody: a VCPU that is not in the guest finds it when it next enters.
+    void mark(VcpuRequest what);
     /// Takes all noted requests.  The processor that runs it.
     [[nodiscard]] std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Where things are in the hypervisor's own linear address space.  The lower half belongs to nobody (later: to isolated
-// modules); the upper half is the same on every processor.  The linker script and the assembly files repeat image_base.
+// Where things are in the hypervisor's own linear address space.  The lower half belongs to nobody (later: to
+// isolated modules); the upper half is the same on every processor.  The linker script and the assembly files
+// repeat image_base.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,9 @@ using HostLinear = Address<struct HostLinearTag>;
 inline constexpr std::uint64_t direct_map_base{0xffff'8000'0000'0000};
 /// What the direct map has room for: half of the upper half.
 inline constexpr std::uint64_t direct_map_bytes{64ull << 40};
+/// Images of extension modules, each at addresses of its own.
+inline constexpr std::uint64_t module_area_base{0xffff'd000'0000'0000};
+inline constexpr std::uint64_t module_area_bytes{16ull << 40};
 /// The image: linked at this plus its physical address.
 inline constexpr std::uint64_t image_base{0xffff'ffff'8000'0000};
 /// Stacks, with nothing mapped between them.

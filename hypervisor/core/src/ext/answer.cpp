@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+//
+// Declared answers carried out: what the core does by itself where a module has said once how it is.
+#include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::uint32_t apic_tpr{0x80};
+
+std::uint64_t now_of(const Vcpu& vcpu) { return vcpu.guest_tsc(platform::ticks()); }
+
+std::uint64_t scaled_time(const Vcpu& vcpu, const MsrReadAnswer& answer)
+{
+    const std::uint64_t guest_ns = vcpu.domain.time.nanoseconds(platform::ticks());
+    const auto product = static_cast<unsigned __int128>(guest_ns) * answer.value;
+    return static_cast<std::uint64_t>(product >> answer.argument) + answer.addend;
+}
+
+std::uint64_t word_of(const StateCopies& state, std::uint32_t offset)
+{
+    return __atomic_load_n(state.kept + offset / sizeof(std::uint64_t), __ATOMIC_RELAXED);
+}
+
+std::uint64_t read_apic(Vcpu& vcpu, std::uint32_t offset)
+{
+    fetch_task_priority(vcpu);
+    return vcpu.apic.read_mmio(offset, 4, now_of(vcpu));
+}
+
+Answered write_tpr(Vcpu& vcpu, std::uint64_t value)
+{
+    if (value > 0xff)
+        return Answered::fault;
+    vcpu.apic.set_task_priority(static_cast<std::uint8_t>(value));
+    store_task_priority(vcpu);
+    return Answered::done;
+}
+
+Answered end_interrupt(Vcpu& vcpu)
+{
+    fetch_task_priority(vcpu);
+    const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
+    if (ended.broadcast) [[unlikely]]
+        apply_apic_effect(vcpu, {.kind = ApicEffect::Kind::end_of_interrupt,
+                                 .broadcast = true,
+                                 .message = {.vector = ended.vector}});
+    return Answered::done;
+}
+
+}  // namespace
+
+std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
+{
+    return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;
+}
+
+Answered answer_read(VcpuBinding& own, const MsrReadAnswer& answer, std::uint64_t& value)
+{
+    Vcpu& vcpu = own.vcpu;
+    switch (answer.kind) {
+    case abi::MsrReadKind::constant: value = answer.value; break;
+    case abi::MsrReadKind::scaled_time: value = scaled_time(vcpu, answer); break;
+    case abi::MsrReadKind::vcpu_field: value = read_field(vcpu, static_cast<abi::VcpuField>(answer.argument)); break;
+    case abi::MsrReadKind::apic_register: value = read_apic(vcpu, answer.argument); break;
+    case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); break;
+    case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, answer.argument); break;
+    case abi::MsrReadKind::vcpu_state: value = word_of(own.state, answer.argument); break;
+    case abi::MsrReadKind::general_protection:
+    case abi::MsrReadKind::withdrawn: return Answered::fault;
+    }
+    return Answered::done;
+}
+
+Answered answer_write(Vcpu& vcpu, const MsrWriteAnswer& answer, std::uint64_t value)
+{
+    if ((value & ~answer.writable) != 0)
+        return Answered::fault;
+    switch (answer.kind) {
+    case abi::MsrWriteKind::apic_eoi: return end_interrupt(vcpu);
+    case abi::MsrWriteKind::apic_icr:
+        return apply_apic_effect(vcpu, vcpu.apic.write_command(value)) ? Answered::done : Answered::fault;
+    case abi::MsrWriteKind::apic_tpr: return write_tpr(vcpu, value);
+    case abi::MsrWriteKind::ignore: return Answered::done;
+    case abi::MsrWriteKind::general_protection:
+    case abi::MsrWriteKind::withdrawn: break;
+    }
+    return Answered::fault;
+}
+
+}  // namespace hv::core

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT
+//
+// How a binding comes to be and goes: create() and start() do one thing after the other and stop at the first that fails;
+// the destructor gives back whatever there is, so that a failure anywhere leaves nothing.
+#include "binding.hpp"
+
+#include "hook_call.hpp"
+#include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/machine.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+namespace {
+
+constinit std::atomic<std::uint32_t> next_number{1};
+
+/// A number that handles have room for; used again only after sixteen million bindings.
+std::uint32_t take_number()
+{
+    constexpr std::uint32_t mask{static_cast<std::uint32_t>(Handle::Binding::mask >> Handle::Binding::low)};
+    return next_number.fetch_add(1, std::memory_order_relaxed) & mask;
+}
+
+void copy_words(std::uint64_t* to, const std::uint64_t* from, std::uint32_t words)
+{
+    for (std::uint32_t at = 0; at < words; ++at)  // a word at a time: a declared MSR may read it meanwhile
+        __atomic_store_n(to + at, from[at], __ATOMIC_RELAXED);
+}
+
+bool was_granted(const Binding& binding, std::uint32_t window)
+{
+    for (const abi::WindowGrant& grant : std::span{binding.grants, binding.context.grant_count})
+        if (grant.id == window)
+            return grant.granted != 0;
+    return false;
+}
+
+/// True where the domain has something that an MMIO window must not hide, or that would hide it.
+bool touches_memory(const Domain& domain, std::uint64_t base, std::uint64_t length)
+{
+    constexpr std::uint64_t local_apic_page{0xfee0'0000};
+    for (std::uint64_t offset = 0; offset < length; offset += page_size) {
+        const GuestPhysical page{base + offset};
+        if (domain.memory.is_ram(page) || domain.pc->owns(page) || page.raw() == local_apic_page)
+            return true;
+    }
+    return false;
+}
+
+Error say_memory(TextWriter& why, std::string_view name, Error error)
+{
+    if (error == Error::limit_reached)
+        say(why, "extension '", name, "' would hold more than ", Binding::frame_limit * page_size >> 20, " MiB");
+    else
+        say(why, "not enough memory for an instance of extension '", name, "'");
+    return error;
+}
+
+}  // namespace
+
+// ---- state blocks -----------------------------------------------------------------------------------------------
+
+Status StateCopies::create(Heap& heap, std::uint32_t bytes)
+{
+    if (bytes == 0)
+        return Done{};
+    working = static_cast<std::uint64_t*>(heap.allocate(bytes));
+    kept = static_cast<std::uint64_t*>(heap.allocate(bytes));
+    if (working == nullptr || kept == nullptr)
+        return Error::no_memory;
+    words = bytes / static_cast<std::uint32_t>(sizeof *working);
+    return Done{};
+}
+
+void StateCopies::keep() { copy_words(kept, working, words); }
+
+void StateCopies::take_back() { copy_words(working, kept, words); }
+
+void StateCopies::clear()
+{
+    for (std::uint32_t at = 0; at < words; ++at) {
+        __atomic_store_n(working + at, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(kept + at, 0, __ATOMIC_RELAXED);
+    }
+}
+
+// ---- VCPUs ------------------------------------------------------------------------------------------------------
+
+void VcpuBinding::ask(Pending what)
+{
+    pending.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
+    vcpu.request(VcpuRequest::extension);
+}
+
+VcpuBinding* Binding::vcpu_of(std::uint64_t handle)
+{
+    const Handle parts{handle};
+    if (!parts.is_of(HandleKind::vcpu, number) || parts.generation() != 1 || parts.index() >= vcpu_count)
+        return nullptr;
+    return vcpus[parts.index()];
+}
+
+Window* Binding::window(std::uint32_t id, abi::WindowKind kind)
+{
+    for (Window* const one : windows)
+        if (one->id == id && one->kind == kind)
+            return one;
+    return nullptr;
+}
+
+// ---- making -----------------------------------------------------------------------------------------------------
+
+Binding::Binding(Domain& owner, Module& of, WindowMap& in, Spinlock& page_lock)
+    : domain{owner}, module{of}, number{take_number()}, map{in}, ledger{frame_limit, &owner.ledger},
+      heap{machine().frames, ledger}, memory{machine().frames, ledger}, needs{of.manifest().needs},
+      serial{(of.manifest().flags & abi::manifest_serial) != 0}, pages{owner, machine().frames, ledger, heap, page_lock},
+      timers{heap}
+{
+}
+
+Binding::~Binding()
+{
+    const bool callbacks_possible = timers.stop();
+    for (unsigned index = 0; index < vcpu_count; ++index)
+        TimerQueue::cancel(vcpus[index]->block_timer);
+    if (callbacks_possible)
+        machine().wait_for_turn();
+    timers.clear();
+    pages.clear();
+    map.remove(*this);
+    for (Window* const one : windows) {
+        one->leaves.destroy(heap);
+        one->reads.destroy(heap);
+        one->writes.destroy(heap);
+        destroy(heap, one);
+    }
+    for (unsigned index = 0; index < vcpu_count; ++index) {
+        heap.release(vcpus[index]->state.working);
+        heap.release(vcpus[index]->state.kept);
+        destroy(heap, vcpus[index]);
+    }
+    heap.release(state.working);
+    heap.release(state.kept);
+    heap.release(grants);
+    release_allocations(*this);
+    if (image.placement.address != 0)
+        memory.release(image.placement, image.layout);
+    HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
+}
+
+Status Binding::create(TextWriter& why)
+{
+    HV_TRY(place_image(why));
+    if (const auto made = create_contexts(); !made)
+        return say_memory(why, name(), made.error());
+    HV_TRY(open_windows(why));
+    return declare_constants(why);
+}
+
+Status Binding::place_image(TextWriter& why)
+{
+    const auto placed = module.verified().instantiate(memory, host_services());
+    if (!placed)
+        return say_memory(why, name(), placed.error());
+    image = placed.value();
+    hooks = image.hooks;
+    return Done{};
+}
+
+Status Binding::create_contexts()
+{
+    const abi::Manifest& manifest = module.manifest();
+    HV_TRY(state.create(heap, manifest.domain_state.size));
+    grants = static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));
+    if (grants == nullptr)
+        return Error::no_memory;
+    context = {.domain = Handle{HandleKind::domain, number, 1, 0}.raw(),
+               .domain_state = state.working,
+               .grants = grants,
+               .grant_count = manifest.window_count,
+               .vcpu_count = domain.vcpu_count(),
+               .start_reason = abi::start_create,
+               .reserved = 0};
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
+        auto made = HV_TRY(make<VcpuBinding>(heap, *this, domain.vcpu(index)));
+        vcpus[vcpu_count++] = made.leak();
+        VcpuBinding& vcpu = *vcpus[index];
+        HV_TRY(vcpu.state.create(heap, manifest.vcpu_state.size));
+        vcpu.context = {.domain = context.domain,
+                        .vcpu = Handle{HandleKind::vcpu, number, 1, index}.raw(),
+                        .domain_state = state.working,
+                        .vcpu_state = vcpu.state.working,
+                        .index = index,
+                        .initial_apic_id = index,  // as Domain numbers them
+                        .reserved = 0};
+    }
+    HV_TRY(timers.create(vcpu_count));
+    return pages.create_hypercall_pages(manifest.hypercall_pages);
+}
+
+Status Binding::open_windows(TextWriter& why)
+{
+    for (std::uint32_t index = 0; index < module.manifest().window_count; ++index)
+        HV_TRY(open_window(module.verified().window(index), grants[index], why));
+    return Done{};
+}
+
+Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant& grant, TextWriter& why)
+{
+    grant = {request.id, request.kind, 0, 0, 0, 0};
+    BoundedText<200> reason;
+    const auto base = map.choose(request, name(), reason);
+    if (!base && (request.flags & abi::window_optional) != 0)
+        return Done{};
+    if (!base) {
+        why.append(reason.view());
+        return base.error();
+    }
+    if (request.kind == abi::WindowKind::mmio && touches_memory(domain, base.value(), request.length)) {
+        say(why, "extension '", name(), "' wants guest-physical addresses from ", Hex{base.value()},
+            ", where the domain has RAM or a device");
+        return Error::conflict;
+    }
+    auto made = make<Window>(heap);
+    if (!made)
+        return say_memory(why, name(), made.error());
+    Window* const opened = made.value().leak();
+    opened->binding = this;
+    opened->id = request.id;
+    opened->kind = request.kind;
+    opened->base = base.value();
+    opened->length = request.length;
+    opened->match = request.hypercall;
+    HV_ASSERT(windows.push_back(opened));  // the loader takes no more
+    auto tables = request.kind == abi::WindowKind::cpuid ? opened->leaves.create(heap, request.length) : Status{Done{}};
+    if (request.kind == abi::WindowKind::msr) {
+        tables = opened->reads.create(heap, request.length);
+        tables = tables ? opened->writes.create(heap, request.length) : tables;
+    }
+    if (!tables)
+        return say_memory(why, name(), tables.error());
+    if (const auto entered = map.enter(*opened); !entered) {
+        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows, " of one kind");
+        return entered.error();
+    }
+    grant.granted = 1;
+    grant.base = base.value();
+    grant.length = request.length;
+    return Done{};
+}
+
+/// The const tables that the hook table names.
+Status Binding::declare_constants(TextWriter& why)
+{
+    const loader::Module& file = module.verified();
+    const auto each = [&](std::uint32_t count, auto element) -> Status {
+        for (std::uint32_t index = 0; index < count; ++index) {
+            const auto answer = element(index);
+            if (!was_granted(*this, answer.window))
+                continue;  // an optional window that could not be had
+            if (const auto declared_one = declare(*this, std::span{&answer, 1}); !declared_one) {
+                say(why, "extension '", name(), "': a declared answer of its tables is refused: ",
+                    error_name(declared_one.error()));
+                return declared_one.error();
+            }
+        }
+        return Done{};
+    };
+    HV_TRY(each(file.leaf_count(), [&](std::uint32_t index) { return file.leaf(index); }));
+    HV_TRY(each(file.msr_read_count(), [&](std::uint32_t index) { return file.msr_read(index); }));
+    return each(file.msr_write_count(), [&](std::uint32_t index) { return file.msr_write(index); });
+}
+
+// ---- the first hooks --------------------------------------------------------------------------------------------
+
+/// What an operator reads when a hook of the bind did not answer done.
+Status Binding::refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const
+{
+    if (verdict.kind == abi::VerdictKind::done)
+        return Done{};
+    if (verdict.kind != abi::VerdictKind::refuse) {
+        say(why, "extension '", name(), "' gave a bad verdict in hook ", hook);
+        return Error::malformed;
+    }
+    const bool known = verdict.detail >= 1 && verdict.detail <= static_cast<std::uint32_t>(Error::gone);
+    const Error error = known ? static_cast<Error>(verdict.detail) : Error::malformed;
+    say(why, "extension '", name(), "' refuses: ");
+    if (const std::string_view explained = current_call().explained(); !explained.empty())
+        say(why, explained);
+    else
+        say(why, error_name(error), " (hook ", hook, ")");
+    return error;
+}
+
+Status Binding::start(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field)
+{
+    HV_TRY(set_parameters(parameters, why, field));
+    HV_TRY(create_domain(why));
+    HV_TRY(fill_hypercall_pages(why));
+    return initialise_vcpus(why);
+}
+
+Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field)
+{
+    for (std::size_t at = 0; at < parameters.size(); ++at) {
+        const ExtensionParameter& one = parameters[at];
+        unsigned before{};
+        unsigned count{};
+        for (std::size_t other = 0; other < parameters.size(); ++other)
+            if (parameters[other].key == one.key) {
+                ++count;
+                before += other < at ? 1 : 0;
+            }
+        if (const auto checked = check_parameter(module, one, count, why); !checked) {
+            field.append(one.key);
+            return checked;
+        }
+        const abi::Parameter parameter{.key = one.key.data(),
+                                       .text = one.text.data(),
+                                       .number = one.number,
+                                       .key_length = static_cast<std::uint32_t>(one.key.size()),
+                                       .text_length = static_cast<std::uint32_t>(one.text.size()),
+                                       .kind = static_cast<abi::ParameterKind>(static_cast<std::uint32_t>(one.kind) + 1),
+                                       .index = before,
+                                       .count = count,
+                                       .reserved = 0};
+        const abi::Verdict verdict = call_hook(*this, Hook::parameter_set, hooks.parameter_set, &parameter);
+        if (const auto taken = refused(verdict, "parameter_set", why); !taken) {
+            field.append(one.key);
+            return taken;
+        }
+    }
+    return Done{};
+}
+
+Status Binding::create_domain(TextWriter& why)
+{
+    if (hooks.domain_create != nullptr)
+        HV_TRY(refused(call_hook(*this, Hook::domain_create, hooks.domain_create), "domain_create", why));
+    created_ = true;
+    return Done{};
+}
+
+Status Binding::fill_hypercall_pages(TextWriter& why)
+{
+    if (hooks.hypercall_page == nullptr)
+        return Done{};
+    for (std::uint32_t page = 0; page < module.manifest().hypercall_pages; ++page) {
+        abi::HypercallPageRequest request{.page = page, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
+        for (const std::uint8_t byte : machine().hvm.hypercall_instruction)
+            request.instruction[request.instruction_length++] = byte;
+        request.bytes = reinterpret_cast<std::uint8_t*>(pages.hypercall_page(page));
+        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page, &request), "hypercall_page", why));
+    }
+    return Done{};
+}
+
+Status Binding::initialise_vcpus(TextWriter& why)
+{
+    for (unsigned index = 0; index < vcpu_count; ++index) {
+        if (hooks.vcpu_initialise != nullptr)
+            HV_TRY(refused(call_hook(*vcpus[index], Hook::vcpu_initialise, hooks.vcpu_initialise), "vcpu_initialise",
+                           why));
+        ++initialised_vcpus_;
+    }
+    return Done{};
+}
+
+void Binding::stop_hooks()
+{
+    while (initialised_vcpus_ > 0) {
+        VcpuBinding& vcpu = *vcpus[--initialised_vcpus_];
+        if (hooks.vcpu_destroy != nullptr)
+            static_cast<void>(call_hook(vcpu, Hook::vcpu_destroy, hooks.vcpu_destroy));
+    }
+    if (std::exchange(created_, false) && hooks.domain_destroy != nullptr)
+        static_cast<void>(call_hook(*this, Hook::domain_destroy, hooks.domain_destroy));
+}
+
+}  // namespace hv::core

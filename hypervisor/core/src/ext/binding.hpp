@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+//
+// A binding: one instance of a module in the stack of one domain, with everything that belongs to it: its image, its memory
+// and ledger, its windows and declared answers, its state blocks in their working and kept copies, its pages and timers.
+// Internal to the extension framework: dispatch and services work on it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "hv/core/domain/domain.hpp"
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/ext/module_registry.hpp"
+#include "module_memory.hpp"
+#include "pages.hpp"
+#include "timers.hpp"
+#include "windows.hpp"
+
+namespace hv::core {
+
+class Binding;
+
+/// The hooks by their position in abi::HookTable.
+enum class Hook : std::uint8_t {
+    parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
+    hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, channel_message,
+    before_entry, interrupt_window, interrupt_accepted, interrupt_ended, run_state_changed, freeze, thaw, export_state,
+    import_state, exit,
+};
+static_assert(static_cast<unsigned>(Hook::exit) + 1 == abi::hook_count);
+
+/// A state block in its two copies: the one that hooks work on, and the one as of the last hook that returned well.
+struct StateCopies {
+    std::uint64_t* working{};
+    std::uint64_t* kept{};
+    std::uint32_t words{};
+
+    Status create(Heap& heap, std::uint32_t bytes);
+    void keep();
+    void take_back();
+    /// Both copies are zero.
+    void clear();
+};
+
+/// Wakes a VCPU that a `block` verdict put to sleep when its deadline comes.
+struct BlockTimer final : Timer {
+    explicit BlockTimer(VcpuBinding& owner);
+    VcpuBinding& vcpu;
+    std::uint64_t deadline_ns{};
+    bool armed{};
+};
+
+/// What a binding has of one VCPU.
+struct VcpuBinding {
+    /// What the processor that runs the VCPU must do before the next entry.
+    enum class Pending : std::uint32_t { kick = 1, timer = 2, window = 4 };
+
+    VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}
+
+    /// Notes it and makes the VCPU look.  Any processor.
+    void ask(Pending what);
+
+    Binding& binding;
+    Vcpu& vcpu;
+    abi::VcpuContext context{};
+    StateCopies state{};
+    abi::HypercallFrame frame{};  ///< of the hypercall under way
+    std::uint8_t hypercall_length{};
+    bool continuing{};            ///< the module answered `again`: hypercall_continue is next
+    std::atomic<std::uint32_t> pending{};
+    std::atomic<std::uint32_t> pauses{};  ///< vcpu_pause without vcpu_unpause yet
+    std::atomic<bool> held{};             ///< blocked without regard to interrupts
+    std::uint32_t wake{};                 ///< of the vcpu_block in this hook
+    std::uint64_t wake_deadline_ns{};
+    BlockTimer block_timer;
+    std::uint64_t eoi_assist_page{};  ///< the handle it was declared with; 0: none
+    bool wants_window{};
+};
+
+class Binding {
+public:
+    static constexpr std::size_t maximum_windows{16};
+    static constexpr std::uint32_t maximum_declared{4096};
+    /// Frames that one instance may hold: 64 MiB.
+    static constexpr std::uint64_t frame_limit{16384};
+
+    Binding(Domain& owner, Module& of, WindowMap& windows, Spinlock& page_lock);
+    /// Gives everything back; asserts that the ledger then reads zero.  No VCPU runs.
+    ~Binding();
+    Binding(const Binding&) = delete;
+    Binding& operator=(const Binding&) = delete;
+
+    [[nodiscard]] std::string_view name() const { return module.name(); }
+
+    /// Image, contexts, blocks and windows, in the order of binding; a sentence in `why`.
+    Status create(TextWriter& why);
+    /// Calls the hooks in the order of hook_table.hpp; those that undo them run when one fails.
+    Status start(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
+    /// vcpu_destroy and domain_destroy for what start() initialised; then no hook is called any more.
+    void stop_hooks();
+
+    [[nodiscard]] Window* window(std::uint32_t id, abi::WindowKind kind);
+    [[nodiscard]] VcpuBinding& of(const Vcpu& vcpu) { return *vcpus[vcpu.id]; }
+    /// True when a handle of a VCPU of this binding leads to one.
+    [[nodiscard]] VcpuBinding* vcpu_of(std::uint64_t handle);
+
+    Domain& domain;
+    Module& module;
+    const std::uint32_t number;  ///< of this binding in handles
+    WindowMap& map;
+    Ledger ledger;
+    Heap heap;
+    InstanceMemory memory;
+    loader::Image image{};
+    abi::HookTable hooks{};
+    const std::uint64_t needs;
+    const bool serial;
+    Spinlock serial_lock{};
+
+    abi::DomainContext context{};
+    abi::WindowGrant* grants{};
+    StateCopies state{};
+    Spinlock state_lock{};  ///< domain_update_begin
+    VcpuBinding* vcpus[maximum_vcpus]{};
+    unsigned vcpu_count{};
+
+    Spinlock declare_lock{};
+    std::atomic<std::uint32_t> declare_sequence{};
+    std::uint32_t declared{};
+    std::atomic<std::uint64_t> conditions{};
+
+    StaticVector<Window*, maximum_windows> windows{};
+    GuestPages pages;
+    Timers timers;
+
+    struct Allocation;
+    Spinlock allocation_lock{};
+    Allocation* allocations{};  ///< what the module holds by `allocate`
+
+    std::atomic<std::uint64_t> log_second{};
+    std::atomic<std::uint32_t> log_lines{};
+
+private:
+    Status place_image(TextWriter& why);
+    Status create_contexts();
+    Status open_windows(TextWriter& why);
+    Status open_window(const abi::WindowRequest& request, abi::WindowGrant& grant, TextWriter& why);
+    Status declare_constants(TextWriter& why);
+    Status set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
+    Status create_domain(TextWriter& why);
+    Status fill_hypercall_pages(TextWriter& why);
+    Status initialise_vcpus(TextWriter& why);
+    Status refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const;
+
+    bool created_{};              ///< domain_create has succeeded
+    unsigned initialised_vcpus_{};
+};
+
+// ---- declared answers (declare.cpp) -----------------------------------------------------------------------------
+
+/// All or none of an array: validated, prepared, then set in one change.  Errors as the ABI says.
+Status declare(Binding& binding, std::span<const abi::DeclaredLeaf> leaves);
+Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads);
+Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes);
+
+// ---- parameters (parameters.cpp) --------------------------------------------------------------------------------
+
+/// Judges one value of `params` by the module's description; the sentence goes to `why`.
+Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences, TextWriter& why);
+
+/// Gives back what the module allocated and did not release (services_memory.cpp).
+void release_allocations(Binding& binding);
+
+/// The service table that every instance gets (services.cpp).
+[[nodiscard]] const abi::HostTable& host_services();
+
+}  // namespace hv::core

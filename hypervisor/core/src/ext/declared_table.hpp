@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+//
+// The declared answers of one kind in one window: found by place in a few instructions, changed while other processors look.
+// A window of up to 512 places is indexed directly, a larger one by the low bits.  Entries are never freed before the table
+// is; a change happens in place under a sequence count, and a reader that met one looks again.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+
+#include "hv/base/expected.hpp"
+#include "hv/core/memory/heap.hpp"
+
+namespace hv::core {
+
+/// Holds where (condition mask of the binding) has the entry's bit, or always.
+constexpr std::uint64_t condition_bit(std::uint32_t condition)
+{
+    return condition == 0 ? 0 : 1ull << (condition - 1);
+}
+
+/// `Answer` is what a reader gets: trivially copyable, default-constructed "nothing declared here", with a member
+/// `bool declared` and `bool same_place(const Answer&) const` for several answers at one place (subleaves).
+template <typename Answer>
+class DeclaredTable {
+public:
+    static constexpr std::uint32_t directly_indexed{512};
+
+    DeclaredTable() = default;
+    DeclaredTable(const DeclaredTable&) = delete;
+    DeclaredTable& operator=(const DeclaredTable&) = delete;
+
+    /// Room for `places` places.  Once.  Fails with no_memory.
+    Status create(Heap& heap, std::uint64_t places)
+    {
+        const auto slots = static_cast<std::uint32_t>(
+            std::bit_ceil(places < directly_indexed ? places : std::uint64_t{directly_indexed}));
+        first_ = static_cast<std::atomic<Entry*>*>(heap.allocate(slots * sizeof(std::atomic<Entry*>)));
+        if (first_ == nullptr)
+            return Error::no_memory;
+        mask_ = slots - 1;
+        return Done{};
+    }
+    void destroy(Heap& heap)
+    {
+        for (std::uint32_t slot = 0; first_ != nullptr && slot <= mask_; ++slot)
+            for (Entry* entry = first_[slot].load(std::memory_order_relaxed); entry != nullptr;) {
+                Entry* const next = entry->next.load(std::memory_order_relaxed);
+                heap.release(entry);
+                entry = next;
+            }
+        heap.release(first_);
+        first_ = nullptr;
+    }
+
+    /// The answer at `place` that `accepts` and whose condition is on, copied whole; false: nothing is declared.
+    template <typename Accepts>
+    [[nodiscard]] bool find(std::uint32_t place, std::uint64_t conditions, const std::atomic<std::uint32_t>& sequence,
+                            Answer& found, Accepts accepts) const
+    {
+        const Entry* entry = first_[place & mask_].load(std::memory_order_acquire);
+        while (entry != nullptr) {
+            const std::uint32_t before = sequence.load(std::memory_order_acquire);
+            found = entry->answer;
+            const bool holds = entry->place == place && found.declared &&
+                               (entry->condition == 0 || (entry->condition & conditions) != 0) && accepts(found);
+            std::atomic_thread_fence(std::memory_order_acquire);
+            if ((before & 1) != 0 || sequence.load(std::memory_order_relaxed) != before) [[unlikely]] {
+                __builtin_ia32_pause();
+                continue;
+            }
+            if (holds)
+                return true;
+            entry = entry->next.load(std::memory_order_acquire);
+        }
+        return false;
+    }
+
+    /// Makes an entry for this place, which set() then fills.  Counts new ones in `entries`.  Fails with no_memory.
+    /// By one at a time.
+    Status prepare(Heap& heap, std::uint32_t place, std::uint32_t condition, const Answer& answer, std::uint32_t& entries)
+    {
+        if (lookup(place, condition, answer) != nullptr)
+            return Done{};
+        void* const memory = heap.allocate(sizeof(Entry), alignof(Entry));
+        if (memory == nullptr)
+            return Error::no_memory;
+        auto* const entry = new (memory) Entry{};
+        entry->answer = answer;
+        entry->answer.declared = false;
+        entry->place = place;
+        entry->condition = condition_bit(condition);
+        append(*entry);
+        ++entries;
+        return Done{};
+    }
+    /// After prepare() for the same; inside a change of the sequence count.
+    void set(std::uint32_t place, std::uint32_t condition, const Answer& answer)
+    {
+        lookup(place, condition, answer)->answer = answer;
+    }
+    /// Whether prepare() would make an entry.
+    [[nodiscard]] bool has(std::uint32_t place, std::uint32_t condition, const Answer& answer) const
+    {
+        return lookup(place, condition, answer) != nullptr;
+    }
+
+private:
+    struct Entry {
+        Answer answer{};
+        std::uint64_t condition{};
+        std::uint32_t place{};
+        std::atomic<Entry*> next{};
+    };
+
+    [[nodiscard]] Entry* lookup(std::uint32_t place, std::uint32_t condition, const Answer& answer) const
+    {
+        Entry* entry = first_[place & mask_].load(std::memory_order_relaxed);
+        while (entry != nullptr && (entry->place != place || entry->condition != condition_bit(condition) ||
+                                    !entry->answer.same_place(answer)))
+            entry = entry->next.load(std::memory_order_relaxed);
+        return entry;
+    }
+    /// At the end, so that of several whose conditions hold the first declared answers.
+    void append(Entry& entry)
+    {
+        std::atomic<Entry*>* link = &first_[entry.place & mask_];
+        while (Entry* const there = link->load(std::memory_order_relaxed))
+            link = &there->next;
+        link->store(&entry, std::memory_order_release);
+    }
+
+    std::atomic<Entry*>* first_{};
+    std::uint32_t mask_{};
+};
+
+}  // namespace hv::core

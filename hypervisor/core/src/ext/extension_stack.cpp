@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+//
+// The stack of one domain: binding and unbinding, and the way of an access from its exit to whom it belongs.  To read a write
+// of an MSR: write_msr() finds the window, the declared answer if there is one, else the hook (hook_call.hpp calls it), and
+// settle() says what the verdict means to the exit handler.
+#include "hv/core/ext/extension_stack.hpp"
+
+#include "hook_call.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/machine.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+
+// ---- binding ----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// The pages of all bindings of a domain form a ring.
+void join(GuestPages& ring, GuestPages& pages)
+{
+    pages.next = ring.next;
+    ring.next = &pages;
+}
+
+void leave(GuestPages& pages)
+{
+    GuestPages* before = &pages;
+    while (before->next != &pages)
+        before = before->next;
+    before->next = pages.next;
+    pages.next = &pages;
+}
+
+}  // namespace
+
+Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
+{
+    if (domain.extensions != nullptr)
+        return domain.extensions;
+    auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
+    auto implementation = HV_TRY(make<Implementation>(domain.heap));
+    stack->implementation_ = implementation.leak();
+    domain.extensions = stack.leak();
+    return domain.extensions;
+}
+
+Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+                            TextWriter& why, TextWriter& field)
+{
+    if (domain.state() != DomainState::building) {
+        say(why, "extensions are bound while a domain is being built");
+        return Error::conflict;
+    }
+    auto stack = of(domain);
+    if (!stack) {
+        say(why, "not enough memory for an extension stack");
+        return stack.error();
+    }
+    const Status bound = stack.value()->add(domain, module, parameters, why, field);
+    if (!bound && stack.value()->count_ == 0)
+        discard(domain);
+    return bound;
+}
+
+Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
+                           TextWriter& field)
+{
+    Implementation& own = *implementation_;
+    if (own.bindings.full()) {
+        say(why, "a domain has at most ", Implementation::maximum_bindings, " extensions");
+        return Error::limit_reached;
+    }
+    for (const Binding* const other : own.bindings)
+        if (&other->module == &module) {
+            say(why, "extension '", module.name(), "' is in the domain's stack already");
+            return Error::already_exists;
+        }
+    auto made = make<Binding>(domain.heap, domain, module, own.windows, own.page_lock);
+    if (!made) {
+        say(why, "not enough memory for an instance of extension '", module.name(), "'");
+        return made.error();
+    }
+    Binding& binding = *made.value();
+    if (!own.bindings.empty())
+        join(own.bindings[0]->pages, binding.pages);
+    auto done = binding.create(why);
+    done = done ? binding.start(parameters, why, field) : done;
+    if (!done) {
+        binding.stop_hooks();
+        leave(binding.pages);
+        return done;
+    }
+    HV_ASSERT(own.bindings.push_back(made.value().leak()));
+    ++count_;
+    ++module.bindings_;
+    return Done{};
+}
+
+void ExtensionStack::unbind_all(Domain& domain)
+{
+    if (domain.extensions == nullptr)
+        return;
+    Implementation& own = *domain.extensions->implementation_;
+    for (std::size_t index = own.bindings.size(); index-- > 0;)
+        own.bindings[index]->stop_hooks();
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        domain.vcpu(index).eoi_assist = {};
+    while (!own.bindings.empty()) {
+        Binding* const top = own.bindings.back();
+        --top->module.bindings_;
+        leave(top->pages);
+        destroy(domain.heap, top);
+        own.bindings.pop_back();
+    }
+    discard(domain);
+}
+
+void ExtensionStack::discard(Domain& domain)
+{
+    destroy(domain.heap, domain.extensions->implementation_);
+    destroy(domain.heap, domain.extensions);
+    domain.extensions = nullptr;
+}
+
+// ---- CPUID and MSRs ---------------------------------------------------------------------------------------------
+
+namespace {
+
+void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& result)
+{
+    const std::uint32_t bits = read_field(vcpu, answer.field) << answer.field_shift;
+    switch (answer.field_register) {
+    case 0: result.eax |= bits; return;
+    case 1: result.ebx |= bits; return;
+    case 2: result.ecx |= bits; return;
+    default: result.edx |= bits; return;
+    }
+}
+
+Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf, std::uint32_t subleaf,
+                   x86::CpuidResult& result)
+{
+    const auto hook = vcpu.binding.hooks.cpuid;
+    if (hook == nullptr)
+        return Answered::done;
+    abi::CpuidResult values{};
+    const Answered answered = settle(vcpu, call_hook(vcpu, Hook::cpuid, hook, window.id, leaf, subleaf, &values));
+    result = {values.eax, values.ebx, values.ecx, values.edx};
+    return answered;
+}
+
+Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t& value)
+{
+    const auto hook = vcpu.binding.hooks.msr_read;
+    if (hook == nullptr)
+        return Answered::fault;
+    return settle(vcpu, call_hook(vcpu, Hook::msr_read, hook, window.id, offset, &value));
+}
+
+Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t value)
+{
+    const auto hook = vcpu.binding.hooks.msr_write;
+    if (hook == nullptr)
+        return Answered::fault;
+    return settle(vcpu, call_hook(vcpu, Hook::msr_write, hook, window.id, offset, value));
+}
+
+}  // namespace
+
+Answered ExtensionStack::cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result)
+{
+    const std::uint32_t block = (leaf - std::uint32_t{abi::cpuid_first_block}) / std::uint32_t{abi::cpuid_block_stride};
+    const Window* const window = block < WindowMap::cpuid_blocks ? implementation_->windows.cpuid[block] : nullptr;
+    if (window == nullptr)
+        return Answered::no;
+    const std::uint32_t place = leaf - static_cast<std::uint32_t>(window->base);
+    result = {};
+    if (place >= window->length)
+        return Answered::done;
+    Binding& binding = *window->binding;
+    LeafAnswer answer;
+    const auto of_subleaf = [&](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
+    if (!window->leaves.find(place, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
+                             of_subleaf))
+        return ask_cpuid(binding.of(vcpu), *window, place, subleaf, result);
+    result = {answer.values.eax, answer.values.ebx, answer.values.ecx, answer.values.edx};
+    if (answer.field != abi::VcpuField::none)
+        put_field(vcpu, answer, result);
+    return Answered::done;
+}
+
+Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
+{
+    const Window* const window = WindowMap::find(implementation_->windows.msrs, msr);
+    if (window == nullptr)
+        return Answered::no;
+    const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
+    Binding& binding = *window->binding;
+    MsrReadAnswer answer;
+    if (window->reads.find(offset, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
+                           [](const MsrReadAnswer&) { return true; }))
+        return answer_read(binding.of(vcpu), answer, value);
+    return ask_msr_read(binding.of(vcpu), *window, offset, value);
+}
+
+Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
+{
+    const Window* const window = WindowMap::find(implementation_->windows.msrs, msr);
+    if (window == nullptr)
+        return Answered::no;
+    const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
+    Binding& binding = *window->binding;
+    MsrWriteAnswer answer;
+    if (window->writes.find(offset, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
+                            [](const MsrWriteAnswer&) { return true; }))
+        return answer_write(vcpu, answer, value);
+    return ask_msr_write(binding.of(vcpu), *window, offset, value);
+}
+
+// ---- ports and MMIO ---------------------------------------------------------------------------------------------
+
+Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
+{
+    const Window* const window = WindowMap::find(implementation_->windows.ports, port);
+    if (window == nullptr || window->length - (port - window->base) < size)
+        return Answered::no;
+    const auto offset = static_cast<std::uint32_t>(port - window->base);
+    VcpuBinding& own = window->binding->of(vcpu);
+    const abi::HookTable& hooks = own.binding.hooks;
+    if (in) {
+        value = ~0u >> (32 - 8 * size);
+        if (hooks.port_read == nullptr)
+            return Answered::done;
+        return settle(own, call_hook(own, Hook::port_read, hooks.port_read, window->id, offset, size, &value));
+    }
+    if (hooks.port_write == nullptr)
+        return Answered::done;
+    return settle(own, call_hook(own, Hook::port_write, hooks.port_write, window->id, offset, size, value));
+}
+
+Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+{
+    const Window* const window = WindowMap::find(implementation_->windows.mmio, address.raw());
+    if (window == nullptr || window->length - (address.raw() - window->base) < size)
+        return Answered::no;
+    const std::uint64_t offset = address.raw() - window->base;
+    VcpuBinding& own = window->binding->of(vcpu);
+    const abi::HookTable& hooks = own.binding.hooks;
+    if (!write) {
+        value = ~0ull >> (64 - 8 * size);
+        if (hooks.mmio_read == nullptr)
+            return Answered::done;
+        return settle(own, call_hook(own, Hook::mmio_read, hooks.mmio_read, window->id, offset, size, &value));
+    }
+    if (hooks.mmio_write == nullptr)
+        return Answered::done;
+    return settle(own, call_hook(own, Hook::mmio_write, hooks.mmio_write, window->id, offset, size, value));
+}
+
+// ---- for the operator -------------------------------------------------------------------------------------------
+
+ExtensionStack::Description ExtensionStack::describe(unsigned position) const
+{
+    const Binding& binding = *implementation_->bindings[position];
+    const abi::Manifest& manifest = binding.module.manifest();
+    Description result{.name = binding.name(),
+                       .version = {manifest.version_major, manifest.version_minor, manifest.version_patch},
+                       .cpuid_base = 0,
+                       .memory_bytes = binding.ledger.frames() * page_size};
+    for (const Window* const window : binding.windows)
+        if (window->kind == abi::WindowKind::cpuid && result.cpuid_base == 0)
+            result.cpuid_base = static_cast<std::uint32_t>(window->base);
+    return result;
+}
+
+}  // namespace hv::core

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+#include "hook_call.hpp"
+
+#include "hv/core/diag/log.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/x86/exceptions.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+namespace {
+
+constinit HookCall calls[platform::maximum_processors]{};
+
+constexpr std::uint32_t bit(abi::VerdictKind kind) { return 1u << static_cast<unsigned>(kind); }
+constexpr std::uint32_t bits(auto... kinds) { return (bit(kinds) | ...); }
+
+using enum abi::VerdictKind;
+constexpr std::uint32_t of_creation{bits(done, refuse)};
+constexpr std::uint32_t of_end{bits(done)};
+constexpr std::uint32_t of_event{bits(done, abi::VerdictKind::pause, crash)};
+constexpr std::uint32_t of_access{bits(done, not_mine, inject, abi::VerdictKind::pause, crash)};
+
+struct HookRule {
+    const char* name;
+    std::uint32_t verdicts;
+};
+
+/// Which verdicts are legal, by Hook.
+constexpr HookRule rules[abi::hook_count]{
+    {"parameter_set", of_creation},
+    {"domain_create", of_creation},
+    {"domain_destroy", of_end},
+    {"vcpu_initialise", of_creation},
+    {"vcpu_reset", of_event},
+    {"vcpu_destroy", of_end},
+    {"cpuid", of_access},
+    {"msr_read", of_access | bit(block)},
+    {"msr_write", of_access},
+    {"hypercall_page", of_creation},
+    {"hypercall", of_access | bits(again, block)},
+    {"hypercall_continue", (of_access & ~bit(not_mine)) | bits(again, block)},
+    {"timer", of_event},
+    {"mmio_read", of_access},
+    {"mmio_write", of_access},
+    {"port_read", of_access},
+    {"port_write", of_access},
+    {"channel_message", of_event},
+    {"before_entry", of_event},
+    {"interrupt_window", of_event},
+    {"interrupt_accepted", of_event},
+    {"interrupt_ended", of_event},
+    {"run_state_changed", of_event},
+    {"freeze", of_event},
+    {"thaw", of_event},
+    {"export_state", of_creation},
+    {"import_state", of_creation},
+    {"exit", of_access},
+};
+
+const HookRule& rule_of(Hook hook) { return rules[static_cast<unsigned>(hook)]; }
+
+/// A fault that an instruction can raise by itself, with an error code where the processor pushes one [SDM3-083 §6.3.1].
+bool is_legal_exception(std::uint32_t detail)
+{
+    const auto vector = static_cast<x86::Exception>(detail & 0xff);
+    const bool has_code = (detail >> 8 & 1) != 0;
+    if ((detail & 0xfe00) != 0 || (!has_code && detail >> 16 != 0))
+        return false;
+    using enum x86::Exception;
+    for (const x86::Exception one : {DE, UD})
+        if (vector == one)
+            return !has_code;
+    for (const x86::Exception one : {GP, SS, NP, TS, AC})
+        if (vector == one)
+            return has_code;
+    return false;
+}
+
+bool is_legal(const HookCall& call, abi::Verdict verdict)
+{
+    const auto kind = static_cast<unsigned>(verdict.kind);
+    if (kind > static_cast<unsigned>(refuse) || (rule_of(call.hook).verdicts >> kind & 1) == 0 ||
+        (verdict.flags & ~abi::verdict_known_flags) != 0)
+        return false;
+    if ((verdict.flags & abi::verdict_keep_rip) != 0 && call.hook != Hook::hypercall &&
+        call.hook != Hook::hypercall_continue)
+        return false;
+    if (verdict.kind == inject)
+        return is_legal_exception(verdict.detail);
+    return verdict.kind != again || call.binding->hooks.hypercall_continue != nullptr;
+}
+
+/// The state as of the last hook that returned well, and the domain's end.
+abi::Verdict bad_verdict(HookCall& call, abi::Verdict verdict)
+{
+    Binding& binding = *call.binding;
+    if (call.vcpu != nullptr)
+        call.vcpu->state.take_back();
+    if ((call.after & HookCall::domain_updated) != 0) {
+        binding.state.take_back();
+        call.after &= ~HookCall::domain_updated;
+        binding.state_lock.unlock();
+    }
+    BoundedText<maximum_end_text> text;
+    say(text, "bad verdict from module ", binding.name(), " in hook ", rule_of(call.hook).name, " (kind ",
+        static_cast<unsigned>(verdict.kind), ", flags ", Hex{verdict.flags}, ", detail ", Hex{verdict.detail}, ")");
+    log_error("domain ", binding.domain.id, ": ", text.view());
+    binding.domain.end(EndReason::crash, text.view());
+    return {};
+}
+
+/// Returns when this VCPU has left the guest since, or was not in it.
+void wait_until_outside(const Vcpu& vcpu)
+{
+    const std::uint64_t turn = vcpu.guest_turns.load(std::memory_order_acquire);
+    if ((turn & 1) == 0)
+        return;
+    while (vcpu.guest_turns.load(std::memory_order_acquire) == turn)
+        __builtin_ia32_pause();
+}
+
+/// No VCPU waits here while it is in the guest itself, so two that wait for each other do not wait for ever.
+void wait_for_others(const HookCall& call, std::uint64_t vcpus)
+{
+    const Domain& domain = call.binding->domain;
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        if ((vcpus >> index & 1) != 0 && (call.vcpu == nullptr || &domain.vcpu(index) != &call.vcpu->vcpu))
+            wait_until_outside(domain.vcpu(index));
+}
+
+/// What the hook asked for at its return.  Its locks are released.
+void finish(HookCall& call)
+{
+    Domain& domain = call.binding->domain;
+    if ((call.after & HookCall::guest_map_changed) != 0) {
+        domain.kick_all();
+        wait_for_others(call, ~0ull);
+    }
+    if ((call.after & HookCall::flushed) != 0)
+        wait_for_others(call, call.flushed_vcpus);
+    if ((call.after & HookCall::ends_domain) != 0)
+        domain.end(call.end_reason, {call.end_text, call.end_text_length});
+    if ((call.after & HookCall::yields) != 0) {
+        machine().scheduler.end_slice();
+        machine().here().attention.store(true, std::memory_order_release);
+    }
+}
+
+void end_by_module(Binding& binding, std::uint32_t detail)
+{
+    BoundedText<maximum_end_text> text;
+    say(text, "extension ", binding.name(), ": ");
+    const std::string_view explained = current_call().explained();
+    if (explained.empty())
+        say(text, "crashed the domain (", detail, ")");
+    else
+        say(text, explained);
+    binding.domain.end(EndReason::crash, text.view());
+}
+
+void pause_by_module(Binding& binding, std::uint32_t detail)
+{
+    log_info("domain ", binding.domain.id, ": extension ", binding.name(), " pauses the domain (", detail, ") ",
+             current_call().explained());
+    binding.domain.request_pause();
+}
+
+}  // namespace
+
+HookCall& current_call() { return calls[platform::current_processor()]; }
+
+void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook)
+{
+    HV_ASSERT(call.binding == nullptr);  // hooks do not nest
+    if (binding.serial)
+        binding.serial_lock.lock();
+    call.binding = &binding;
+    call.vcpu = vcpu;
+    call.hook = hook;
+    call.after = 0;
+    call.explanation_length = 0;
+}
+
+abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
+{
+    Binding& binding = *call.binding;
+    if (!is_legal(call, verdict)) [[unlikely]]
+        verdict = bad_verdict(call, verdict);
+    else if (call.vcpu != nullptr && (verdict.flags & abi::verdict_unchanged) == 0)
+        call.vcpu->state.keep();
+    if ((call.after & HookCall::domain_updated) != 0) {
+        binding.state.keep();
+        binding.state_lock.unlock();
+    }
+    if (binding.serial)
+        binding.serial_lock.unlock();
+    if (call.after != 0) [[unlikely]]
+        finish(call);
+    call.binding = nullptr;
+    return verdict;
+}
+
+void settle(Binding& binding, abi::Verdict verdict)
+{
+    if (verdict.kind == abi::VerdictKind::pause)
+        pause_by_module(binding, verdict.detail);
+    else if (verdict.kind == crash)
+        end_by_module(binding, verdict.detail);
+}
+
+Answered settle(VcpuBinding& vcpu, abi::Verdict verdict)
+{
+    switch (verdict.kind) {
+    case done: return Answered::done;
+    case not_mine: return Answered::no;
+    case inject: {
+        const auto vector = static_cast<std::uint8_t>(verdict.detail);
+        if ((verdict.detail >> 8 & 1) != 0)
+            vcpu.vcpu.raise(vector, verdict.detail >> 16);
+        else
+            vcpu.vcpu.raise(vector);
+        return Answered::taken;
+    }
+    case block: block_vcpu(vcpu); return Answered::done;
+    case abi::VerdictKind::pause: pause_by_module(vcpu.binding, verdict.detail); return Answered::done;
+    case crash: end_by_module(vcpu.binding, verdict.detail); return Answered::taken;
+    case again:
+    case refuse: break;
+    }
+    return Answered::taken;  // a bad verdict: the domain has ended
+}
+
+}  // namespace hv::core
