@@ -24,7 +24,8 @@ Status check_identification(const Elf64_Ehdr& elf, Diagnostics& diagnostics)
         return refused(diagnostics, Error::malformed, 16, "ELF type ", elf.e_type,
                        " is not a relocatable object (1): link the module with `ld -r`");
     if (elf.e_machine != EM_X86_64)
-        return refused(diagnostics, Error::malformed, 18, "ELF machine ", elf.e_machine, " is not x86-64 (62)");
+        return refused(diagnostics, Error::malformed, 18, "ELF machine ", elf.e_machine,
+                       " is not x86-64 (62)");
     if (elf.e_flags != 0)
         return refused(diagnostics, Error::malformed, 48, "ELF flags ", Hex{elf.e_flags}, " are not zero");
     if (elf.e_ehsize != sizeof(Elf64_Ehdr))
@@ -35,18 +36,21 @@ Status check_identification(const Elf64_Ehdr& elf, Diagnostics& diagnostics)
 Status check_section_headers(const Elf64_Ehdr& elf, std::uint64_t file_bytes, Diagnostics& diagnostics)
 {
     if (elf.e_phnum != 0)
-        return refused(diagnostics, Error::malformed, 56, "a relocatable object has no program headers, this one says ",
-                       elf.e_phnum);
+        return refused(diagnostics, Error::malformed, 56,
+                       "a relocatable object has no program headers, this one says ", elf.e_phnum);
     if (elf.e_shentsize != sizeof(Elf64_Shdr))
-        return refused(diagnostics, Error::malformed, 58, "section header size ", elf.e_shentsize, " is not 64");
+        return refused(diagnostics, Error::malformed, 58, "section header size ", elf.e_shentsize,
+                       " is not 64");
     if (elf.e_shnum < 2)
         return refused(diagnostics, Error::malformed, 60, "the file has no sections");
     if (elf.e_shnum > maximum_sections)
         return refused(diagnostics, Error::limit_reached, 60, "the file has ", elf.e_shnum,
                        " sections, the limit is ", maximum_sections);
-    if (elf.e_shoff > file_bytes || file_bytes - elf.e_shoff < std::uint64_t{elf.e_shnum} * sizeof(Elf64_Shdr))
-        return refused(diagnostics, Error::malformed, 40, "the section headers (offset ", Hex{elf.e_shoff}, ", ",
-                       elf.e_shnum, " of 64 bytes) do not lie inside the file of ", file_bytes, " bytes");
+    if (elf.e_shoff > file_bytes ||
+        file_bytes - elf.e_shoff < std::uint64_t{elf.e_shnum} * sizeof(Elf64_Shdr))
+        return refused(diagnostics, Error::malformed, 40, "the section headers (offset ", Hex{elf.e_shoff},
+                       ", ", elf.e_shnum, " of 64 bytes) do not lie inside the file of ", file_bytes,
+                       " bytes");
     if (elf.e_shstrndx == 0 || elf.e_shstrndx >= elf.e_shnum)
         return refused(diagnostics, Error::malformed, 62, "the section of section names (", elf.e_shstrndx,
                        ") is not one of the ", elf.e_shnum, " sections");
@@ -58,8 +62,8 @@ Status check_section_headers(const Elf64_Ehdr& elf, std::uint64_t file_bytes, Di
 Expected<CheckedHeader> check_header(File file, Diagnostics& diagnostics)
 {
     if (file.size() > maximum_file_bytes)
-        return refused(diagnostics, Error::limit_reached, 0, "the file has ", file.size(), " bytes, the limit is ",
-                       maximum_file_bytes);
+        return refused(diagnostics, Error::limit_reached, 0, "the file has ", file.size(),
+                       " bytes, the limit is ", maximum_file_bytes);
     const auto elf = ByteReader{file}.read<Elf64_Ehdr>(0);
     if (!elf)
         return refused(diagnostics, Error::malformed, 0, "the file has ", file.size(),

@@ -84,7 +84,10 @@ abi::ParameterDescription Module::parameter(std::uint32_t index) const
 {
     return element<abi::ParameterDescription>(judged_.parameters, index);
 }
-abi::DeclaredLeaf Module::leaf(std::uint32_t index) const { return element<abi::DeclaredLeaf>(judged_.leaves, index); }
+abi::DeclaredLeaf Module::leaf(std::uint32_t index) const
+{
+    return element<abi::DeclaredLeaf>(judged_.leaves, index);
+}
 abi::DeclaredMsrRead Module::msr_read(std::uint32_t index) const
 {
     return element<abi::DeclaredMsrRead>(judged_.msr_reads, index);
@@ -106,7 +109,8 @@ bool Module::has_hook(std::uint32_t index) const
 /// Both sides' knowledge: no more than the module has room for, and no more than we have.
 void Module::fill_host_table(const Placement& placement, const abi::HostTable& host) const
 {
-    const std::uint64_t at{sections_.sections[judged_.host_table.section].image_offset + judged_.host_table.offset};
+    const std::uint64_t at{sections_.sections[judged_.host_table.section].image_offset +
+                           judged_.host_table.offset};
     const auto bytes = std::min<std::uint64_t>(judged_.manifest.host_size, host.header.size);
     HV_ASSERT(host.header.size <= sizeof host && at + judged_.manifest.host_size <= placement.bytes.size());
     std::memset(placement.bytes.data() + at, 0, judged_.manifest.host_size);
@@ -125,8 +129,8 @@ abi::HookTable Module::placed_hooks(const Placement& placement) const
             continue;
         const std::uint64_t address{placement.address + sections_.sections[function.section].image_offset +
                                     function.offset};
-        std::memcpy(reinterpret_cast<std::byte*>(&hooks) + abi::first_hook_offset + std::uint64_t{hook} * 8, &address,
-                    sizeof address);
+        std::memcpy(reinterpret_cast<std::byte*>(&hooks) + abi::first_hook_offset + std::uint64_t{hook} * 8,
+                    &address, sizeof address);
     }
     return hooks;
 }
@@ -164,7 +168,8 @@ std::optional<SymbolAt> Module::symbolise(const Image& image, std::uint64_t addr
     return best;
 }
 
-Status examine(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics, ModuleFacts& facts)
+Status examine(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics,
+               ModuleFacts& facts)
 {
     Module module;
     HV_TRY(module.verify(file, policy, diagnostics));

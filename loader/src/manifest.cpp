@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Stage 6: the manifest and the hook table, read as bytes and judged before one instruction of the module is run.  What
-// is a pointer in memory is a relocation in the file: it is followed there, and must lead where its kind belongs: hooks
-// into text, tables into read-only data, the service table into its own section.
+// Stage 6: the manifest and the hook table, read as bytes and judged before one instruction of the module is
+// run.  What is a pointer in memory is a relocation in the file: it is followed there, and must lead where
+// its kind belongs: hooks into text, tables into read-only data, the service table into its own section.
 #include "stages.hpp"
 
 #include <cstddef>
@@ -28,7 +28,8 @@ private:
     Status name(const abi::Manifest& manifest, std::uint64_t where);
     Status numbers(const abi::Manifest& manifest, std::uint64_t where);
     Status needs(const abi::Manifest& manifest, std::uint64_t where);
-    Status state_block(const abi::StateBlock& block, std::uint32_t limit, std::uint64_t where, std::string_view what);
+    Status state_block(const abi::StateBlock& block, std::uint32_t limit, std::uint64_t where,
+                       std::string_view what);
     Status host_table(const Location& manifest, JudgedManifest& judged);
     Status hook_table(const Location& manifest, JudgedManifest& judged);
     Status consistent(const JudgedManifest& judged, std::uint64_t where);
@@ -58,11 +59,12 @@ private:
     Diagnostics& diagnostics_;
 };
 
-Status Judge::header(const abi::AbiHeader& header, std::uint64_t where, std::uint32_t magic, std::uint64_t least,
-                     std::uint64_t room, std::string_view what)
+Status Judge::header(const abi::AbiHeader& header, std::uint64_t where, std::uint32_t magic,
+                     std::uint64_t least, std::uint64_t room, std::string_view what)
 {
     if (header.magic != magic)
-        return no(Error::malformed, where, "the ", what, "'s magic is ", Hex{header.magic, 8}, ", not ", Hex{magic, 8});
+        return no(Error::malformed, where, "the ", what, "'s magic is ", Hex{header.magic, 8}, ", not ",
+                  Hex{magic, 8});
     if (header.major != abi::abi_major)
         return no(Error::abi_mismatch, where + 4, "the ", what, " is of extension ABI ", header.major, ".",
                   header.minor, ", this hypervisor has ", abi::abi_major, ".", abi::abi_minor);
@@ -70,8 +72,8 @@ Status Judge::header(const abi::AbiHeader& header, std::uint64_t where, std::uin
         return no(Error::abi_mismatch, where + 6, "the ", what, " is of extension ABI ", header.major,
                   ".0, which never existed");
     if (header.size < least)
-        return no(Error::malformed, where + 8, "the ", what, " says that it has ", header.size, " bytes, ABI 0.1 has ",
-                  least);
+        return no(Error::malformed, where + 8, "the ", what, " says that it has ", header.size,
+                  " bytes, ABI 0.1 has ", least);
     if (header.size > room)
         return no(Error::malformed, where + 8, "the ", what, " says that it has ", header.size,
                   " bytes, its section has ", room);
@@ -91,7 +93,8 @@ Status Judge::untouched(const Location& at, std::uint64_t bytes, std::string_vie
             return true;
         if (start >= at.offset && relocation.type == R_X86_64_64 && allowed(start - at.offset))
             return true;
-        status = no(Error::malformed, relocation.file_offset, "a relocation changes ", what, " where it has no pointer");
+        status = no(Error::malformed, relocation.file_offset, "a relocation changes ", what,
+                    " where it has no pointer");
         return false;
     });
     return status;
@@ -106,9 +109,11 @@ Expected<std::optional<Location>> Judge::pointer(const Location& at, std::string
             return true;
         const std::uint64_t offset{relocation.target.offset + static_cast<std::uint64_t>(relocation.addend)};
         if (found)
-            status = no(Error::malformed, relocation.file_offset, "the pointer to ", what, " is relocated twice");
+            status =
+                no(Error::malformed, relocation.file_offset, "the pointer to ", what, " is relocated twice");
         else if (offset > sections_.sections[relocation.target.section].size)
-            status = no(Error::malformed, relocation.file_offset, "the pointer to ", what, " leads outside its section ",
+            status = no(Error::malformed, relocation.file_offset, "the pointer to ", what,
+                        " leads outside its section ",
                         ShownName{sections_.sections[relocation.target.section].name});
         else
             found = Location{relocation.target.section, offset};
@@ -116,7 +121,8 @@ Expected<std::optional<Location>> Judge::pointer(const Location& at, std::string
     });
     HV_TRY(status);
     if (!found && HV_TRY(ByteReader{file_}.read<std::uint64_t>(in_file(at))) != 0)
-        return no(Error::malformed, in_file(at), "the pointer to ", what, " is a number, not an address of the module");
+        return no(Error::malformed, in_file(at), "the pointer to ", what,
+                  " is a number, not an address of the module");
     return found;
 }
 
@@ -124,8 +130,8 @@ Expected<ConstTable> Judge::table(const Location& pointer_at, std::uint32_t coun
                                   std::uint64_t element_bytes, std::string_view what)
 {
     if (count > limit)
-        return no(Error::limit_reached, in_file(pointer_at), "the module has ", count, " ", what, ", the limit is ",
-                  limit);
+        return no(Error::limit_reached, in_file(pointer_at), "the module has ", count, " ", what,
+                  ", the limit is ", limit);
     const auto at = HV_TRY(pointer(pointer_at, what));
     if (at.has_value() != (count != 0))
         return no(Error::malformed, in_file(pointer_at), "the module says ", count, " ", what, ", and ",
@@ -137,8 +143,8 @@ Expected<ConstTable> Judge::table(const Location& pointer_at, std::uint32_t coun
         return no(Error::malformed, in_file(pointer_at), "the table of ", what, " lies in section ",
                   ShownName{section.name}, ", which is not read-only data");
     if (section.size - at->offset < count * element_bytes)
-        return no(Error::malformed, in_file(pointer_at), "the table of ", count, " ", what, " lies partly outside section ",
-                  ShownName{section.name});
+        return no(Error::malformed, in_file(pointer_at), "the table of ", count, " ", what,
+                  " lies partly outside section ", ShownName{section.name});
     HV_TRY(untouched(*at, count * element_bytes, what, [](std::uint64_t) { return false; }));
     return ConstTable{*at, count};
 }
@@ -156,38 +162,45 @@ Status Judge::name(const abi::Manifest& manifest, std::uint64_t where)
                       " is not of a-z, 0-9 and '-', beginning with a letter");
     }
     if (length == 0 || length == sizeof manifest.name)
-        return no(Error::invalid_argument, where, length == 0 ? "the module has no name" : "the module's name does not end");
+        return no(Error::invalid_argument, where,
+                  length == 0 ? "the module has no name" : "the module's name does not end");
     return Done{};
 }
 
-Status Judge::state_block(const abi::StateBlock& block, std::uint32_t limit, std::uint64_t where, std::string_view what)
+Status Judge::state_block(const abi::StateBlock& block, std::uint32_t limit, std::uint64_t where,
+                          std::string_view what)
 {
     if (block.size > limit)
-        return no(Error::limit_reached, where, "the ", what, " state block has ", block.size, " bytes, the limit is ",
-                  limit);
+        return no(Error::limit_reached, where, "the ", what, " state block has ", block.size,
+                  " bytes, the limit is ", limit);
     if (block.size % 8 != 0)
-        return no(Error::malformed, where, "the ", what, " state block has ", block.size, " bytes, not a multiple of 8");
+        return no(Error::malformed, where, "the ", what, " state block has ", block.size,
+                  " bytes, not a multiple of 8");
     return Done{};
 }
 
 Status Judge::numbers(const abi::Manifest& manifest, std::uint64_t where)
 {
     if (manifest.reserved != 0)
-        return no(Error::malformed, where + offsetof(abi::Manifest, reserved), "the manifest's reserved bytes are not zero");
+        return no(Error::malformed, where + offsetof(abi::Manifest, reserved),
+                  "the manifest's reserved bytes are not zero");
     if (manifest.reserved_2 != 0)
         return no(Error::malformed, where + offsetof(abi::Manifest, reserved_2),
                   "the manifest's reserved bytes are not zero");
     if ((manifest.flags & ~abi::manifest_known_flags) != 0)
-        return no(Error::not_supported, where + offsetof(abi::Manifest, flags), "the manifest has unknown flags ",
-                  Hex{manifest.flags & ~abi::manifest_known_flags});
+        return no(Error::not_supported, where + offsetof(abi::Manifest, flags),
+                  "the manifest has unknown flags ", Hex{manifest.flags & ~abi::manifest_known_flags});
     if (manifest.hypercall_pages > maximum_hypercall_pages)
         return no(Error::limit_reached, where + offsetof(abi::Manifest, hypercall_pages), "the module wants ",
                   manifest.hypercall_pages, " hypercall pages, the limit is ", maximum_hypercall_pages);
-    if (std::string_view{manifest.description, sizeof manifest.description}.find('\0') == std::string_view::npos)
-        return no(Error::malformed, where + offsetof(abi::Manifest, description), "the module's description does not end");
-    HV_TRY(state_block(manifest.domain_state, maximum_domain_state, where + offsetof(abi::Manifest, domain_state),
-                       "domain's"));
-    return state_block(manifest.vcpu_state, maximum_vcpu_state, where + offsetof(abi::Manifest, vcpu_state), "VCPU's");
+    if (std::string_view{manifest.description, sizeof manifest.description}.find('\0') ==
+        std::string_view::npos)
+        return no(Error::malformed, where + offsetof(abi::Manifest, description),
+                  "the module's description does not end");
+    HV_TRY(state_block(manifest.domain_state, maximum_domain_state,
+                       where + offsetof(abi::Manifest, domain_state), "domain's"));
+    return state_block(manifest.vcpu_state, maximum_vcpu_state, where + offsetof(abi::Manifest, vcpu_state),
+                       "VCPU's");
 }
 
 Status Judge::needs(const abi::Manifest& manifest, std::uint64_t where)
@@ -197,8 +210,8 @@ Status Judge::needs(const abi::Manifest& manifest, std::uint64_t where)
         return Done{};
     const auto bit = static_cast<unsigned>(__builtin_ctzll(missing));
     if (need_name(bit).empty())
-        return no(Error::not_supported, where + offsetof(abi::Manifest, needs), "the module needs capability ", bit,
-                  ", which this hypervisor does not know");
+        return no(Error::not_supported, where + offsetof(abi::Manifest, needs),
+                  "the module needs capability ", bit, ", which this hypervisor does not know");
     return no(Error::not_supported, where + offsetof(abi::Manifest, needs), "the module needs capability '",
               need_name(bit), "', which this hypervisor does not provide");
 }
@@ -209,14 +222,17 @@ Status Judge::host_table(const Location& manifest, JudgedManifest& judged)
     const std::uint32_t bytes{judged.manifest.host_size};
     const auto target = HV_TRY(pointer(at, "the service table"));
     if (!target || sections_.host_table == 0 || target->section != sections_.host_table)
-        return no(Error::malformed, in_file(at), "the service table does not lie in section '" HV_HOST_TABLE_SECTION "'");
+        return no(Error::malformed, in_file(at),
+                  "the service table does not lie in section '" HV_HOST_TABLE_SECTION "'");
     const Section& section = sections_.sections[sections_.host_table];
     if (section.place != SectionPlace::rodata)
-        return no(Error::malformed, section.header, "section '" HV_HOST_TABLE_SECTION "' is not data of the image");
-    if (bytes < sizeof(abi::AbiHeader) || bytes > maximum_host_table_bytes || section.size - target->offset < bytes)
+        return no(Error::malformed, section.header,
+                  "section '" HV_HOST_TABLE_SECTION "' is not data of the image");
+    if (bytes < sizeof(abi::AbiHeader) || bytes > maximum_host_table_bytes ||
+        section.size - target->offset < bytes)
         return no(Error::malformed, in_file({manifest.section, offsetof(abi::Manifest, host_size)}),
-                  "the service table of ", bytes, " bytes does not fit into section '" HV_HOST_TABLE_SECTION "' of ",
-                  section.size);
+                  "the service table of ", bytes,
+                  " bytes does not fit into section '" HV_HOST_TABLE_SECTION "' of ", section.size);
     if (target->offset % alignof(abi::HostTable) != 0 || section.alignment < alignof(abi::HostTable))
         return no(Error::malformed, section.header, "the service table is not aligned to 8 bytes");
     if (section.type != SHT_NOBITS)
@@ -238,14 +254,17 @@ Status Judge::hook_table(const Location& manifest, JudgedManifest& judged)
     const std::uint64_t where{in_file(*target)};
     const auto hooks = ByteReader{file_}.read<abi::HookTable>(where);
     if (!hooks || section.size - target->offset < sizeof(abi::HookTable))
-        return no(Error::malformed, in_file(at), "the hook table lies partly outside section ", ShownName{section.name});
+        return no(Error::malformed, in_file(at), "the hook table lies partly outside section ",
+                  ShownName{section.name});
     HV_TRY(header(hooks.value().header, where, abi::hook_table_magic, sizeof(abi::HookTable),
                   section.size - target->offset, "hook table"));
     HV_TRY(untouched(*target, sizeof(abi::HookTable), "the hook table", [](std::uint64_t offset) {
-        return offset >= abi::first_hook_offset && offset < offsetof(abi::HookTable, leaf_count) && offset % 8 == 0;
+        return offset >= abi::first_hook_offset && offset < offsetof(abi::HookTable, leaf_count) &&
+               offset % 8 == 0;
     }));
     for (std::uint32_t hook = 0; hook < abi::hook_count; ++hook) {
-        const Location pointer_at{target->section, target->offset + abi::first_hook_offset + std::uint64_t{hook} * 8};
+        const Location pointer_at{target->section,
+                                  target->offset + abi::first_hook_offset + std::uint64_t{hook} * 8};
         const auto function = HV_TRY(pointer(pointer_at, hook_name(hook)));
         if (!function)
             continue;
@@ -255,10 +274,12 @@ Status Judge::hook_table(const Location& manifest, JudgedManifest& judged)
                       " is not a function of the module: it lies in section ", ShownName{text.name});
         judged.hook_targets[hook] = *function;
     }
-    const auto member = [&](std::uint64_t offset) { return Location{target->section, target->offset + offset}; };
+    const auto member = [&](std::uint64_t offset) {
+        return Location{target->section, target->offset + offset};
+    };
     const abi::HookTable& counts = hooks.value();
-    judged.leaves = HV_TRY(table(member(offsetof(abi::HookTable, leaves)), counts.leaf_count, maximum_declared,
-                                 sizeof(abi::DeclaredLeaf), "declared leaves"));
+    judged.leaves = HV_TRY(table(member(offsetof(abi::HookTable, leaves)), counts.leaf_count,
+                                 maximum_declared, sizeof(abi::DeclaredLeaf), "declared leaves"));
     judged.msr_reads = HV_TRY(table(member(offsetof(abi::HookTable, msr_reads)), counts.msr_read_count,
                                     maximum_declared, sizeof(abi::DeclaredMsrRead), "declared MSR reads"));
     judged.msr_writes = HV_TRY(table(member(offsetof(abi::HookTable, msr_writes)), counts.msr_write_count,
@@ -307,8 +328,9 @@ Status Judge::manifest(JudgedManifest& judged)
     HV_TRY(hook_table(at, judged));
     judged.windows = HV_TRY(table({at.section, offsetof(abi::Manifest, windows)}, manifest.window_count,
                                   maximum_windows, sizeof(abi::WindowRequest), "windows"));
-    judged.parameters = HV_TRY(table({at.section, offsetof(abi::Manifest, parameters)}, manifest.parameter_count,
-                                     maximum_parameters, sizeof(abi::ParameterDescription), "parameters"));
+    judged.parameters =
+        HV_TRY(table({at.section, offsetof(abi::Manifest, parameters)}, manifest.parameter_count,
+                     maximum_parameters, sizeof(abi::ParameterDescription), "parameters"));
     judged.manifest.hooks = nullptr;
     judged.manifest.host = nullptr;
     judged.manifest.windows = nullptr;
@@ -318,8 +340,9 @@ Status Judge::manifest(JudgedManifest& judged)
 
 }  // namespace
 
-Status judge_manifest(File file, const SectionTable& sections, const SymbolTable& symbols, const RelocationTable&,
-                      const Policy& policy, Diagnostics& diagnostics, JudgedManifest& judged)
+Status judge_manifest(File file, const SectionTable& sections, const SymbolTable& symbols,
+                      const RelocationTable&, const Policy& policy, Diagnostics& diagnostics,
+                      JudgedManifest& judged)
 {
     return Judge{file, sections, symbols, policy, diagnostics}.manifest(judged);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Stage 5: where each section lies in the image.  Text, read-only data and writable data each get whole pages, in this
-// order in one run of addresses, so that every distance is known before the image's address is.
+// Stage 5: where each section lies in the image.  Text, read-only data and writable data each get whole
+// pages, in this order in one run of addresses, so that every distance is known before the image's address
+// is.
 #include "stages.hpp"
 
 #include "hv/base/address.hpp"
@@ -23,8 +24,9 @@ Expected<Region> lay_out_region(SectionTable& sections, SectionPlace place, std:
         section.image_offset = *checked_align_up(end, section.alignment);
         end = section.image_offset + section.size;
         if (end > maximum_image_bytes)
-            return refused(diagnostics, Error::limit_reached, section.header, "section ", ShownName{section.name},
-                           ": with it the image has more than ", maximum_image_bytes, " bytes");
+            return refused(diagnostics, Error::limit_reached, section.header, "section ",
+                           ShownName{section.name}, ": with it the image has more than ", maximum_image_bytes,
+                           " bytes");
     }
     return Region{start, *checked_align_up(end, page_size) - start};
 }
@@ -36,13 +38,13 @@ Expected<ImageLayout> lay_out(SectionTable& sections, Diagnostics& diagnostics)
     ImageLayout layout{};
     layout.text = HV_TRY(lay_out_region(sections, SectionPlace::text, 0, diagnostics));
     layout.rodata = HV_TRY(lay_out_region(sections, SectionPlace::rodata, layout.text.bytes, diagnostics));
-    layout.data = HV_TRY(lay_out_region(sections, SectionPlace::data, layout.rodata.offset + layout.rodata.bytes,
-                                        diagnostics));
+    layout.data = HV_TRY(lay_out_region(sections, SectionPlace::data,
+                                        layout.rodata.offset + layout.rodata.bytes, diagnostics));
     return layout;
 }
 
-Status check_distances(File file, const SectionTable& sections, const SymbolTable& symbols, const RelocationTable&,
-                       Diagnostics& diagnostics)
+Status check_distances(File file, const SectionTable& sections, const SymbolTable& symbols,
+                       const RelocationTable&, Diagnostics& diagnostics)
 {
     Status status{Done{}};
     for_each_relocation(file, sections, symbols, [&](const Relocation& relocation) {
@@ -53,9 +55,10 @@ Status check_distances(File file, const SectionTable& sections, const SymbolTabl
         const auto distance = static_cast<std::int64_t>(to.image_offset + relocation.target.offset) -
                               static_cast<std::int64_t>(from.image_offset + relocation.at.offset);
         std::int64_t value{};
-        if (__builtin_add_overflow(distance, relocation.addend, &value) || value != static_cast<std::int32_t>(value)) {
-            status = refused(diagnostics, Error::malformed, relocation.file_offset, "section ", ShownName{from.name},
-                             ": a relocation's distance does not fit into 32 bits");
+        if (__builtin_add_overflow(distance, relocation.addend, &value) ||
+            value != static_cast<std::int32_t>(value)) {
+            status = refused(diagnostics, Error::malformed, relocation.file_offset, "section ",
+                             ShownName{from.name}, ": a relocation's distance does not fit into 32 bits");
             return false;
         }
         return true;

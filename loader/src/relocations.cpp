@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// Stage 4: every relocation is one of the three kinds that a module needs, changes bytes of its section, and refers to
-// a symbol that is part of the image.  [gABI-4.3 "Relocation"], [psABI-x86-64-1.0 §4.4].
+// Stage 4: every relocation is one of the three kinds that a module needs, changes bytes of its section, and
+// refers to a symbol that is part of the image.  [gABI-4.3 "Relocation"], [psABI-x86-64-1.0 §4.4].
 #include "stages.hpp"
 
 namespace hv::loader {
 
 namespace {
 
-std::uint32_t type_of(const Elf64_Rela& entry) { return static_cast<std::uint32_t>(entry.r_info & 0xffff'ffff); }
-std::uint64_t symbol_of(const Elf64_Rela& entry) { return entry.r_info >> 32; }
+std::uint32_t type_of(const Elf64_Rela& entry)
+{
+    return static_cast<std::uint32_t>(entry.r_info & 0xffff'ffff);
+}
+std::uint64_t symbol_of(const Elf64_Rela& entry)
+{
+    return entry.r_info >> 32;
+}
 
 Status check_table(const SectionTable& sections, const Section& table, Diagnostics& diagnostics)
 {
@@ -37,12 +43,14 @@ Status check_entry(File file, const SectionTable& sections, const SymbolTable& s
     const Section& target = sections.sections[table.info];
     const std::uint32_t type{type_of(entry)};
     if (type != R_X86_64_64 && type != R_X86_64_PC32 && type != R_X86_64_PLT32)
-        return refused(diagnostics, Error::not_supported, where, "section ", ShownName{target.name},
-                       ": relocation type ", type,
-                       " is not one of R_X86_64_64 (1), PC32 (2), PLT32 (4): see hv_add_extension for the flags");
+        return refused(
+            diagnostics, Error::not_supported, where, "section ", ShownName{target.name},
+            ": relocation type ", type,
+            " is not one of R_X86_64_64 (1), PC32 (2), PLT32 (4): see hv_add_extension for the flags");
     if (entry.r_offset > target.size || target.size - entry.r_offset < relocation_width(type))
         return refused(diagnostics, Error::malformed, where, "section ", ShownName{target.name},
-                       ": a relocation at ", Hex{entry.r_offset}, " lies outside its ", target.size, " bytes");
+                       ": a relocation at ", Hex{entry.r_offset}, " lies outside its ", target.size,
+                       " bytes");
     if (symbol_of(entry) == 0 || symbol_of(entry) >= symbols.count)
         return refused(diagnostics, Error::malformed, where, "section ", ShownName{target.name},
                        ": a relocation uses symbol ", symbol_of(entry), ", the file has ", symbols.count);
@@ -57,7 +65,8 @@ Status check_entry(File file, const SectionTable& sections, const SymbolTable& s
 
 }  // namespace
 
-Relocation resolve(File file, const SymbolTable& symbols, std::size_t target_section, std::uint64_t entry_offset)
+Relocation resolve(File file, const SymbolTable& symbols, std::size_t target_section,
+                   std::uint64_t entry_offset)
 {
     const auto entry = ByteReader{file}.read<Elf64_Rela>(entry_offset);
     HV_ASSERT(entry.has_value());
@@ -69,8 +78,8 @@ Relocation resolve(File file, const SymbolTable& symbols, std::size_t target_sec
             .file_offset = entry_offset};
 }
 
-Expected<RelocationTable> check_relocations(File file, const SectionTable& sections, const SymbolTable& symbols,
-                                            Diagnostics& diagnostics)
+Expected<RelocationTable> check_relocations(File file, const SectionTable& sections,
+                                            const SymbolTable& symbols, Diagnostics& diagnostics)
 {
     RelocationTable relocations{};
     for (const Section& table : sections.sections) {

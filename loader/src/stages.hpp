@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The stages of the loader, one function and one file each, in their order.  Internal to the loader: callers use
-// Module (hv/loader/load.hpp).
+// The stages of the loader, one function and one file each, in their order.  Internal to the loader: callers
+// use Module (hv/loader/load.hpp).
 #pragma once
 
 #include "hv/loader/load.hpp"
@@ -15,12 +15,15 @@ using File = std::span<const std::byte>;
 [[nodiscard]] Status read_sections(File file, const CheckedHeader& header, Diagnostics& diagnostics,
                                    SectionTable& table);
 
-[[nodiscard]] Expected<SymbolTable> read_symbols(File file, const SectionTable& sections, Diagnostics& diagnostics);
+[[nodiscard]] Expected<SymbolTable> read_symbols(File file, const SectionTable& sections,
+                                                 Diagnostics& diagnostics);
 
 [[nodiscard]] Expected<RelocationTable> check_relocations(File file, const SectionTable& sections,
-                                                          const SymbolTable& symbols, Diagnostics& diagnostics);
+                                                          const SymbolTable& symbols,
+                                                          Diagnostics& diagnostics);
 
-/// Gives each section its place in the image; fails where the image would be too large or a distance does not fit.
+/// Gives each section its place in the image; fails where the image would be too large or a distance does not
+/// fit.
 [[nodiscard]] Expected<ImageLayout> lay_out(SectionTable& sections, Diagnostics& diagnostics);
 [[nodiscard]] Status check_distances(File file, const SectionTable& sections, const SymbolTable& symbols,
                                      const RelocationTable& relocations, Diagnostics& diagnostics);
@@ -36,18 +39,21 @@ using File = std::span<const std::byte>;
 
 /// An element of an array that stage 6 has found to lie inside the file.
 template <typename T>
-[[nodiscard]] T read_element(File file, const SectionTable& sections, const ConstTable& table, std::uint32_t index)
+[[nodiscard]] T read_element(File file, const SectionTable& sections, const ConstTable& table,
+                             std::uint32_t index)
 {
     HV_ASSERT(index < table.count);
     const Section& section = sections.sections[table.at.section];
-    auto element = ByteReader{file}.read<T>(section.offset + table.at.offset + std::uint64_t{index} * sizeof(T));
+    auto element =
+        ByteReader{file}.read<T>(section.offset + table.at.offset + std::uint64_t{index} * sizeof(T));
     HV_ASSERT(element.has_value());
     return element.value();
 }
 
 /// Where in the file an element is, for diagnostics.
 template <typename T>
-[[nodiscard]] std::uint64_t element_offset(const SectionTable& sections, const ConstTable& table, std::uint32_t index)
+[[nodiscard]] std::uint64_t element_offset(const SectionTable& sections, const ConstTable& table,
+                                           std::uint32_t index)
 {
     return sections.sections[table.at.section].offset + table.at.offset + std::uint64_t{index} * sizeof(T);
 }
@@ -71,8 +77,8 @@ void for_each_relocation(File file, const SectionTable& sections, const SymbolTa
 
 /// The same for those that change one section.
 template <typename Visit>
-void for_each_relocation_of(File file, const SectionTable& sections, const SymbolTable& symbols, std::size_t section,
-                            Visit visit)
+void for_each_relocation_of(File file, const SectionTable& sections, const SymbolTable& symbols,
+                            std::size_t section, Visit visit)
 {
     for (const Section& table : sections.sections) {
         if (table.type != SHT_RELA || table.info != section)
@@ -84,6 +90,9 @@ void for_each_relocation_of(File file, const SectionTable& sections, const Symbo
 }
 
 /// How many bytes of the image a relocation of this kind changes.
-[[nodiscard]] constexpr std::uint64_t relocation_width(std::uint32_t type) { return type == R_X86_64_64 ? 8 : 4; }
+[[nodiscard]] constexpr std::uint64_t relocation_width(std::uint32_t type)
+{
+    return type == R_X86_64_64 ? 8 : 4;
+}
 
 }  // namespace hv::loader

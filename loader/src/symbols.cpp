@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Stage 3: every symbol has a name that ends and is defined in a section of the file; a module links against nothing.
-// [gABI-4.3 "Symbol Table", "String Table"].
+// Stage 3: every symbol has a name that ends and is defined in a section of the file; a module links against
+// nothing. [gABI-4.3 "Symbol Table", "String Table"].
 #include "stages.hpp"
 
 namespace hv::loader {
@@ -27,15 +27,17 @@ std::string_view symbol_name(File file, const SymbolTable& symbols, const Elf64_
 
 namespace {
 
-Status check_string_table(File file, const SectionTable& sections, const Section& symtab, Diagnostics& diagnostics)
+Status check_string_table(File file, const SectionTable& sections, const Section& symtab,
+                          Diagnostics& diagnostics)
 {
     if (symtab.link == 0 || symtab.link >= sections.sections.size() ||
         sections.sections[symtab.link].type != SHT_STRTAB)
-        return refused(diagnostics, Error::malformed, symtab.header, "the symbol table's names (section ", symtab.link,
-                       ") are not a string table");
+        return refused(diagnostics, Error::malformed, symtab.header, "the symbol table's names (section ",
+                       symtab.link, ") are not a string table");
     const Section& names = sections.sections[symtab.link];
     if (names.size == 0 || file[names.offset + names.size - 1] != std::byte{0})
-        return refused(diagnostics, Error::malformed, names.header, "the string table does not end with a NUL");
+        return refused(diagnostics, Error::malformed, names.header,
+                       "the string table does not end with a NUL");
     return Done{};
 }
 
@@ -45,8 +47,8 @@ Status check_symbol(File file, const SectionTable& sections, const SymbolTable& 
     const Elf64_Sym symbol{symbol_at(ByteReader{file}, symbols, index)};
     const std::uint64_t where{symbols.offset + index * sizeof(Elf64_Sym)};
     if (symbol.st_name >= symbols.names_bytes)
-        return refused(diagnostics, Error::malformed, where, "symbol ", index, ": its name (offset ", symbol.st_name,
-                       ") lies outside the string table of ", symbols.names_bytes, " bytes");
+        return refused(diagnostics, Error::malformed, where, "symbol ", index, ": its name (offset ",
+                       symbol.st_name, ") lies outside the string table of ", symbols.names_bytes, " bytes");
     const ShownName name{symbol_name(file, symbols, symbol)};
     const std::uint8_t type{static_cast<std::uint8_t>(symbol.st_info & 0xf)};
     if (symbol.st_shndx == SHN_UNDEF)
@@ -65,8 +67,9 @@ Status check_symbol(File file, const SectionTable& sections, const SymbolTable& 
                        symbol.st_shndx, ", the file has ", sections.sections.size());
     const Section& section = sections.sections[symbol.st_shndx];
     if (symbol.st_value > section.size)
-        return refused(diagnostics, Error::malformed, where, "symbol ", name, " (value ", Hex{symbol.st_value},
-                       ") lies outside its section ", ShownName{section.name}, " of ", section.size, " bytes");
+        return refused(diagnostics, Error::malformed, where, "symbol ", name, " (value ",
+                       Hex{symbol.st_value}, ") lies outside its section ", ShownName{section.name}, " of ",
+                       section.size, " bytes");
     return Done{};
 }
 

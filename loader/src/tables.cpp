@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Stage 6, second half: each window, parameter and declared answer of a module by itself, and against the windows of the
-// same module.  What depends on the domain or on other modules is judged when the module is bound.
+// Stage 6, second half: each window, parameter and declared answer of a module by itself, and against the
+// windows of the same module.  What depends on the domain or on other modules is judged when the module is
+// bound.
 #include "stages.hpp"
 
 #include <cstddef>
@@ -15,7 +16,8 @@ namespace {
 
 class TableJudge {
 public:
-    TableJudge(File file, const SectionTable& sections, Diagnostics& diagnostics, const JudgedManifest& judged)
+    TableJudge(File file, const SectionTable& sections, Diagnostics& diagnostics,
+               const JudgedManifest& judged)
         : file_{file}, sections_{sections}, diagnostics_{diagnostics}, judged_{judged}
     {
     }
@@ -71,14 +73,15 @@ Status TableJudge::cpuid_window(const abi::WindowRequest& window, std::uint64_t 
 {
     constexpr std::uint64_t last_block{0x4000'ff00};
     if (window.length == 0 || window.length > abi::cpuid_block_stride)
-        return no(where + offsetof(abi::WindowRequest, length), "window ", window.id, ": a CPUID block has 1 to 256 leaves, not ",
-                  window.length);
+        return no(where + offsetof(abi::WindowRequest, length), "window ", window.id,
+                  ": a CPUID block has 1 to 256 leaves, not ", window.length);
     if (window.base != 0 && (window.base < abi::cpuid_first_block || window.base > last_block ||
                              window.base % abi::cpuid_block_stride != 0))
-        return no(where + offsetof(abi::WindowRequest, base), "window ", window.id, ": leaf ", Hex{window.base},
-                  " is not 0x40000000 + n * 0x100");
+        return no(where + offsetof(abi::WindowRequest, base), "window ", window.id, ": leaf ",
+                  Hex{window.base}, " is not 0x40000000 + n * 0x100");
     if ((window.flags & abi::window_fixed) != 0 && window.base == 0)
-        return no(where + offsetof(abi::WindowRequest, flags), "window ", window.id, " is fixed and has no base");
+        return no(where + offsetof(abi::WindowRequest, flags), "window ", window.id,
+                  " is fixed and has no base");
     return Done{};
 }
 
@@ -86,38 +89,39 @@ Status TableJudge::range_window(const abi::WindowRequest& window, std::uint64_t 
                                 std::uint64_t granule, std::string_view what)
 {
     if (window.length == 0 || window.length > space || window.base > space - window.length)
-        return no(where + offsetof(abi::WindowRequest, length), "window ", window.id, ": ", window.length, " ", what,
-                  " from ", Hex{window.base}, " do not fit");
+        return no(where + offsetof(abi::WindowRequest, length), "window ", window.id, ": ", window.length,
+                  " ", what, " from ", Hex{window.base}, " do not fit");
     if (window.base % granule != 0 || window.length % granule != 0)
-        return no(where + offsetof(abi::WindowRequest, base), "window ", window.id, ": base and length are not multiples of ",
-                  granule);
+        return no(where + offsetof(abi::WindowRequest, base), "window ", window.id,
+                  ": base and length are not multiples of ", granule);
     if (window.alignment != 0 && !is_power_of_two(window.alignment))
-        return no(where + offsetof(abi::WindowRequest, alignment), "window ", window.id, ": alignment ", window.alignment,
-                  " is not a power of two");
+        return no(where + offsetof(abi::WindowRequest, alignment), "window ", window.id, ": alignment ",
+                  window.alignment, " is not a power of two");
     return Done{};
 }
 
 Status TableJudge::hypercall_window(const abi::WindowRequest& window, std::uint64_t where)
 {
-    constexpr std::uint32_t known_modes{abi::match_long_64 | abi::match_protected_32 | abi::match_protected_16 |
-                                        abi::match_real};
+    constexpr std::uint32_t known_modes{abi::match_long_64 | abi::match_protected_32 |
+                                        abi::match_protected_16 | abi::match_real};
     constexpr std::uint32_t highest_register{15};
     const abi::HypercallMatch& match = window.hypercall;
     const std::uint64_t at{where + offsetof(abi::WindowRequest, hypercall)};
     if (match.modes == 0 || (match.modes & ~known_modes) != 0)
-        return no(at + offsetof(abi::HypercallMatch, modes), "window ", window.id, ": modes ", Hex{match.modes},
-                  match.modes == 0 ? " match nothing" : " are unknown");
+        return no(at + offsetof(abi::HypercallMatch, modes), "window ", window.id, ": modes ",
+                  Hex{match.modes}, match.modes == 0 ? " match nothing" : " are unknown");
     if (match.maximum_cpl > 3)
-        return no(at + offsetof(abi::HypercallMatch, maximum_cpl), "window ", window.id, ": CPL ", match.maximum_cpl,
-                  " does not exist");
+        return no(at + offsetof(abi::HypercallMatch, maximum_cpl), "window ", window.id, ": CPL ",
+                  match.maximum_cpl, " does not exist");
     if (match.operand != abi::match_always && match.operand > highest_register)
-        return no(at + offsetof(abi::HypercallMatch, operand), "window ", window.id, ": general register ", match.operand,
-                  " does not exist");
+        return no(at + offsetof(abi::HypercallMatch, operand), "window ", window.id, ": general register ",
+                  match.operand, " does not exist");
     if ((match.value & ~match.mask) != 0)
         return no(at + offsetof(abi::HypercallMatch, value), "window ", window.id,
                   ": the value has bits outside of the mask and matches nothing");
     if (match.reserved != 0)
-        return no(at + offsetof(abi::HypercallMatch, reserved), "window ", window.id, ": reserved bytes are not zero");
+        return no(at + offsetof(abi::HypercallMatch, reserved), "window ", window.id,
+                  ": reserved bytes are not zero");
     return Done{};
 }
 
@@ -130,17 +134,19 @@ Status TableJudge::window(const abi::WindowRequest& window, std::uint64_t where)
         return no(where + offsetof(abi::WindowRequest, flags), "window ", window.id, " has unknown flags ",
                   Hex{window.flags & ~abi::window_known_flags});
     if (!ends(window.label))
-        return no(where + offsetof(abi::WindowRequest, label), "window ", window.id, ": its label does not end");
+        return no(where + offsetof(abi::WindowRequest, label), "window ", window.id,
+                  ": its label does not end");
     switch (window.kind) {
     case abi::WindowKind::cpuid: return cpuid_window(window, where);
     case abi::WindowKind::msr: return range_window(window, where, msrs, 1, "MSRs");
     case abi::WindowKind::hypercall: return hypercall_window(window, where);
-    case abi::WindowKind::mmio: return range_window(window, where, guest_physical, page_size, "bytes of MMIO");
+    case abi::WindowKind::mmio:
+        return range_window(window, where, guest_physical, page_size, "bytes of MMIO");
     case abi::WindowKind::port: return range_window(window, where, ports, 1, "ports");
     case abi::WindowKind::pci:
     case abi::WindowKind::acpi:
-        return refused(diagnostics_, Error::not_supported, where + offsetof(abi::WindowRequest, kind), "window ",
-                       window.id, ": PCI functions and ACPI devices are not supported in ABI 0.1");
+        return refused(diagnostics_, Error::not_supported, where + offsetof(abi::WindowRequest, kind),
+                       "window ", window.id, ": PCI functions and ACPI devices are not supported in ABI 0.1");
     }
     return no(where + offsetof(abi::WindowRequest, kind), "window ", window.id, " is of unknown kind ",
               static_cast<std::uint32_t>(window.kind));
@@ -168,10 +174,11 @@ Status TableJudge::parameter(const abi::ParameterDescription& parameter, std::ui
         return no(where, "parameter ", key, ": its choices or its help do not end");
     if (parameter.kind != abi::ParameterKind::boolean && parameter.kind != abi::ParameterKind::integer &&
         parameter.kind != abi::ParameterKind::text)
-        return no(where + offsetof(abi::ParameterDescription, kind), "parameter ", key, " is of unknown kind ",
-                  static_cast<std::uint32_t>(parameter.kind));
+        return no(where + offsetof(abi::ParameterDescription, kind), "parameter ", key,
+                  " is of unknown kind ", static_cast<std::uint32_t>(parameter.kind));
     if ((parameter.flags & ~abi::parameter_list) != 0)
-        return no(where + offsetof(abi::ParameterDescription, flags), "parameter ", key, " has unknown flags");
+        return no(where + offsetof(abi::ParameterDescription, flags), "parameter ", key,
+                  " has unknown flags");
     if (parameter.minimum > parameter.maximum)
         return no(where + offsetof(abi::ParameterDescription, minimum), "parameter ", key, ": the minimum ",
                   parameter.minimum, " is above the maximum ", parameter.maximum);
@@ -243,7 +250,8 @@ Status TableJudge::msr_writes()
 {
     for (std::uint32_t index = 0; index < judged_.msr_writes.count; ++index) {
         const auto one = read<abi::DeclaredMsrWrite>(judged_.msr_writes, index);
-        const std::uint64_t where{element_offset<abi::DeclaredMsrWrite>(sections_, judged_.msr_writes, index)};
+        const std::uint64_t where{
+            element_offset<abi::DeclaredMsrWrite>(sections_, judged_.msr_writes, index)};
         if (!holds(one.window, abi::WindowKind::msr, one.offset))
             return no(where, "declared MSR write ", Hex{one.offset}, " lies outside MSR window ", one.window);
         if (one.kind == abi::MsrWriteKind::withdrawn || one.kind > abi::MsrWriteKind::apic_tpr ||
@@ -256,7 +264,8 @@ Status TableJudge::msr_writes()
 
 }  // namespace
 
-Status judge_tables(File file, const SectionTable& sections, Diagnostics& diagnostics, const JudgedManifest& judged)
+Status judge_tables(File file, const SectionTable& sections, Diagnostics& diagnostics,
+                    const JudgedManifest& judged)
 {
     TableJudge judge{file, sections, diagnostics, judged};
     HV_TRY(judge.windows());

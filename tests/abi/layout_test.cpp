@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The layout of every structure of the extension ABI, as this compiler sees it, against what each published version
-// froze (golden/VERSION.json): a member of a published version is where it was and as large as it was, for ever.  A new
-// version appends, gets a golden file of its own, and keeps the old ones passing.
+// The layout of every structure of the extension ABI, as this compiler sees it, against what each published
+// version froze (golden/VERSION.json): a member of a published version is where it was and as large as it
+// was, for ever.  A new version appends, gets a golden file of its own, and keeps the old ones passing.
 //
 // `abi_layout_test --print` writes the present layout in the golden files' form.
 #include <gtest/gtest.h>
@@ -34,7 +34,11 @@ struct Layout {
     std::vector<Member> members;
 };
 
-#define HV_MEMBER(type, member) Member{#member, offsetof(abi::type, member), sizeof(abi::type::member)}
+#define HV_MEMBER(type, member)                                                                              \
+    Member                                                                                                   \
+    {                                                                                                        \
+#member, offsetof(abi::type, member), sizeof(abi::type::member)                                      \
+    }
 
 const std::vector<Layout>& layouts()
 {
@@ -78,36 +82,21 @@ const std::vector<Layout>& layouts()
         {"GuestRegisters",
          sizeof(abi::GuestRegisters),
          {
-             HV_MEMBER(GuestRegisters, general),
-             HV_MEMBER(GuestRegisters, rip),
-             HV_MEMBER(GuestRegisters, rflags),
-             HV_MEMBER(GuestRegisters, cr0),
-             HV_MEMBER(GuestRegisters, cr2),
-             HV_MEMBER(GuestRegisters, cr3),
-             HV_MEMBER(GuestRegisters, cr4),
-             HV_MEMBER(GuestRegisters, cr8),
-             HV_MEMBER(GuestRegisters, efer),
-             HV_MEMBER(GuestRegisters, es),
-             HV_MEMBER(GuestRegisters, cs),
-             HV_MEMBER(GuestRegisters, ss),
-             HV_MEMBER(GuestRegisters, ds),
-             HV_MEMBER(GuestRegisters, fs),
-             HV_MEMBER(GuestRegisters, gs),
-             HV_MEMBER(GuestRegisters, ldtr),
-             HV_MEMBER(GuestRegisters, tr),
-             HV_MEMBER(GuestRegisters, gdtr),
-             HV_MEMBER(GuestRegisters, idtr),
-             HV_MEMBER(GuestRegisters, dr6),
-             HV_MEMBER(GuestRegisters, dr7),
-             HV_MEMBER(GuestRegisters, kernel_gs_base),
-             HV_MEMBER(GuestRegisters, star),
-             HV_MEMBER(GuestRegisters, lstar),
-             HV_MEMBER(GuestRegisters, cstar),
-             HV_MEMBER(GuestRegisters, sfmask),
-             HV_MEMBER(GuestRegisters, sysenter_cs),
-             HV_MEMBER(GuestRegisters, sysenter_esp),
-             HV_MEMBER(GuestRegisters, sysenter_eip),
-             HV_MEMBER(GuestRegisters, pat),
+             HV_MEMBER(GuestRegisters, general),      HV_MEMBER(GuestRegisters, rip),
+             HV_MEMBER(GuestRegisters, rflags),       HV_MEMBER(GuestRegisters, cr0),
+             HV_MEMBER(GuestRegisters, cr2),          HV_MEMBER(GuestRegisters, cr3),
+             HV_MEMBER(GuestRegisters, cr4),          HV_MEMBER(GuestRegisters, cr8),
+             HV_MEMBER(GuestRegisters, efer),         HV_MEMBER(GuestRegisters, es),
+             HV_MEMBER(GuestRegisters, cs),           HV_MEMBER(GuestRegisters, ss),
+             HV_MEMBER(GuestRegisters, ds),           HV_MEMBER(GuestRegisters, fs),
+             HV_MEMBER(GuestRegisters, gs),           HV_MEMBER(GuestRegisters, ldtr),
+             HV_MEMBER(GuestRegisters, tr),           HV_MEMBER(GuestRegisters, gdtr),
+             HV_MEMBER(GuestRegisters, idtr),         HV_MEMBER(GuestRegisters, dr6),
+             HV_MEMBER(GuestRegisters, dr7),          HV_MEMBER(GuestRegisters, kernel_gs_base),
+             HV_MEMBER(GuestRegisters, star),         HV_MEMBER(GuestRegisters, lstar),
+             HV_MEMBER(GuestRegisters, cstar),        HV_MEMBER(GuestRegisters, sfmask),
+             HV_MEMBER(GuestRegisters, sysenter_cs),  HV_MEMBER(GuestRegisters, sysenter_esp),
+             HV_MEMBER(GuestRegisters, sysenter_eip), HV_MEMBER(GuestRegisters, pat),
              HV_MEMBER(GuestRegisters, reserved),
          }},
         {"CpuidResult",
@@ -458,26 +447,16 @@ const std::vector<Layout>& layouts()
         {"Manifest",
          sizeof(abi::Manifest),
          {
-             HV_MEMBER(Manifest, header),
-             HV_MEMBER(Manifest, name),
-             HV_MEMBER(Manifest, version_major),
-             HV_MEMBER(Manifest, version_minor),
-             HV_MEMBER(Manifest, version_patch),
-             HV_MEMBER(Manifest, reserved),
-             HV_MEMBER(Manifest, flags),
-             HV_MEMBER(Manifest, hypercall_pages),
-             HV_MEMBER(Manifest, needs),
-             HV_MEMBER(Manifest, hooks),
-             HV_MEMBER(Manifest, host),
-             HV_MEMBER(Manifest, windows),
-             HV_MEMBER(Manifest, parameters),
-             HV_MEMBER(Manifest, host_size),
-             HV_MEMBER(Manifest, window_count),
-             HV_MEMBER(Manifest, parameter_count),
-             HV_MEMBER(Manifest, reserved_2),
-             HV_MEMBER(Manifest, domain_state),
-             HV_MEMBER(Manifest, vcpu_state),
-             HV_MEMBER(Manifest, description),
+             HV_MEMBER(Manifest, header),        HV_MEMBER(Manifest, name),
+             HV_MEMBER(Manifest, version_major), HV_MEMBER(Manifest, version_minor),
+             HV_MEMBER(Manifest, version_patch), HV_MEMBER(Manifest, reserved),
+             HV_MEMBER(Manifest, flags),         HV_MEMBER(Manifest, hypercall_pages),
+             HV_MEMBER(Manifest, needs),         HV_MEMBER(Manifest, hooks),
+             HV_MEMBER(Manifest, host),          HV_MEMBER(Manifest, windows),
+             HV_MEMBER(Manifest, parameters),    HV_MEMBER(Manifest, host_size),
+             HV_MEMBER(Manifest, window_count),  HV_MEMBER(Manifest, parameter_count),
+             HV_MEMBER(Manifest, reserved_2),    HV_MEMBER(Manifest, domain_state),
+             HV_MEMBER(Manifest, vcpu_state),    HV_MEMBER(Manifest, description),
          }},
     };
     return all;
@@ -501,8 +480,8 @@ std::string as_json()
     return text.str();
 }
 
-/// What a golden file says: structure.member (or structure alone, for the size) to its numbers.  The files are written
-/// by as_json, so that reading them needs no more than their words and numbers in order.
+/// What a golden file says: structure.member (or structure alone, for the size) to its numbers.  The files
+/// are written by as_json, so that reading them needs no more than their words and numbers in order.
 std::map<std::string, std::vector<std::size_t>> golden(const std::string& version)
 {
     std::ifstream stream{std::string{GOLDEN_FOLDER} + "/" + version + ".json"};
@@ -583,7 +562,9 @@ TEST(PresentAbi, HasNoHoleThatAMemberCouldSlipInto)
 
 TEST(PresentAbi, SaysItsReasonsAsTheErrorsOfTheSameName)
 {
-    const auto is = [](std::int32_t status, Error error) { return status == -static_cast<std::int32_t>(error); };
+    const auto is = [](std::int32_t status, Error error) {
+        return status == -static_cast<std::int32_t>(error);
+    };
     EXPECT_TRUE(is(abi::status_invalid_argument, Error::invalid_argument));
     EXPECT_TRUE(is(abi::status_out_of_range, Error::out_of_range));
     EXPECT_TRUE(is(abi::status_no_memory, Error::no_memory));
@@ -602,9 +583,13 @@ TEST(PresentAbi, SaysItsReasonsAsTheErrorsOfTheSameName)
 
 TEST(HypercallRule, TakesWhatItsMaskAndModeSay)
 {
-    const abi::HypercallMatch set{.modes = abi::match_long_64, .maximum_cpl = 0, .operand = 0, .mask = 0x8000'0000,
+    const abi::HypercallMatch set{.modes = abi::match_long_64,
+                                  .maximum_cpl = 0,
+                                  .operand = 0,
+                                  .mask = 0x8000'0000,
                                   .value = 0x8000'0000};
-    const abi::HypercallMatch clear{.modes = abi::match_long_64, .maximum_cpl = 0, .operand = 0, .mask = 0x8000'0000};
+    const abi::HypercallMatch clear{
+        .modes = abi::match_long_64, .maximum_cpl = 0, .operand = 0, .mask = 0x8000'0000};
     std::uint64_t general[16]{0x8000'0001};
     EXPECT_TRUE(abi::matches(set, abi::GuestMode::long_64, 0, general));
     EXPECT_FALSE(abi::matches(clear, abi::GuestMode::long_64, 0, general));

@@ -26,7 +26,10 @@ abi::Answer not_supported(Arguments...)
     return abi::status_not_supported;
 }
 
-bool is_domain(std::uint64_t handle) { return handle == FakeHost::domain_handle; }
+bool is_domain(std::uint64_t handle)
+{
+    return handle == FakeHost::domain_handle;
+}
 bool is_vcpu(std::uint64_t handle)
 {
     return handle >= FakeHost::vcpu_handle(0) && handle < FakeHost::vcpu_handle(fake().vcpu_count);
@@ -134,11 +137,12 @@ void fill_guest_memory(abi::HostTable& host)
         return fake().copy(gpa, own, length, false) ? abi::status_ok : abi::status_out_of_range;
     };
     host.guest_write = [](std::uint64_t, std::uint64_t gpa, const void* own, std::uint64_t length) {
-        return fake().copy(gpa, const_cast<void*>(own), length, true) ? abi::status_ok : abi::status_out_of_range;
+        return fake().copy(gpa, const_cast<void*>(own), length, true) ? abi::status_ok
+                                                                      : abi::status_out_of_range;
     };
     // The fake's guest has its linear addresses equal to its physical ones.
-    host.guest_read_linear = [](std::uint64_t, std::uint64_t address, void* own, std::uint64_t length, std::uint32_t,
-                                abi::GuestFault* fault) {
+    host.guest_read_linear = [](std::uint64_t, std::uint64_t address, void* own, std::uint64_t length,
+                                std::uint32_t, abi::GuestFault* fault) {
         *fault = {14, 0, address};
         return fake().copy(address, own, length, false) ? abi::status_ok : abi::status_out_of_range;
     };
@@ -148,7 +152,8 @@ void fill_guest_memory(abi::HostTable& host)
         return fake().copy(address, const_cast<void*>(own), length, true) ? abi::status_ok
                                                                           : abi::status_out_of_range;
     };
-    host.translate = [](std::uint64_t, std::uint64_t address, std::uint32_t, std::uint64_t* gpa, abi::GuestFault*) {
+    host.translate = [](std::uint64_t, std::uint64_t address, std::uint32_t, std::uint64_t* gpa,
+                        abi::GuestFault*) {
         *gpa = address;
         return abi::status_ok;
     };
@@ -221,7 +226,8 @@ void fill_overlays(abi::HostTable& host)
     host.overlay_destroy = [](std::uint64_t, std::uint64_t page) {
         return fake().pages.erase(page) != 0 ? abi::status_ok : abi::status_gone;
     };
-    host.page_read = [](std::uint64_t, std::uint64_t page, std::uint32_t offset, void* own, std::uint64_t length) {
+    host.page_read = [](std::uint64_t, std::uint64_t page, std::uint32_t offset, void* own,
+                        std::uint64_t length) {
         const auto* const bytes = bytes_of(page);
         if (bytes == nullptr)
             return abi::status_gone;
@@ -271,8 +277,9 @@ void fill_pinned(abi::HostTable& host)
             there = value;
         });
     };
-    host.page_compare_exchange = [](std::uint64_t, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
-                                    std::uint64_t expected, std::uint64_t desired, std::uint64_t* before) {
+    host.page_compare_exchange = [](std::uint64_t, std::uint64_t page, std::uint32_t offset,
+                                    std::uint32_t size, std::uint64_t expected, std::uint64_t desired,
+                                    std::uint64_t* before) {
         return on_number(page, offset, size, [&](std::uint64_t& there) {
             *before = there;
             if (there == expected)
@@ -285,7 +292,8 @@ void fill_pinned(abi::HostTable& host)
             there |= 1u << bit % 8;
         });
     };
-    host.page_test_and_clear = [](std::uint64_t, std::uint64_t page, std::uint32_t bit, std::uint32_t* before) {
+    host.page_test_and_clear = [](std::uint64_t, std::uint64_t page, std::uint32_t bit,
+                                  std::uint32_t* before) {
         return on_number(page, bit / 8, 1, [&](std::uint64_t& there) {
             *before = there >> bit % 8 & 1;
             there &= ~(1u << bit % 8);
@@ -321,7 +329,8 @@ void fill_vcpus(abi::HostTable& host)
         return abi::status_ok;
     };
     host.run_state_times = [](std::uint64_t, abi::RunStateTimes* times) {
-        *times = {.ns = {fake().now_ns, 0, 0, 0}, .now = abi::RunState::running, .reserved = 0, .since_ns = 0};
+        *times = {
+            .ns = {fake().now_ns, 0, 0, 0}, .now = abi::RunState::running, .reserved = 0, .since_ns = 0};
         return abi::status_ok;
     };
 }
@@ -365,7 +374,8 @@ void fill_time(abi::HostTable& host)
 
 void fill_domain(abi::HostTable& host)
 {
-    host.domain_shutdown = [](std::uint64_t, abi::ShutdownReason reason, const char* text, std::uint64_t length) {
+    host.domain_shutdown = [](std::uint64_t, abi::ShutdownReason reason, const char* text,
+                              std::uint64_t length) {
         fake().shutdown = FakeHost::Shutdown{reason, std::string{text, length}};
         return abi::status_ok;
     };
@@ -423,7 +433,10 @@ FakeHost::FakeHost()
     info.apic_timer_hz = 1'000'000'000;
 }
 
-FakeHost::~FakeHost() { current = nullptr; }
+FakeHost::~FakeHost()
+{
+    current = nullptr;
+}
 
 abi::HostTable FakeHost::table()
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor as an extension sees it, in a host test: every service of the ABI over plain containers that a test
-// fills and reads.  One at a time in a process, since services are plain functions.  It does what the ABI's comments
-// say and no scheduling: a timer fires when the test says so.
+// The hypervisor as an extension sees it, in a host test: every service of the ABI over plain containers that
+// a test fills and reads.  One at a time in a process, since services are plain functions.  It does what the
+// ABI's comments say and no scheduling: a timer fires when the test says so.
 #pragma once
 
 #include <array>

@@ -19,7 +19,8 @@ class Pages final : public loader::ModuleMemory {
 public:
     Expected<loader::Placement> reserve(const loader::ImageLayout& layout) override
     {
-        void* const pages{mmap(nullptr, layout.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
+        void* const pages{
+            mmap(nullptr, layout.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
         if (pages == MAP_FAILED)
             return Error::no_memory;
         return loader::Placement{{static_cast<std::byte*>(pages), layout.bytes()},
@@ -65,13 +66,21 @@ ModuleUnderTest::ModuleUnderTest(FakeHost& host, const std::string& file, std::u
     vcpu_states_.resize(vcpus);
     for (std::uint32_t index = 0; index < vcpus; ++index) {
         vcpu_states_[index].resize(manifest.vcpu_state.size / 8 + 1);
-        vcpus_.push_back({.domain = FakeHost::domain_handle, .vcpu = FakeHost::vcpu_handle(index),
-                          .domain_state = domain_state_.data(), .vcpu_state = vcpu_states_[index].data(),
-                          .index = index, .initial_apic_id = index, .reserved = 0});
+        vcpus_.push_back({.domain = FakeHost::domain_handle,
+                          .vcpu = FakeHost::vcpu_handle(index),
+                          .domain_state = domain_state_.data(),
+                          .vcpu_state = vcpu_states_[index].data(),
+                          .index = index,
+                          .initial_apic_id = index,
+                          .reserved = 0});
     }
-    domain_ = {.domain = FakeHost::domain_handle, .domain_state = domain_state_.data(), .grants = grants_.data(),
-               .grant_count = static_cast<std::uint32_t>(grants_.size()), .vcpu_count = vcpus,
-               .start_reason = abi::start_create, .reserved = 0};
+    domain_ = {.domain = FakeHost::domain_handle,
+               .domain_state = domain_state_.data(),
+               .grants = grants_.data(),
+               .grant_count = static_cast<std::uint32_t>(grants_.size()),
+               .vcpu_count = vcpus,
+               .start_reason = abi::start_create,
+               .reserved = 0};
     for (std::uint32_t index = 0; index < module_->leaf_count(); ++index)
         host_.leaves.push_back(module_->leaf(index));
     for (std::uint32_t index = 0; index < module_->msr_read_count(); ++index)
@@ -80,7 +89,10 @@ ModuleUnderTest::ModuleUnderTest(FakeHost& host, const std::string& file, std::u
         host_.msr_writes.push_back(module_->msr_write(index));
 }
 
-ModuleUnderTest::~ModuleUnderTest() { Pages{}.release(image_.placement, image_.layout); }
+ModuleUnderTest::~ModuleUnderTest()
+{
+    Pages{}.release(image_.placement, image_.layout);
+}
 
 void ModuleUnderTest::grant_windows()
 {
@@ -116,7 +128,8 @@ abi::Verdict ModuleUnderTest::call(std::optional<std::uint32_t> vcpu, Call hook)
     const auto vcpus_before = vcpu_states_;
     host_.domain_update_held = false;
     last_ = hook();
-    EXPECT_TRUE(last_.kind >= abi::VerdictKind::done && last_.kind <= abi::VerdictKind::refuse) << "no verdict";
+    EXPECT_TRUE(last_.kind >= abi::VerdictKind::done && last_.kind <= abi::VerdictKind::refuse)
+        << "no verdict";
     EXPECT_EQ(last_.flags & ~abi::verdict_known_flags, 0);
     EXPECT_TRUE(host_.domain_update_held || domain_state_ == domain_before)
         << "the domain's block was written without domain_update_begin";
@@ -132,30 +145,48 @@ bool ModuleUnderTest::set_parameter(const abi::Parameter& parameter)
 {
     if (hooks().parameter_set == nullptr)
         return false;
-    return call({}, [&] { return hooks().parameter_set(&domain_, &parameter); }).kind == abi::VerdictKind::done;
+    return call({}, [&] { return hooks().parameter_set(&domain_, &parameter); }).kind ==
+           abi::VerdictKind::done;
 }
 
 bool ModuleUnderTest::parameter(const std::string& key, bool value)
 {
-    return set_parameter({.key = key.data(), .text = nullptr, .number = value ? 1 : 0,
-                          .key_length = static_cast<std::uint32_t>(key.size()), .text_length = 0,
-                          .kind = abi::ParameterKind::boolean, .index = 0, .count = 1, .reserved = 0});
+    return set_parameter({.key = key.data(),
+                          .text = nullptr,
+                          .number = value ? 1 : 0,
+                          .key_length = static_cast<std::uint32_t>(key.size()),
+                          .text_length = 0,
+                          .kind = abi::ParameterKind::boolean,
+                          .index = 0,
+                          .count = 1,
+                          .reserved = 0});
 }
 
 bool ModuleUnderTest::parameter(const std::string& key, std::int64_t value)
 {
-    return set_parameter({.key = key.data(), .text = nullptr, .number = value,
-                          .key_length = static_cast<std::uint32_t>(key.size()), .text_length = 0,
-                          .kind = abi::ParameterKind::integer, .index = 0, .count = 1, .reserved = 0});
+    return set_parameter({.key = key.data(),
+                          .text = nullptr,
+                          .number = value,
+                          .key_length = static_cast<std::uint32_t>(key.size()),
+                          .text_length = 0,
+                          .kind = abi::ParameterKind::integer,
+                          .index = 0,
+                          .count = 1,
+                          .reserved = 0});
 }
 
 bool ModuleUnderTest::parameter(const std::string& key, const std::string& value, std::uint32_t index,
                                 std::uint32_t count)
 {
-    return set_parameter({.key = key.data(), .text = value.data(), .number = 0,
+    return set_parameter({.key = key.data(),
+                          .text = value.data(),
+                          .number = 0,
                           .key_length = static_cast<std::uint32_t>(key.size()),
-                          .text_length = static_cast<std::uint32_t>(value.size()), .kind = abi::ParameterKind::text,
-                          .index = index, .count = count, .reserved = 0});
+                          .text_length = static_cast<std::uint32_t>(value.size()),
+                          .kind = abi::ParameterKind::text,
+                          .index = index,
+                          .count = count,
+                          .reserved = 0});
 }
 
 bool ModuleUnderTest::create()
@@ -171,11 +202,13 @@ bool ModuleUnderTest::create()
         request.instruction_length = static_cast<std::uint32_t>(host_.hypercall_instruction.size());
         std::ranges::copy(host_.hypercall_instruction, request.instruction);
         request.bytes = bytes.data();
-        if (call({}, [&] { return hooks().hypercall_page(&domain_, &request); }).kind != abi::VerdictKind::done)
+        if (call({}, [&] { return hooks().hypercall_page(&domain_, &request); }).kind !=
+            abi::VerdictKind::done)
             return false;
     }
     for (std::uint32_t index = 0; index < vcpus_.size() && hooks().vcpu_initialise != nullptr; ++index)
-        if (call(index, [&] { return hooks().vcpu_initialise(&vcpus_[index]); }).kind != abi::VerdictKind::done)
+        if (call(index, [&] { return hooks().vcpu_initialise(&vcpus_[index]); }).kind !=
+            abi::VerdictKind::done)
             return false;
     return true;
 }
@@ -227,12 +260,15 @@ abi::CpuidResult ModuleUnderTest::cpuid(std::uint32_t leaf, std::uint32_t sublea
 
 std::uint64_t ModuleUnderTest::declared(const abi::DeclaredMsrRead& read, std::uint32_t vcpu) const
 {
-    const auto field_of = [&](const std::vector<std::uint64_t>& block) { return block.at(read.argument / 8); };
+    const auto field_of = [&](const std::vector<std::uint64_t>& block) {
+        return block.at(read.argument / 8);
+    };
     auto& apic = host_.apic[FakeHost::vcpu_handle(vcpu)];
     switch (read.kind) {
     case abi::MsrReadKind::vcpu_field: return vcpu;
     case abi::MsrReadKind::scaled_time:
-        return static_cast<std::uint64_t>(static_cast<unsigned __int128>(host_.now_ns) * read.value >> read.argument) +
+        return static_cast<std::uint64_t>(static_cast<unsigned __int128>(host_.now_ns) * read.value >>
+                                          read.argument) +
                read.addend;
     case abi::MsrReadKind::apic_register: return apic[read.argument];
     case abi::MsrReadKind::apic_icr: return apic[0x310] << 32 | apic[0x300];
@@ -260,7 +296,8 @@ std::optional<std::uint64_t> ModuleUnderTest::read_msr(std::uint32_t msr, std::u
     if (hooks().msr_read == nullptr)
         return std::nullopt;
     std::uint64_t value{};
-    const auto verdict = call(vcpu, [&] { return hooks().msr_read(&vcpus_.at(vcpu), window->id, offset, &value); });
+    const auto verdict =
+        call(vcpu, [&] { return hooks().msr_read(&vcpus_.at(vcpu), window->id, offset, &value); });
     if (verdict.kind != abi::VerdictKind::done && verdict.kind != abi::VerdictKind::block)
         return std::nullopt;
     return value;
@@ -291,7 +328,8 @@ bool ModuleUnderTest::write_msr(std::uint32_t msr, std::uint64_t value, std::uin
     }
     if (hooks().msr_write == nullptr)
         return false;
-    const auto verdict = call(vcpu, [&] { return hooks().msr_write(&vcpus_.at(vcpu), window->id, offset, value); });
+    const auto verdict =
+        call(vcpu, [&] { return hooks().msr_write(&vcpus_.at(vcpu), window->id, offset, value); });
     return verdict.kind != abi::VerdictKind::inject && verdict.kind != abi::VerdictKind::not_mine;
 }
 
@@ -300,7 +338,8 @@ abi::Verdict ModuleUnderTest::hypercall(abi::HypercallFrame& frame, std::uint32_
     for (std::uint32_t index = 0; index < module_->manifest().window_count; ++index) {
         const auto window = module_->window(index);
         if (window.kind != abi::WindowKind::hypercall ||
-            !abi::matches(window.hypercall, frame.mode, frame.cpl, frame.general) || hooks().hypercall == nullptr)
+            !abi::matches(window.hypercall, frame.mode, frame.cpl, frame.general) ||
+            hooks().hypercall == nullptr)
             continue;
         frame.window = window.id;
         return call(vcpu, [&] { return hooks().hypercall(&vcpus_.at(vcpu), &frame); });

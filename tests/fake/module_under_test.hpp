@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The very .hvx of an extension, loaded into the test process, bound to a FakeHost and asked what a guest would ask:
-// declared answers first, then hooks, as the hypervisor does.  It also holds the module to the ABI's rules: a verdict
-// that says `unchanged` and a block that changed, or a domain's block written without domain_update_begin, is a failure.
+// The very .hvx of an extension, loaded into the test process, bound to a FakeHost and asked what a guest
+// would ask: declared answers first, then hooks, as the hypervisor does.  It also holds the module to the
+// ABI's rules: a verdict that says `unchanged` and a block that changed, or a domain's block written without
+// domain_update_begin, is a failure.
 #pragma once
 
 #include <memory>
@@ -17,7 +18,8 @@ namespace hv::test {
 
 class ModuleUnderTest {
 public:
-    /// Loads FILE and grants its windows: fixed ones where they are, others at the first free place after `host`'s own.
+    /// Loads FILE and grants its windows: fixed ones where they are, others at the first free place after
+    /// `host`'s own.
     ModuleUnderTest(FakeHost& host, const std::string& file, std::uint32_t vcpus = 1);
     ~ModuleUnderTest();
     ModuleUnderTest(const ModuleUnderTest&) = delete;
@@ -26,7 +28,8 @@ public:
     /// One value of `params`; call before create.  False: refused, see FakeHost::explained.
     bool parameter(const std::string& key, bool value);
     bool parameter(const std::string& key, std::int64_t value);
-    bool parameter(const std::string& key, const std::string& value, std::uint32_t index = 0, std::uint32_t count = 1);
+    bool parameter(const std::string& key, const std::string& value, std::uint32_t index = 0,
+                   std::uint32_t count = 1);
     /// domain_create, hypercall pages, vcpu_initialise of each VCPU.  False: refused.
     bool create();
     void destroy();

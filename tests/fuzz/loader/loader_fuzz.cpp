@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Any bytes at all are a module file to somebody.  The loader answers with a sentence or with a module; a module is
-// placed, and what the loader promises of an image is checked: hooks lie in text, every declared element can be read,
-// nothing outside of the image is written (the sanitizers watch).
+// Any bytes at all are a module file to somebody.  The loader answers with a sentence or with a module; a
+// module is placed, and what the loader promises of an image is checked: hooks lie in text, every declared
+// element can be read, nothing outside of the image is written (the sanitizers watch).
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -39,7 +39,9 @@ void check_hooks(const loader::Module& module, const loader::Image& image)
 {
     for (std::uint32_t hook = 0; hook < hv::abi::hook_count; ++hook) {
         std::uint64_t address{};
-        __builtin_memcpy(&address, reinterpret_cast<const std::byte*>(&image.hooks) + hv::abi::first_hook_offset + hook * 8,
+        __builtin_memcpy(&address,
+                         reinterpret_cast<const std::byte*>(&image.hooks) + hv::abi::first_hook_offset +
+                             hook * 8,
                          sizeof address);
         require((address != 0) == module.has_hook(hook));
         require(address == 0 || address - image.placement.address < image.layout.text.bytes);

@@ -11,7 +11,10 @@
 namespace hv::test {
 namespace {
 
-std::string file_of(const std::string& name) { return std::string{HVX_FOLDER} + "/" + name + "/" + name + ".hvx"; }
+std::string file_of(const std::string& name)
+{
+    return std::string{HVX_FOLDER} + "/" + name + "/" + name + ".hvx";
+}
 
 std::string text_of(const std::string& path)
 {

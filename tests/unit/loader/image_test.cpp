@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Real modules are verified, placed in real pages, sealed, and their hooks called: what the loader makes must run.
+// Real modules are verified, placed in real pages, sealed, and their hooks called: what the loader makes must
+// run.
 #include "hv/loader/load.hpp"
 
 #include <gtest/gtest.h>
@@ -20,7 +21,10 @@ using loader::Module;
 std::string logged;
 std::uint64_t overlays_made{};
 
-abi::Answer unsupported() { return abi::status_not_supported; }
+abi::Answer unsupported()
+{
+    return abi::status_not_supported;
+}
 
 /// Every service answers `not supported`, but for the few that a test wants.
 abi::HostTable fake_host()
@@ -46,10 +50,20 @@ abi::HostTable fake_host()
 struct Contexts {
     alignas(16) std::uint64_t domain_state[8]{};
     alignas(16) std::uint64_t vcpu_state[8]{};
-    abi::DomainContext domain{.domain = 1, .domain_state = domain_state, .grants = nullptr, .grant_count = 0,
-                              .vcpu_count = 1, .start_reason = abi::start_create, .reserved = 0};
-    abi::VcpuContext vcpu{.domain = 1, .vcpu = 2, .domain_state = domain_state, .vcpu_state = vcpu_state, .index = 3,
-                          .initial_apic_id = 9, .reserved = 0};
+    abi::DomainContext domain{.domain = 1,
+                              .domain_state = domain_state,
+                              .grants = nullptr,
+                              .grant_count = 0,
+                              .vcpu_count = 1,
+                              .start_reason = abi::start_create,
+                              .reserved = 0};
+    abi::VcpuContext vcpu{.domain = 1,
+                          .vcpu = 2,
+                          .domain_state = domain_state,
+                          .vcpu_state = vcpu_state,
+                          .index = 3,
+                          .initial_apic_id = 9,
+                          .reserved = 0};
 };
 
 class LoadedImage : public testing::Test {
@@ -194,11 +208,12 @@ TEST_F(LoadedImage, SeesNoMoreServicesThanTheHypervisorHas)
     load("minimal");
     host_.header.size = 16 + 3 * 8;
     const auto image = instance();
-    const auto start = image.placement.bytes.begin() + static_cast<std::ptrdiff_t>(image.layout.rodata.offset);
+    const auto start =
+        image.placement.bytes.begin() + static_cast<std::ptrdiff_t>(image.layout.rodata.offset);
     const std::uint32_t magic{abi::host_table_magic};
-    const auto* const found = std::search(&*start, &*start + image.layout.rodata.bytes,
-                                          reinterpret_cast<const std::byte*>(&magic),
-                                          reinterpret_cast<const std::byte*>(&magic + 1));
+    const auto* const found =
+        std::search(&*start, &*start + image.layout.rodata.bytes, reinterpret_cast<const std::byte*>(&magic),
+                    reinterpret_cast<const std::byte*>(&magic + 1));
     abi::HostTable seen{};
     std::memcpy(&seen, found, sizeof seen);
     EXPECT_EQ(seen.header.size, 16u + 3 * 8);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory for images in a test process: mapped pages that seal really protects, so that a placed module can be run.
+// Memory for images in a test process: mapped pages that seal really protects, so that a placed module can be
+// run.
 #pragma once
 
 #include <sys/mman.h>
@@ -13,7 +14,8 @@ class MappedMemory final : public loader::ModuleMemory {
 public:
     Expected<loader::Placement> reserve(const loader::ImageLayout& layout) override
     {
-        void* const pages{mmap(nullptr, layout.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
+        void* const pages{
+            mmap(nullptr, layout.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)};
         if (pages == MAP_FAILED)
             return Error::no_memory;
         ++held;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A module file in a test's hands: a real one, built as every extension is, with accessors that find a field by what it
-// is, so that a test can break exactly one thing.
+// A module file in a test's hands: a real one, built as every extension is, with accessors that find a field
+// by what it is, so that a test can break exactly one thing.
 #pragma once
 
 #include <cstring>
@@ -74,7 +74,8 @@ public:
         const auto table = section(".symtab");
         const auto names = section(".strtab");
         for (std::uint64_t at = 24; at < table.sh_size; at += 24)
-            if (text_at(names.sh_offset + get<std::uint32_t>(table.sh_offset + at)).find(part) != std::string::npos)
+            if (text_at(names.sh_offset + get<std::uint32_t>(table.sh_offset + at)).find(part) !=
+                std::string::npos)
                 return table.sh_offset + at;
         throw std::runtime_error{"no symbol " + part};
     }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Declared answers: what does not change from call to call is said once, as data, and the core answers it without
-// entering the module.  Constant ones stand in tables that the hook table names; those that depend on a parameter, a
-// frequency or a granted window are handed to the `declare` services in domain_create, or later to replace one.
+// Declared answers: what does not change from call to call is said once, as data, and the core answers it
+// without entering the module.  Constant ones stand in tables that the hook table names; those that depend on
+// a parameter, a frequency or a granted window are handed to the `declare` services in domain_create, or
+// later to replace one.
 //
-// The order for an access: a declared answer whose condition holds; else the module's hook; else zeros for a CPUID leaf
-// inside the block and #GP(0) for an MSR inside the window.
+// The order for an access: a declared answer whose condition holds; else the module's hook; else zeros for a
+// CPUID leaf inside the block and #GP(0) for an MSR inside the window.
 #pragma once
 
 #include "hv/abi/window.hpp"
@@ -15,17 +16,19 @@ namespace hv::abi {
 /// A property of the VCPU that asks.
 enum class VcpuField : std::uint32_t {
     none = 0,
-    index = 1,             ///< 0 for the first VCPU
+    index = 1,  ///< 0 for the first VCPU
     initial_apic_id = 2,
-    apic_id = 3,           ///< as it is now
+    apic_id = 3,  ///< as it is now
 };
 
-/// `condition` of a declared answer: 0 holds always; 1 to 64 hold while set_condition has switched that number on.
+/// `condition` of a declared answer: 0 holds always; 1 to 64 hold while set_condition has switched that
+/// number on.
 inline constexpr std::uint32_t condition_always{0};
 inline constexpr std::uint32_t maximum_condition{64};
 
-inline constexpr std::uint32_t leaf_any_subleaf{1};   ///< ECX does not matter; else only `subleaf` is declared
-inline constexpr std::uint32_t leaf_eax_plus_base{2}; ///< EAX is relative to the block: the core adds the block's base
+inline constexpr std::uint32_t leaf_any_subleaf{1};  ///< ECX does not matter; else only `subleaf` is declared
+/// EAX is relative to the block: the core adds the block's base.
+inline constexpr std::uint32_t leaf_eax_plus_base{2};
 inline constexpr std::uint32_t leaf_known_flags{3};
 
 /// A CPUID leaf with fixed values.  `leaf` is relative to the window's base.
@@ -33,7 +36,7 @@ struct DeclaredLeaf {
     std::uint32_t window{};
     std::uint32_t leaf{};
     std::uint32_t subleaf{};
-    std::uint32_t flags{};           ///< leaf_*
+    std::uint32_t flags{};  ///< leaf_*
     CpuidResult values{};
     VcpuField field{};               ///< ORed into the register named next
     std::uint32_t field_register{};  ///< 0 EAX, 1 EBX, 2 ECX, 3 EDX
@@ -58,8 +61,9 @@ enum class MsrReadKind : std::uint32_t {
     scaled_time = 3,    ///< ((guest nanoseconds * value) >> argument) + addend, computed in 128 bits
     apic_register = 4,  ///< the local APIC register at byte offset `argument` of its page (0x80 is TPR)
     apic_icr = 5,       ///< both halves, high << 32 | low
-    domain_state = 6,   ///< the 64 bits at byte offset `argument` (aligned) of the domain's state block as kept
-    vcpu_state = 7,     ///< the same of the VCPU's state block
+    /// The 64 bits at byte offset `argument` (aligned) of the domain's state block as kept.
+    domain_state = 6,
+    vcpu_state = 7,  ///< the same of the VCPU's state block
     general_protection = 8,  ///< #GP(0): reading is not allowed, and the hook is not asked
 };
 
@@ -69,7 +73,7 @@ struct DeclaredMsrRead {
     std::uint32_t offset{};
     MsrReadKind kind{};
     std::uint32_t condition{};
-    std::uint64_t value{};     ///< constant, or the multiplier
+    std::uint64_t value{};  ///< constant, or the multiplier
     std::uint64_t addend{};
     std::uint32_t argument{};  ///< field, shift (0 to 63), register, or offset in the block
     std::uint32_t reserved{};  ///< zero
@@ -108,12 +112,12 @@ HV_FROZEN(DeclaredMsrWrite, condition, 12);
 HV_FROZEN(DeclaredMsrWrite, writable, 16);
 HV_FROZEN_SIZE(DeclaredMsrWrite, 32);
 
-/// Lazy end of interrupt of one VCPU: before an entry with nothing else pending the core sets the bit; a guest that
-/// finds it set clears it instead of writing EOI, and the core sees that at the next exit.
+/// Lazy end of interrupt of one VCPU: before an entry with nothing else pending the core sets the bit; a
+/// guest that finds it set clears it instead of writing EOI, and the core sees that at the next exit.
 struct DeclaredEoiAssist {
-    std::uint64_t page{};      ///< an overlay or pinned page; 0 withdraws
-    std::uint32_t offset{};    ///< byte offset in the page, a multiple of 4
-    std::uint32_t bit{};       ///< 0 to 31
+    std::uint64_t page{};    ///< an overlay or pinned page; 0 withdraws
+    std::uint32_t offset{};  ///< byte offset in the page, a multiple of 4
+    std::uint32_t bit{};     ///< 0 to 31
 };
 HV_FROZEN(DeclaredEoiAssist, page, 0);
 HV_FROZEN(DeclaredEoiAssist, offset, 8);
@@ -121,16 +125,17 @@ HV_FROZEN(DeclaredEoiAssist, bit, 12);
 HV_FROZEN_SIZE(DeclaredEoiAssist, 16);
 
 enum class TimerAction : std::uint32_t {
-    call_hook = 0,          ///< the timer hook, on the VCPU's processor
-    inject_vector = 1,      ///< `vector` into the VCPU's local APIC, edge-triggered, without entering the module
+    call_hook = 0,      ///< the timer hook, on the VCPU's processor
+    inject_vector = 1,  ///< `vector` into the VCPU's local APIC, edge-triggered, without entering the module
 };
 
 /// A timer's setting.  Times are guest time (time_now): they stop while the guest is frozen.
 struct TimerSetting {
     std::uint64_t deadline_ns{};  ///< absolute; one in the past expires at once
-    std::uint64_t period_ns{};    ///< 0 is one-shot; else at least 100 000, expiries that were missed are counted, not replayed
+    std::uint64_t period_ns{};    ///< 0 is one-shot; else at least 100 000, expiries that were missed are
+                                  ///< counted, not replayed
     TimerAction action{};
-    std::uint32_t vector{};       ///< 16 to 255 for inject_vector
+    std::uint32_t vector{};  ///< 16 to 255 for inject_vector
 };
 HV_FROZEN(TimerSetting, deadline_ns, 0);
 HV_FROZEN(TimerSetting, period_ns, 8);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The first sixteen bytes of every table that crosses the extension ABI, and the rule by which tables grow.  A table is
-// identified by its magic, understood by its major version, and grows only at its end: a reader uses a member only
-// where the writer's size says that it is there.  Not a C++ interface: hv/ext is the layer that authors use.
+// The first sixteen bytes of every table that crosses the extension ABI, and the rule by which tables grow.
+// A table is identified by its magic, understood by its major version, and grows only at its end: a reader
+// uses a member only where the writer's size says that it is there.  Not a C++ interface: hv/ext is the layer
+// that authors use.
 #pragma once
 
 #include <cstddef>
@@ -54,7 +55,8 @@ HV_FROZEN_SIZE(AbiHeader, 16);
 
 /// True when the writer of `table` is new enough to have the member, and filled it in.
 #define HV_OFFERS(table, member)                                                                             \
-    ((table).header.size >= offsetof(std::remove_cvref_t<decltype(table)>, member) + sizeof((table).member) && \
+    ((table).header.size >=                                                                                  \
+         offsetof(std::remove_cvref_t<decltype(table)>, member) + sizeof((table).member) &&                  \
      (table).member != nullptr)
 
 }  // namespace hv::abi

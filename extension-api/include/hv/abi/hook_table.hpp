@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: MIT
 //
-// What an extension implements: plain functions and const tables, all optional.  The table is const data that the
-// manifest names; the loader copies and checks it once, so nothing a module does later changes what is called.
+// What an extension implements: plain functions and const tables, all optional.  The table is const data that
+// the manifest names; the loader copies and checks it once, so nothing a module does later changes what is
+// called.
 //
 // Rules that every hook may rely on and must keep:
-//  * A hook runs to completion on its processor.  Hooks of one instance run in parallel on several VCPUs, never twice
-//    at once for one VCPU, unless the manifest says `serial`: then one at a time.  A module's lock is never held across
-//    a return.  No service calls a hook of the same instance: hooks do not nest.
-//  * Every pointer in an argument is to the instance's own memory and dies with the return.  Handles (uint64) name
+//  * A hook runs to completion on its processor.  Hooks of one instance run in parallel on several VCPUs,
+//  never twice
+//    at once for one VCPU, unless the manifest says `serial`: then one at a time.  A module's lock is never
+//    held across a return.  No service calls a hook of the same instance: hooks do not nest.
+//  * Every pointer in an argument is to the instance's own memory and dies with the return.  Handles (uint64)
+//  name
 //    what the hypervisor owns; they belong to the binding, so that they outlive a restart and a swap.
-//  * State blocks: the VCPU's block belongs to the hook that runs for that VCPU; the core keeps it when the hook returns
-//    well, unless the verdict says `unchanged`.  The domain's block may be read at any time (by atomic loads), and
-//    written only after domain_update_begin, whose lock the core takes back, keeping the block, when the hook returns.
-//    Other instance memory is not kept: what a guest can see must lie in a block.
-//  * Order: parameter_set for each parameter; domain_create; hypercall_page for each page; vcpu_initialise for each
+//  * State blocks: the VCPU's block belongs to the hook that runs for that VCPU; the core keeps it when the
+//  hook returns
+//    well, unless the verdict says `unchanged`.  The domain's block may be read at any time (by atomic
+//    loads), and written only after domain_update_begin, whose lock the core takes back, keeping the block,
+//    when the hook returns. Other instance memory is not kept: what a guest can see must lie in a block.
+//  * Order: parameter_set for each parameter; domain_create; hypercall_page for each page; vcpu_initialise
+//  for each
 //    VCPU; then the guest runs.  At the end vcpu_destroy for each VCPU, then domain_destroy.
 #pragma once
 
@@ -24,17 +29,18 @@ namespace hv::abi {
 
 /// What a domain hook is told.  Lives in the instance's memory as long as the binding.
 struct DomainContext {
-    std::uint64_t domain;         ///< handle for the services
-    void* domain_state;           ///< the working copy of the domain's state block, or null without one
-    const WindowGrant* grants;    ///< in the order of the manifest's requests
+    std::uint64_t domain;       ///< handle for the services
+    void* domain_state;         ///< the working copy of the domain's state block, or null without one
+    const WindowGrant* grants;  ///< in the order of the manifest's requests
     std::uint32_t grant_count;
     std::uint32_t vcpu_count;
-    std::uint32_t start_reason;   ///< start_*
+    std::uint32_t start_reason;  ///< start_*
     std::uint32_t reserved;
 };
-inline constexpr std::uint32_t start_create{0};   ///< a new domain: the blocks are zero
-inline constexpr std::uint32_t start_restart{1};  ///< a fresh instance on the kept blocks: declare again, arm nothing
-inline constexpr std::uint32_t start_import{2};   ///< import_state follows
+inline constexpr std::uint32_t start_create{0};  ///< a new domain: the blocks are zero
+/// A fresh instance on the kept blocks: declare again, arm nothing.
+inline constexpr std::uint32_t start_restart{1};
+inline constexpr std::uint32_t start_import{2};  ///< import_state follows
 HV_FROZEN(DomainContext, domain, 0);
 HV_FROZEN(DomainContext, domain_state, 8);
 HV_FROZEN(DomainContext, grants, 16);
@@ -45,10 +51,10 @@ HV_FROZEN_SIZE(DomainContext, 40);
 
 /// What a VCPU hook is told.  Lives in the instance's memory as long as the binding.
 struct VcpuContext {
-    std::uint64_t domain;         ///< handle
-    std::uint64_t vcpu;           ///< handle
-    void* domain_state;           ///< as above
-    void* vcpu_state;             ///< the working copy of this VCPU's state block, or null without one
+    std::uint64_t domain;  ///< handle
+    std::uint64_t vcpu;    ///< handle
+    void* domain_state;    ///< as above
+    void* vcpu_state;      ///< the working copy of this VCPU's state block, or null without one
     std::uint32_t index;
     std::uint32_t initial_apic_id;
     std::uint64_t reserved;
@@ -67,17 +73,17 @@ enum class ParameterKind : std::uint32_t {
     text = 3,
 };
 
-/// One value of `params` in the domain's configuration.  A list is given element by element, the key of a value in an
-/// object is that of the object, a dot and its own.
+/// One value of `params` in the domain's configuration.  A list is given element by element, the key of a
+/// value in an object is that of the object, a dot and its own.
 struct Parameter {
-    const char* key;              ///< key_length bytes, not terminated; own memory
-    const char* text;             ///< text_length bytes of UTF-8, not terminated; text only
-    std::int64_t number;          ///< integer, or 0 and 1 for a boolean
+    const char* key;      ///< key_length bytes, not terminated; own memory
+    const char* text;     ///< text_length bytes of UTF-8, not terminated; text only
+    std::int64_t number;  ///< integer, or 0 and 1 for a boolean
     std::uint32_t key_length;
     std::uint32_t text_length;
     ParameterKind kind;
-    std::uint32_t index;          ///< of the element in its list, else 0
-    std::uint32_t count;          ///< elements of the list, 1 where it is not one; an empty list is one call with 0
+    std::uint32_t index;  ///< of the element in its list, else 0
+    std::uint32_t count;  ///< elements of the list, 1 where it is not one; an empty list is one call with 0
     std::uint32_t reserved;
 };
 HV_FROZEN(Parameter, key, 0);
@@ -92,10 +98,10 @@ HV_FROZEN_SIZE(Parameter, 48);
 
 /// The page that a guest calls to make a hypercall.
 struct HypercallPageRequest {
-    std::uint32_t page;                ///< 0 to the manifest's hypercall_pages - 1
+    std::uint32_t page;  ///< 0 to the manifest's hypercall_pages - 1
     std::uint32_t instruction_length;
-    std::uint8_t instruction[8];       ///< this processor's hypercall instruction
-    std::uint8_t* bytes;               ///< 4096 bytes to fill: 0xcc (INT3) in each at the call
+    std::uint8_t instruction[8];  ///< this processor's hypercall instruction
+    std::uint8_t* bytes;          ///< 4096 bytes to fill: 0xcc (INT3) in each at the call
 };
 HV_FROZEN(HypercallPageRequest, page, 0);
 HV_FROZEN(HypercallPageRequest, instruction_length, 4);
@@ -125,11 +131,12 @@ enum class ExitKind : std::uint32_t {
     page_watch = 12,
 };
 
-/// Which exits the `exit` hook wants.  0.1: a module with subscriptions is refused (need_exits is not provided yet).
+/// Which exits the `exit` hook wants.  0.1: a module with subscriptions is refused (need_exits is not
+/// provided yet).
 struct ExitSubscription {
     ExitKind kind;
-    std::uint32_t flags;    ///< bit 0: instead of the core, else before it
-    std::uint64_t first;    ///< MSR, port, vector, register or guest-physical page; 0 where the kind has none
+    std::uint32_t flags;  ///< bit 0: instead of the core, else before it
+    std::uint64_t first;  ///< MSR, port, vector, register or guest-physical page; 0 where the kind has none
     std::uint64_t last;
 };
 HV_FROZEN(ExitSubscription, kind, 0);
@@ -142,13 +149,13 @@ HV_FROZEN_SIZE(ExitSubscription, 24);
 struct ExitFrame {
     ExitKind kind;
     std::uint32_t cpl;
-    std::uint64_t number;     ///< leaf, MSR, port, vector, register or address, by kind
-    std::uint64_t value;      ///< written, or error code; for `instead`: the result of a read
+    std::uint64_t number;  ///< leaf, MSR, port, vector, register or address, by kind
+    std::uint64_t value;   ///< written, or error code; for `instead`: the result of a read
     std::uint64_t general[16];
     std::uint64_t rip;
     std::uint64_t rflags;
     GuestMode mode;
-    std::uint32_t write;      ///< 1 for a write
+    std::uint32_t write;  ///< 1 for a write
     std::uint32_t instruction_length;
     std::uint32_t reserved;
 };
@@ -174,19 +181,22 @@ struct HookTable {
     Verdict (*domain_create)(const DomainContext*);
     Verdict (*domain_destroy)(const DomainContext*);
     Verdict (*vcpu_initialise)(const VcpuContext*);
-    Verdict (*vcpu_reset)(const VcpuContext*);    ///< INIT, or reset of the domain; absent: the block is zeroed
+    Verdict (*vcpu_reset)(const VcpuContext*);  ///< INIT, or reset of the domain; absent: the block is zeroed
     Verdict (*vcpu_destroy)(const VcpuContext*);
 
-    /// Accesses that no declared answer takes.  Leaf and MSR are relative to the window; `value` is own memory.
+    /// Accesses that no declared answer takes.  Leaf and MSR are relative to the window; `value` is own
+    /// memory.
     Verdict (*cpuid)(const VcpuContext*, std::uint32_t window, std::uint32_t leaf, std::uint32_t subleaf,
                      CpuidResult* result);  ///< absent: zeros.  The result is zero at the call
     Verdict (*msr_read)(const VcpuContext*, std::uint32_t window, std::uint32_t offset, std::uint64_t* value);
     Verdict (*msr_write)(const VcpuContext*, std::uint32_t window, std::uint32_t offset, std::uint64_t value);
 
-    /// Fills a hypercall page; called once for each page after domain_create, and its bytes never change after.
+    /// Fills a hypercall page; called once for each page after domain_create, and its bytes never change
+    /// after.
     Verdict (*hypercall_page)(const DomainContext*, const HypercallPageRequest*);
-    Verdict (*hypercall)(const VcpuContext*, HypercallFrame*);           ///< absent: #UD
-    Verdict (*hypercall_continue)(const VcpuContext*, HypercallFrame*);  ///< needed where `again` is ever returned
+    Verdict (*hypercall)(const VcpuContext*, HypercallFrame*);  ///< absent: #UD
+    Verdict (*hypercall_continue)(const VcpuContext*,
+                                  HypercallFrame*);  ///< needed where `again` is ever returned
 
     /// A timer with call_hook expired.  `missed` counts the periods that passed unseen before this one.
     Verdict (*timer)(const VcpuContext*, std::uint64_t timer, std::uint64_t cookie, std::uint64_t missed);
@@ -202,17 +212,20 @@ struct HookTable {
                           std::uint32_t value);
 
     /// A message from the back end in dom0.  0.1: never called (need_channel is not provided yet).
-    Verdict (*channel_message)(const DomainContext*, std::uint64_t channel, const void* bytes, std::uint64_t length);
+    Verdict (*channel_message)(const DomainContext*, std::uint64_t channel, const void* bytes,
+                               std::uint64_t length);
 
     /// Called once before the next entry after vcpu_kick on this VCPU, and not otherwise.
     Verdict (*before_entry)(const VcpuContext*);
     /// The guest can take an interrupt now; called once after interrupt_window_request.
     Verdict (*interrupt_window)(const VcpuContext*);
-    /// A vector that interrupt_watch names was delivered, or ended.  0.1: never called (need_interrupt_watch).
+    /// A vector that interrupt_watch names was delivered, or ended.  0.1: never called
+    /// (need_interrupt_watch).
     Verdict (*interrupt_accepted)(const VcpuContext*, std::uint32_t vector);
     Verdict (*interrupt_ended)(const VcpuContext*, std::uint32_t vector);
 
-    /// The VCPU went from one run state to another at guest time `when_ns`.  0.1: never called (need_run_states).
+    /// The VCPU went from one run state to another at guest time `when_ns`.  0.1: never called
+    /// (need_run_states).
     Verdict (*run_state_changed)(const VcpuContext*, RunState from, RunState to, std::uint64_t when_ns);
 
     /// The guest's time stops and starts: pause, save, debugger.  A swap does not freeze.
@@ -220,8 +233,10 @@ struct HookTable {
     Verdict (*thaw)(const DomainContext*);
 
     /// State beyond the blocks, as records (state_record.hpp).  Absent: the blocks are the whole state.
-    /// `used` is the bytes written; where the buffer is too small: refuse(status_out_of_range), `used` what is needed.
-    Verdict (*export_state)(const DomainContext*, std::uint8_t* bytes, std::uint64_t capacity, std::uint64_t* used);
+    /// `used` is the bytes written; where the buffer is too small: refuse(status_out_of_range), `used` what
+    /// is needed.
+    Verdict (*export_state)(const DomainContext*, std::uint8_t* bytes, std::uint64_t capacity,
+                            std::uint64_t* used);
     Verdict (*import_state)(const DomainContext*, const std::uint8_t* bytes, std::uint64_t length);
 
     /// An exit that the module subscribed to.  0.1: never called.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Windows: the parts of a guest's machine that a module wants to answer for.  A module asks by data in its manifest; the
-// framework allots when the module is bound to a domain and says what it gave; two fixed windows that clash are an
-// error of the bind that names both modules.  Inside a hook an access is {the module's number of the window, offset}.
+// Windows: the parts of a guest's machine that a module wants to answer for.  A module asks by data in its
+// manifest; the framework allots when the module is bound to a domain and says what it gave; two fixed
+// windows that clash are an error of the bind that names both modules.  Inside a hook an access is {the
+// module's number of the window, offset}.
 #pragma once
 
 #include "hv/abi/registers.hpp"
@@ -10,18 +11,19 @@
 namespace hv::abi {
 
 enum class WindowKind : std::uint32_t {
-    cpuid = 1,       ///< a block of leaves: base 0x40000000 + n * 0x100, at most 0x100 long
-    msr = 2,         ///< a range of MSRs
-    hypercall = 3,   ///< what `hypercall` matches
-    mmio = 4,        ///< guest-physical bytes; page-aligned
-    port = 5,        ///< I/O ports
-    pci = 6,         ///< a PCI function; 0.1: refused as not supported
-    acpi = 7,        ///< a device in the guest's ACPI namespace; 0.1: refused as not supported
+    cpuid = 1,      ///< a block of leaves: base 0x40000000 + n * 0x100, at most 0x100 long
+    msr = 2,        ///< a range of MSRs
+    hypercall = 3,  ///< what `hypercall` matches
+    mmio = 4,       ///< guest-physical bytes; page-aligned
+    port = 5,       ///< I/O ports
+    pci = 6,        ///< a PCI function; 0.1: refused as not supported
+    acpi = 7,       ///< a device in the guest's ACPI namespace; 0.1: refused as not supported
 };
 
 /// Flags of a request.
-inline constexpr std::uint32_t window_fixed{1};     ///< only at `base`; else anywhere the framework likes
-inline constexpr std::uint32_t window_optional{2};  ///< where it cannot be had the bind goes on and the grant says so
+inline constexpr std::uint32_t window_fixed{1};  ///< only at `base`; else anywhere the framework likes
+/// Where it cannot be had the bind goes on and the grant says so.
+inline constexpr std::uint32_t window_optional{2};
 inline constexpr std::uint32_t window_known_flags{3};
 
 inline constexpr std::uint64_t cpuid_first_block{0x4000'0000};
@@ -35,14 +37,14 @@ inline constexpr std::uint32_t match_protected_32{1u << static_cast<unsigned>(Gu
 inline constexpr std::uint32_t match_protected_16{1u << static_cast<unsigned>(GuestMode::protected_16)};
 inline constexpr std::uint32_t match_real{1u << static_cast<unsigned>(GuestMode::real)};
 
-/// Which uses of this processor's hypercall instruction (VMMCALL or VMCALL) belong to a module.  Rules are tried in
-/// stacking order, the first that matches takes the call; a call that nobody takes raises #UD.
+/// Which uses of this processor's hypercall instruction (VMMCALL or VMCALL) belong to a module.  Rules are
+/// tried in stacking order, the first that matches takes the call; a call that nobody takes raises #UD.
 struct HypercallMatch {
-    std::uint32_t modes{};         ///< match_* bits; none is an error
-    std::uint32_t maximum_cpl{};   ///< 0 to 3; from above it the rule does not match
-    std::uint32_t operand{};       ///< a GeneralRegister, or match_always
-    std::uint32_t reserved{};      ///< zero
-    std::uint64_t mask{};          ///< matches where (register & mask) == value
+    std::uint32_t modes{};        ///< match_* bits; none is an error
+    std::uint32_t maximum_cpl{};  ///< 0 to 3; from above it the rule does not match
+    std::uint32_t operand{};      ///< a GeneralRegister, or match_always
+    std::uint32_t reserved{};     ///< zero
+    std::uint64_t mask{};         ///< matches where (register & mask) == value
     std::uint64_t value{};
 };
 HV_FROZEN(HypercallMatch, modes, 0);
@@ -72,15 +74,17 @@ constexpr bool shadows(const HypercallMatch& first, const HypercallMatch& second
            (second.value & first.mask) == first.value;
 }
 
-/// One window that a module asks for.  Requests stand in an array that the manifest names; the array's element never
-/// grows, a new shape would be a new array.  Members that a kind does not use are zero.
+/// One window that a module asks for.  Requests stand in an array that the manifest names; the array's
+/// element never grows, a new shape would be a new array.  Members that a kind does not use are zero.
 struct WindowRequest {
-    std::uint32_t id{};         ///< the module's own number, unique in the module; hooks and declared answers use it
+    std::uint32_t id{};  ///< the module's own number, unique in the module; hooks and declared answers use it
     WindowKind kind{};
-    std::uint32_t flags{};      ///< window_*
-    std::uint32_t alignment{};  ///< of the base, a power of two, or 0: MSR, MMIO and port windows that may move
-    std::uint64_t base{};       ///< leaf, MSR, guest-physical address or port; where not fixed: the preferred one or 0
-    std::uint64_t length{};     ///< leaves, MSRs, bytes or ports
+    std::uint32_t flags{};  ///< window_*
+    /// Of the base, a power of two, or 0: MSR, MMIO and port windows that may move.
+    std::uint32_t alignment{};
+    /// Leaf, MSR, guest-physical address or port; where not fixed: the preferred one or 0.
+    std::uint64_t base{};
+    std::uint64_t length{};  ///< leaves, MSRs, bytes or ports
     HypercallMatch hypercall{};
     std::uint32_t pci_vendor_device{};  ///< device << 16 | vendor
     std::uint32_t pci_class{};          ///< class << 16 | subclass << 8 | interface
@@ -106,7 +110,7 @@ HV_FROZEN_SIZE(WindowRequest, 128);
 struct WindowGrant {
     std::uint32_t id;
     WindowKind kind;
-    std::uint32_t granted;   ///< 1, or 0 for an optional window that could not be had
+    std::uint32_t granted;  ///< 1, or 0 for an optional window that could not be had
     std::uint32_t reserved;
     std::uint64_t base;
     std::uint64_t length;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain and a VCPU as an extension's hooks see them: views over the context that the core hands in, with the state
-// blocks in their types.  T is the author's class; T::DomainState and T::VcpuState are its blocks, where it has them.
+// A domain and a VCPU as an extension's hooks see them: views over the context that the core hands in, with
+// the state blocks in their types.  T is the author's class; T::DomainState and T::VcpuState are its blocks,
+// where it has them.
 #pragma once
 
 #include <type_traits>
@@ -17,7 +18,10 @@ struct DomainStateOf {
     using type = NoState;
 };
 template <typename T>
-    requires requires { typename T::DomainState; }
+requires requires
+{
+    typename T::DomainState;
+}
 struct DomainStateOf<T> {
     using type = typename T::DomainState;
 };
@@ -26,7 +30,10 @@ struct VcpuStateOf {
     using type = NoState;
 };
 template <typename T>
-    requires requires { typename T::VcpuState; }
+requires requires
+{
+    typename T::VcpuState;
+}
 struct VcpuStateOf<T> {
     using type = typename T::VcpuState;
 };
@@ -40,7 +47,8 @@ constexpr std::uint32_t block_size()
     } else {
         static_assert(std::is_trivially_copyable_v<State> && std::is_standard_layout_v<State>,
                       "a state block is bytes: the core copies it");
-        static_assert(sizeof(State) % 8 == 0 && alignof(State) <= 16, "pad the state block to a multiple of 8 bytes");
+        static_assert(sizeof(State) % 8 == 0 && alignof(State) <= 16,
+                      "pad the state block to a multiple of 8 bytes");
         return sizeof(State);
     }
 }
@@ -51,16 +59,17 @@ public:
     constexpr explicit GuestMemory(std::uint64_t domain) : domain_{domain} {}
 
     template <typename V>
-        requires std::is_trivially_copyable_v<V>
+    requires std::is_trivially_copyable_v<V>
     [[nodiscard]] Expected<V> read(GuestPhysical address) const
     {
         V value;
-        if (const auto answer = check(host().guest_read(domain_, address.raw(), &value, sizeof value)); !answer)
+        if (const auto answer = check(host().guest_read(domain_, address.raw(), &value, sizeof value));
+            !answer)
             return answer.error();
         return value;
     }
     template <typename V>
-        requires std::is_trivially_copyable_v<V>
+    requires std::is_trivially_copyable_v<V>
     [[nodiscard]] Status write(GuestPhysical address, const V& value) const
     {
         return check(host().guest_write(domain_, address.raw(), &value, sizeof value));
@@ -100,7 +109,8 @@ public:
         return nullptr;
     }
 
-    /// The block for reading.  Another hook may be writing it: read what can change in parallel by atomic loads.
+    /// The block for reading.  Another hook may be writing it: read what can change in parallel by atomic
+    /// loads.
     [[nodiscard]] const State& state() const { return *static_cast<const State*>(context_->domain_state); }
     /// The block for writing, this hook's alone until it returns.
     [[nodiscard]] Expected<State*> update() const
@@ -127,8 +137,8 @@ private:
     const abi::DomainContext* context_;
 };
 
-/// The VCPU of a VCPU hook.  A const one gives its state for reading alone: a hook that takes it cannot change it, and
-/// the core is told so.
+/// The VCPU of a VCPU hook.  A const one gives its state for reading alone: a hook that takes it cannot
+/// change it, and the core is told so.
 template <typename T>
 class Vcpu {
 public:

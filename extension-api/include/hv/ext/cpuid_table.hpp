@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// CPUID leaves that must be computed at each execution, as one sorted table.  Leaves with fixed values are declared
-// answers and cost no call; a leaf that is in neither reads as zeros.
+// CPUID leaves that must be computed at each execution, as one sorted table.  Leaves with fixed values are
+// declared answers and cost no call; a leaf that is in neither reads as zeros.
 #pragma once
 
 #include "hv/ext/context.hpp"

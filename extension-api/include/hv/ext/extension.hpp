@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// From an author's class to the tables of the ABI.  The class is never instantiated: what it has under the names below
-// is found at compile time and put into a const hook table and a manifest, what it has not is a null member.
+// From an author's class to the tables of the ABI.  The class is never instantiated: what it has under the
+// names below is found at compile time and put into a const hook table and a manifest, what it has not is a
+// null member.
 //
 //   static constexpr hv::ext::Info info{...};                 name, version, needs, one line for the operator
 //   static constexpr std::array windows{...};                 abi::WindowRequest, built by hv/ext/windows.hpp
 //   static constexpr std::array leaves / msr_reads / msr_writes{...};    declared answers
 //   static constexpr std::array parameters{...};              abi::ParameterDescription
-//   struct DomainState; struct VcpuState;                     state blocks, and state_version for their layout
-//   static const std::array<hv::ext::MsrRule<Class>, N> msrs; or static msr_read and msr_write
-//   static const std::array<hv::ext::LeafRule<Class>, N> computed_leaves; or static cpuid
-//   static const std::array<hv::ext::HypercallRule<Class>, N> hypercalls, with hypercall_code and, wanted,
+//   struct DomainState; struct VcpuState;                     state blocks, and state_version for their
+//   layout static const std::array<hv::ext::MsrRule<Class>, N> msrs; or static msr_read and msr_write static
+//   const std::array<hv::ext::LeafRule<Class>, N> computed_leaves; or static cpuid static const
+//   std::array<hv::ext::HypercallRule<Class>, N> hypercalls, with hypercall_code and, wanted,
 //       hypercall_unknown; or static hypercall
-//   every other hook as a static function of its name in abi::HookTable, with Domain<Class> or Vcpu<Class>& for the
-//   context and references for pointers, returning abi::Verdict.
+//   every other hook as a static function of its name in abi::HookTable, with Domain<Class> or Vcpu<Class>&
+//   for the context and references for pointers, returning abi::Verdict.
 #pragma once
 
 #include "hv/ext/cpuid_table.hpp"
@@ -40,14 +41,24 @@ struct Info {
 namespace detail {
 
 template <typename T>
-inline constexpr bool has_msr_table = requires { std::size(T::msrs); };
+inline constexpr bool has_msr_table = requires
+{
+    std::size(T::msrs);
+};
 template <typename T>
-inline constexpr bool has_leaf_table = requires { std::size(T::computed_leaves); };
+inline constexpr bool has_leaf_table = requires
+{
+    std::size(T::computed_leaves);
+};
 template <typename T>
-inline constexpr bool has_hypercall_table = requires { std::size(T::hypercalls); };
+inline constexpr bool has_hypercall_table = requires
+{
+    std::size(T::hypercalls);
+};
 
-// The author's tables, copied into objects whose type is spelt out: g++ 12 puts a constexpr member whose type it had to
-// deduce (`static constexpr std::array windows{...}`) into writable data, where the loader rightly refuses it.
+// The author's tables, copied into objects whose type is spelt out: g++ 12 puts a constexpr member whose type
+// it had to deduce (`static constexpr std::array windows{...}`) into writable data, where the loader rightly
+// refuses it.
 template <std::size_t N, typename Element>
 consteval std::array<Element, N> copied(std::span<const Element> table)
 {
@@ -57,8 +68,10 @@ consteval std::array<Element, N> copied(std::span<const Element> table)
 }
 #define HV_SEALED_TABLE(table, Element)                                                                      \
     template <typename T>                                                                                    \
-    inline constexpr std::array<Element, std::size(T::table)> table##_of{                                    \
-        copied<std::size(T::table), Element>(T::table)}
+    inline constexpr std::array<Element, std::size(T::table)> table##_of                                     \
+    {                                                                                                        \
+        copied<std::size(T::table), Element>(T::table)                                                       \
+    }
 HV_SEALED_TABLE(windows, abi::WindowRequest);
 HV_SEALED_TABLE(parameters, abi::ParameterDescription);
 HV_SEALED_TABLE(leaves, abi::DeclaredLeaf);
@@ -112,7 +125,10 @@ struct Thunks {
     {
         return on_vcpu<&T::interrupt_accepted>(context, vector);
     }
-    static abi::Verdict interrupt_ended(V context, u32 vector) { return on_vcpu<&T::interrupt_ended>(context, vector); }
+    static abi::Verdict interrupt_ended(V context, u32 vector)
+    {
+        return on_vcpu<&T::interrupt_ended>(context, vector);
+    }
     static abi::Verdict run_state_changed(V context, abi::RunState from, abi::RunState to, u64 when_ns)
     {
         return on_vcpu<&T::run_state_changed>(context, from, to, when_ns);
@@ -199,7 +215,8 @@ template <typename T>
 consteval void add_declared(abi::HookTable& table)
 {
     if constexpr (requires { std::size(T::leaves); }) {
-        static_assert(inside_windows(leaves_of<T>, windows_of<T>), "a declared leaf lies outside the windows, or twice");
+        static_assert(inside_windows(leaves_of<T>, windows_of<T>),
+                      "a declared leaf lies outside the windows, or twice");
         table.leaves = leaves_of<T>.data();
         table.leaf_count = leaves_of<T>.size();
     }
@@ -329,8 +346,8 @@ consteval abi::Manifest make_manifest(const abi::HookTable* hooks, abi::HostTabl
 
 }  // namespace hv::ext
 
-/// Makes the class the module's extension; once in a module, at namespace scope outside of any.  The two names are
-/// unique in a module, so that two manifests do not link.
+/// Makes the class the module's extension; once in a module, at namespace scope outside of any.  The two
+/// names are unique in a module, so that two manifests do not link.
 #define HV_EXTENSION(Class)                                                                                  \
     extern "C" {                                                                                             \
     [[gnu::section(HV_HOST_TABLE_SECTION), gnu::used]] constinit hv::abi::HostTable hv_host_table{};         \

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Pages of a guest by handle: pinned ones, held for the length of a hook or kept as a number in a state block, and
-// overlays, owned by the core.  No pointer to guest memory appears here; access is by copy or atomic operation.
+// Pages of a guest by handle: pinned ones, held for the length of a hook or kept as a number in a state
+// block, and overlays, owned by the core.  No pointer to guest memory appears here; access is by copy or
+// atomic operation.
 #pragma once
 
 #include "hv/ext/host.hpp"
@@ -14,7 +15,7 @@ struct PageView {
     std::uint64_t page;
 
     template <typename V>
-        requires std::is_integral_v<V>
+    requires std::is_integral_v<V>
     [[nodiscard]] Expected<V> load(std::uint32_t offset) const
     {
         std::uint64_t value{};
@@ -23,7 +24,7 @@ struct PageView {
         return static_cast<V>(value);
     }
     template <typename V>
-        requires std::is_integral_v<V>
+    requires std::is_integral_v<V>
     [[nodiscard]] Status store(std::uint32_t offset, V value) const
     {
         return check(host().page_store(domain, page, offset, sizeof(V), static_cast<std::uint64_t>(value)));
@@ -44,7 +45,7 @@ struct PageView {
         return before != 0;
     }
     template <typename V>
-        requires std::is_trivially_copyable_v<V>
+    requires std::is_trivially_copyable_v<V>
     [[nodiscard]] Status write(std::uint32_t offset, const V& value) const
     {
         return check(host().page_write(domain, page, offset, &value, sizeof value));
@@ -54,7 +55,8 @@ struct PageView {
 /// A pinned guest page that is let go at the end of the scope, unless its handle is kept.
 class GuestPage {
 public:
-    [[nodiscard]] static Expected<GuestPage> pin(std::uint64_t domain, GuestPhysical address, std::uint32_t access)
+    [[nodiscard]] static Expected<GuestPage> pin(std::uint64_t domain, GuestPhysical address,
+                                                 std::uint32_t access)
     {
         std::uint64_t page{};
         if (const auto answer = check(host().page_pin(domain, address.raw(), access, &page)); !answer)
@@ -100,7 +102,10 @@ struct Overlay {
     {
         return check(host().overlay_place(domain, page, address.raw(), writable ? 1 : 0));
     }
-    [[nodiscard]] Status remove(std::uint64_t domain) const { return check(host().overlay_remove(domain, page)); }
+    [[nodiscard]] Status remove(std::uint64_t domain) const
+    {
+        return check(host().overlay_remove(domain, page));
+    }
     [[nodiscard]] PageView view(std::uint64_t domain) const { return {domain, page}; }
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The module's own copy of the service table, and the step from a service's answer to hv::Status.  Defined once per
-// module by HV_EXTENSION; a host-side unit test of module code fills it with fakes.
+// The module's own copy of the service table, and the step from a service's answer to hv::Status.  Defined
+// once per module by HV_EXTENSION; a host-side unit test of module code fills it with fakes.
 #pragma once
 
 #include <array>
@@ -17,7 +17,10 @@ extern "C" [[gnu::visibility("hidden")]] hv::abi::HostTable hv_host_table;
 namespace hv::ext {
 
 /// The services.  Every member of ABI 0.1 is there; for later ones ask HV_OFFERS(host(), member).
-[[nodiscard]] inline const abi::HostTable& host() { return hv_host_table; }
+[[nodiscard]] inline const abi::HostTable& host()
+{
+    return hv_host_table;
+}
 
 /// A service's answer as a Status.
 [[nodiscard]] constexpr Status check(abi::Answer answer)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Hypercalls as one sorted table of code and handler.  Where the code of a call is found in its registers is the guest
-// interface's business: the author's class says so in hypercall_code.
+// Hypercalls as one sorted table of code and handler.  Where the code of a call is found in its registers is
+// the guest interface's business: the author's class says so in hypercall_code.
 #pragma once
 
 #include <algorithm>

@@ -11,7 +11,8 @@ namespace hv::ext {
 /// What a line holds; the rest is cut.
 inline constexpr std::size_t maximum_line{240};
 
-/// `log(abi::LogLevel::info, "page at ", Hex{gpa})`.  Limited by the hypervisor; failing to log is not an error.
+/// `log(abi::LogLevel::info, "page at ", Hex{gpa})`.  Limited by the hypervisor; failing to log is not an
+/// error.
 template <typename... Parts>
 void log(abi::LogLevel level, const Parts&... parts)
 {

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// MSRs as one sorted table: which bits a guest may set, and who answers.  Reserved bits and read-only registers are
-// refused by the walker, so a handler starts with a legal value; order and overlap are checked at compile time.  What
-// needs no thought does not belong here but in the declared answers.
+// MSRs as one sorted table: which bits a guest may set, and who answers.  Reserved bits and read-only
+// registers are refused by the walker, so a handler starts with a legal value; order and overlap are checked
+// at compile time.  What needs no thought does not belong here but in the declared answers.
 #pragma once
 
 #include "hv/ext/context.hpp"
 
 namespace hv::ext {
 
-/// One MSR or a run of them, by offset in the window.  A null handler, a bit outside `writable` and an Error of the
-/// handler are #GP(0) in the guest.
+/// One MSR or a run of them, by offset in the window.  A null handler, a bit outside `writable` and an Error
+/// of the handler are #GP(0) in the guest.
 template <typename T>
 struct MsrRule {
     std::uint32_t window;
@@ -38,7 +38,8 @@ consteval bool ascending_and_disjoint(std::span<const MsrRule<T>> rules)
 }
 
 template <typename T>
-constexpr const MsrRule<T>* find_rule(std::span<const MsrRule<T>> rules, std::uint32_t window, std::uint32_t offset)
+constexpr const MsrRule<T>* find_rule(std::span<const MsrRule<T>> rules, std::uint32_t window,
+                                      std::uint32_t offset)
 {
     for (const MsrRule<T>& rule : rules)
         if (rule.window == window && offset >= rule.first && offset <= rule.last)
@@ -63,8 +64,8 @@ abi::Verdict read_msr(std::span<const MsrRule<T>> rules, const Vcpu<T>& vcpu, st
 
 /// The one write path.  A handler that fails must have changed nothing.
 template <typename T>
-abi::Verdict write_msr(std::span<const MsrRule<T>> rules, Vcpu<T>& vcpu, std::uint32_t window, std::uint32_t offset,
-                       std::uint64_t value)
+abi::Verdict write_msr(std::span<const MsrRule<T>> rules, Vcpu<T>& vcpu, std::uint32_t window,
+                       std::uint32_t offset, std::uint64_t value)
 {
     const MsrRule<T>* const rule{find_rule(rules, window, offset)};
     if (rule == nullptr || rule->write == nullptr || (value & ~rule->writable) != 0)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest can provoke is said once: a flag that is true the first time and false ever after.  It is plain data, so
-// that it can lie in a state block (said once per domain, also across a restart) or in the module's data (per instance).
+// What a guest can provoke is said once: a flag that is true the first time and false ever after.  It is
+// plain data, so that it can lie in a state block (said once per domain, also across a restart) or in the
+// module's data (per instance).
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A timer of one VCPU, by handle.  Plain data, so that it lies in the VCPU's state block; it belongs to the binding and
-// so outlives a restart.  Times are guest time in nanoseconds.
+// A timer of one VCPU, by handle.  Plain data, so that it lies in the VCPU's state block; it belongs to the
+// binding and so outlives a restart.  Times are guest time in nanoseconds.
 #pragma once
 
 #include "hv/ext/host.hpp"
@@ -25,7 +25,8 @@ struct Timer {
         return check(host().timer_set(handle, &setting));
     }
     /// Injects `vector` without entering the module.
-    [[nodiscard]] Status inject_at(std::uint64_t deadline_ns, std::uint64_t period_ns, std::uint8_t vector) const
+    [[nodiscard]] Status inject_at(std::uint64_t deadline_ns, std::uint64_t period_ns,
+                                   std::uint8_t vector) const
     {
         const abi::TimerSetting setting{deadline_ns, period_ns, abi::TimerAction::inject_vector, vector};
         return check(host().timer_set(handle, &setting));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Building blocks for an extension's tables of windows and declared answers, and the compile-time checks that the
-// loader and the bind would else make at run time.
+// Building blocks for an extension's tables of windows and declared answers, and the compile-time checks that
+// the loader and the bind would else make at run time.
 #pragma once
 
 #include <algorithm>
@@ -115,27 +115,31 @@ constexpr bool inside(std::span<const abi::WindowRequest> windows, abi::WindowKi
 }
 
 /// True when every declared answer lies in a window of the same module and none is declared twice.
-consteval bool inside_windows(std::span<const abi::DeclaredLeaf> leaves, std::span<const abi::WindowRequest> windows)
+consteval bool inside_windows(std::span<const abi::DeclaredLeaf> leaves,
+                              std::span<const abi::WindowRequest> windows)
 {
     for (std::size_t one = 0; one < leaves.size(); ++one) {
         if (!inside(windows, abi::WindowKind::cpuid, leaves[one].window, leaves[one].leaf))
             return false;
         for (std::size_t other = one + 1; other < leaves.size(); ++other)
             if (leaves[one].window == leaves[other].window && leaves[one].leaf == leaves[other].leaf &&
-                leaves[one].subleaf == leaves[other].subleaf && leaves[one].condition == leaves[other].condition)
+                leaves[one].subleaf == leaves[other].subleaf &&
+                leaves[one].condition == leaves[other].condition)
                 return false;
     }
     return true;
 }
 
 template <typename Declared>
-consteval bool msrs_inside_windows(std::span<const Declared> answers, std::span<const abi::WindowRequest> windows)
+consteval bool msrs_inside_windows(std::span<const Declared> answers,
+                                   std::span<const abi::WindowRequest> windows)
 {
     for (std::size_t one = 0; one < answers.size(); ++one) {
         if (!inside(windows, abi::WindowKind::msr, answers[one].window, answers[one].offset))
             return false;
         for (std::size_t other = one + 1; other < answers.size(); ++other)
-            if (answers[one].window == answers[other].window && answers[one].offset == answers[other].offset &&
+            if (answers[one].window == answers[other].window &&
+                answers[one].offset == answers[other].offset &&
                 answers[one].condition == answers[other].condition)
                 return false;
     }

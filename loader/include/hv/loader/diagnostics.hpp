@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// How the loader says what is wrong: one sentence and the place in the file, to an object of the caller's.  The
-// hypervisor sends the sentence to the user of `xl`, a test collects it, a fuzzer ignores it; the loader never prints.
+// How the loader says what is wrong: one sentence and the place in the file, to an object of the caller's.
+// The hypervisor sends the sentence to the user of `xl`, a test collects it, a fuzzer ignores it; the loader
+// never prints.
 #pragma once
 
 #include <array>
@@ -49,7 +50,8 @@ private:
     std::uint64_t where_{};
 };
 
-/// A name out of a file that somebody else made, fit to be shown: quoted, cut, and nothing in it but printable ASCII.
+/// A name out of a file that somebody else made, fit to be shown: quoted, cut, and nothing in it but
+/// printable ASCII.
 class ShownName {
 public:
     explicit ShownName(std::string_view name)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The part of the ELF64 format that a module may use, as structures to copy bytes into; nothing here is ever laid over
-// a file by a cast.  [gABI-4.3 "ELF Header", "Sections", "Symbol Table", "Relocation"], [psABI-x86-64-1.0 §4.4].
+// The part of the ELF64 format that a module may use, as structures to copy bytes into; nothing here is ever
+// laid over a file by a cast.  [gABI-4.3 "ELF Header", "Sections", "Symbol Table", "Relocation"],
+// [psABI-x86-64-1.0 §4.4].
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,8 @@ struct Elf64_Ehdr {
     std::uint16_t e_shnum;
     std::uint16_t e_shstrndx;
 };
-static_assert(sizeof(Elf64_Ehdr) == 64 && offsetof(Elf64_Ehdr, e_shoff) == 40 && offsetof(Elf64_Ehdr, e_shnum) == 60);
+static_assert(sizeof(Elf64_Ehdr) == 64 && offsetof(Elf64_Ehdr, e_shoff) == 40 &&
+              offsetof(Elf64_Ehdr, e_shnum) == 60);
 
 inline constexpr std::uint8_t ELFCLASS64{2};
 inline constexpr std::uint8_t ELFDATA2LSB{1};
@@ -46,7 +48,8 @@ struct Elf64_Shdr {
     std::uint64_t sh_addralign;
     std::uint64_t sh_entsize;
 };
-static_assert(sizeof(Elf64_Shdr) == 64 && offsetof(Elf64_Shdr, sh_offset) == 24 && offsetof(Elf64_Shdr, sh_link) == 40);
+static_assert(sizeof(Elf64_Shdr) == 64 && offsetof(Elf64_Shdr, sh_offset) == 24 &&
+              offsetof(Elf64_Shdr, sh_link) == 40);
 
 inline constexpr std::uint32_t SHT_NULL{0};
 inline constexpr std::uint32_t SHT_PROGBITS{1};
@@ -76,7 +79,8 @@ struct Elf64_Sym {
     std::uint64_t st_value;
     std::uint64_t st_size;
 };
-static_assert(sizeof(Elf64_Sym) == 24 && offsetof(Elf64_Sym, st_shndx) == 6 && offsetof(Elf64_Sym, st_value) == 8);
+static_assert(sizeof(Elf64_Sym) == 24 && offsetof(Elf64_Sym, st_shndx) == 6 &&
+              offsetof(Elf64_Sym, st_value) == 8);
 
 inline constexpr std::uint16_t SHN_UNDEF{0};
 inline constexpr std::uint16_t SHN_LORESERVE{0xff00};

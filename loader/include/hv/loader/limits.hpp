@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the loader accepts at most, and why.  A limit here keeps the work on a hostile file small and the tables that
-// describe it inside fixed storage; our own modules stay below a tenth of each.
+// What the loader accepts at most, and why.  A limit here keeps the work on a hostile file small and the
+// tables that describe it inside fixed storage; our own modules stay below a tenth of each.
 #pragma once
 
 #include <cstddef>

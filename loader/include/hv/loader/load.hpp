@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The loader's one entry.  `Module::verify` takes a file to pieces once, without placing anything, and either says
-// precisely why not or keeps what it proved; `Module::instantiate` makes one placed image of it, as often as there are
-// bindings.  Pure: bytes and a memory provider in, an image or a reason out.
+// The loader's one entry.  `Module::verify` takes a file to pieces once, without placing anything, and either
+// says precisely why not or keeps what it proved; `Module::instantiate` makes one placed image of it, as
+// often as there are bindings.  Pure: bytes and a memory provider in, an image or a reason out.
 //
-// In 0.1 each instance is a placement of the whole image, text included: relocations in text refer to the data of one
-// instance.  Where all instances run at the same address of different address spaces, text and rodata come out equal
-// and can be shared by the memory provider.
+// In 0.1 each instance is a placement of the whole image, text included: relocations in text refer to the
+// data of one instance.  Where all instances run at the same address of different address spaces, text and
+// rodata come out equal and can be shared by the memory provider.
 #pragma once
 
 #include "hv/loader/judged_manifest.hpp"
@@ -17,13 +17,14 @@ namespace hv::loader {
 /// What the hypervisor lets in.
 struct Policy {
     std::uint64_t provided_needs{abi::provided_needs};
-    /// `ext=require-signed`.  Signatures cannot be checked yet: with it on, every module is refused by a sentence that
-    /// says so, before its first byte is parsed.
+    /// `ext=require-signed`.  Signatures cannot be checked yet: with it on, every module is refused by a
+    /// sentence that says so, before its first byte is parsed.
     bool require_signed{};
 };
 
-/// A module that is placed, relocated and sealed.  Hooks are computed from the file, not read back from the image, so
-/// nothing that the module does can change them; the table's declared arrays are null: read them from the Module.
+/// A module that is placed, relocated and sealed.  Hooks are computed from the file, not read back from the
+/// image, so nothing that the module does can change them; the table's declared arrays are null: read them
+/// from the Module.
 struct Image {
     Placement placement;
     ImageLayout layout;
@@ -56,9 +57,10 @@ public:
     Module(const Module&) = delete;
     Module& operator=(const Module&) = delete;
 
-    /// Fails with malformed, abi_mismatch, limit_reached, not_supported, permission_denied or invalid_argument, and the
-    /// reason in `diagnostics`; the module is then empty.
-    [[nodiscard]] Status verify(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics);
+    /// Fails with malformed, abi_mismatch, limit_reached, not_supported, permission_denied or
+    /// invalid_argument, and the reason in `diagnostics`; the module is then empty.
+    [[nodiscard]] Status verify(std::span<const std::byte> file, const Policy& policy,
+                                Diagnostics& diagnostics);
 
     [[nodiscard]] bool verified() const { return !file_.empty(); }
     [[nodiscard]] ModuleFacts facts() const;
@@ -79,8 +81,8 @@ public:
     /// True when the module implements the hook at this position of abi::HookTable (0 is parameter_set).
     [[nodiscard]] bool has_hook(std::uint32_t index) const;
 
-    /// One placed image with `host` as its service table, sealed.  Every member of `host` up to host.header.size is
-    /// filled in.  Fails as the memory provider does; nothing is then held.
+    /// One placed image with `host` as its service table, sealed.  Every member of `host` up to
+    /// host.header.size is filled in.  Fails as the memory provider does; nothing is then held.
     [[nodiscard]] Expected<Image> instantiate(ModuleMemory& memory, const abi::HostTable& host) const;
 
     /// The function that an address of the image lies in.

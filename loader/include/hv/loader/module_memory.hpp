@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the loader asks of whoever owns memory: one run of pages for an image, writable until it is sealed.  The loader
-// itself neither allocates nor maps.
+// What the loader asks of whoever owns memory: one run of pages for an image, writable until it is sealed.
+// The loader itself neither allocates nor maps.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,8 @@ struct ImageLayout {
     [[nodiscard]] constexpr std::uint64_t bytes() const { return data.offset + data.bytes; }
 };
 
-/// Where an image is being put: a view to write through now, and the address at which it will run.  The two may differ.
+/// Where an image is being put: a view to write through now, and the address at which it will run.  The two
+/// may differ.
 struct Placement {
     std::span<std::byte> bytes;
     std::uint64_t address{};

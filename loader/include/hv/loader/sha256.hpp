@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// SHA-256, to name a module file by its content (`xl ext-list`).  Not for secrets: nothing here is constant-time, and a
-// hash is not a signature.  [FIPS-180-4 §5.3.3, §6.2].
+// SHA-256, to name a module file by its content (`xl ext-list`).  Not for secrets: nothing here is
+// constant-time, and a hash is not a signature.  [FIPS-180-4 §5.3.3, §6.2].
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A module that has every hook and every kind of table, so that the compile-time layer and the loader meet all of them;
-// its hooks do just enough to be told apart by a test.
+// A module that has every hook and every kind of table, so that the compile-time layer and the loader meet
+// all of them; its hooks do just enough to be told apart by a test.
 #include "hv/ext/extension.hpp"
 #include "hv/ext/guest_page.hpp"
 #include "hv/ext/timer.hpp"
@@ -33,8 +33,8 @@ struct Exerciser {
                                     .version_major = 1,
                                     .version_minor = 2,
                                     .version_patch = 3,
-                                    .needs = abi::need_guest_memory | abi::need_overlays | abi::need_pinned_pages |
-                                             abi::need_time | abi::need_timers,
+                                    .needs = abi::need_guest_memory | abi::need_overlays |
+                                             abi::need_pinned_pages | abi::need_time | abi::need_timers,
                                     .flags = abi::manifest_serial,
                                     .hypercall_pages = 1,
                                     .description = "has every hook"};
@@ -44,25 +44,32 @@ struct Exerciser {
         ext::fixed_msrs(2, 0x4000'0000, 0x200),
         ext::hypercalls_where(3, {.modes = abi::match_long_64 | abi::match_protected_32,
                                   .operand = static_cast<std::uint32_t>(abi::GeneralRegister::rax),
-                                  .mask = 0x8000'0000, .value = 0}),
+                                  .mask = 0x8000'0000,
+                                  .value = 0}),
         ext::any_msrs(4, 1),
         ext::fixed_ports(5, 0x510, 4),
         ext::fixed_mmio(6, 0xfed0'0000, 0x1000),
     };
     static constexpr std::array leaves{
-        abi::DeclaredLeaf{.window = 1, .flags = abi::leaf_any_subleaf | abi::leaf_eax_plus_base,
+        abi::DeclaredLeaf{.window = 1,
+                          .flags = abi::leaf_any_subleaf | abi::leaf_eax_plus_base,
                           .values = ext::signature("ExerciserHV ", 3)},
-        abi::DeclaredLeaf{.window = 1, .leaf = 1, .values = {.eax = 7}, .field = abi::VcpuField::index,
+        abi::DeclaredLeaf{.window = 1,
+                          .leaf = 1,
+                          .values = {.eax = 7},
+                          .field = abi::VcpuField::index,
                           .field_register = 1},
     };
     static constexpr std::array msr_reads{
         abi::DeclaredMsrRead{.window = 2, .offset = 2, .kind = abi::MsrReadKind::vcpu_field, .argument = 1}};
-    static constexpr std::array msr_writes{
-        abi::DeclaredMsrWrite{.window = 2, .offset = 0x70, .kind = abi::MsrWriteKind::apic_eoi, .writable = ~0ull}};
-    static constexpr std::array parameters{
-        abi::ParameterDescription{.key = "features", .kind = abi::ParameterKind::text,
-                                  .flags = abi::parameter_list, .maximum = 16, .choices = "base|time",
-                                  .help = "groups to offer"}};
+    static constexpr std::array msr_writes{abi::DeclaredMsrWrite{
+        .window = 2, .offset = 0x70, .kind = abi::MsrWriteKind::apic_eoi, .writable = ~0ull}};
+    static constexpr std::array parameters{abi::ParameterDescription{.key = "features",
+                                                                     .kind = abi::ParameterKind::text,
+                                                                     .flags = abi::parameter_list,
+                                                                     .maximum = 16,
+                                                                     .choices = "base|time",
+                                                                     .help = "groups to offer"}};
 
     static abi::Verdict parameter_set(Domain domain, const abi::Parameter& parameter)
     {
@@ -90,7 +97,10 @@ struct Exerciser {
         request.bytes[request.instruction_length] = 0xc3;  // RET
         return abi::done;
     }
-    static abi::Verdict channel_message(Domain, std::uint64_t, const void*, std::uint64_t) { return abi::done; }
+    static abi::Verdict channel_message(Domain, std::uint64_t, const void*, std::uint64_t)
+    {
+        return abi::done;
+    }
     static abi::Verdict export_state(Domain, std::uint8_t*, std::uint64_t, std::uint64_t& used)
     {
         used = 0;
@@ -115,7 +125,10 @@ struct Exerciser {
     static abi::Verdict interrupt_window(Vcpu&) { return abi::done_unchanged; }
     static abi::Verdict interrupt_accepted(Vcpu&, std::uint32_t) { return abi::done_unchanged; }
     static abi::Verdict interrupt_ended(Vcpu&, std::uint32_t) { return abi::done_unchanged; }
-    static abi::Verdict run_state_changed(Vcpu&, abi::RunState, abi::RunState, std::uint64_t) { return abi::done; }
+    static abi::Verdict run_state_changed(Vcpu&, abi::RunState, abi::RunState, std::uint64_t)
+    {
+        return abi::done;
+    }
     static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t cookie, std::uint64_t missed)
     {
         vcpu.state().value += cookie + missed;
@@ -148,7 +161,10 @@ struct Exerciser {
     }
     static constexpr std::array computed_leaves{ext::LeafRule<Exerciser>{1, 2, 3, compute}};
 
-    static Expected<std::uint64_t> read_id(const Vcpu& vcpu, std::uint32_t) { return vcpu.domain_state().guest_id; }
+    static Expected<std::uint64_t> read_id(const Vcpu& vcpu, std::uint32_t)
+    {
+        return vcpu.domain_state().guest_id;
+    }
     static Status write_id(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
     {
         HV_TRY(vcpu.update_domain())->guest_id = value;
