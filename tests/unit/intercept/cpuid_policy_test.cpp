@@ -78,6 +78,8 @@ TEST(CpuidPolicy, FollowsControlRegisters)
     EXPECT_EQ(policy.answer(0xd, 0, {.apic_id = 0, .cr4 = 0, .xcr0 = 3}).ebx, 576u);
     EXPECT_EQ(policy.answer(0xd, 0, {.apic_id = 0, .cr4 = 0, .xcr0 = 7}).ebx, 0x340u);
     EXPECT_EQ(policy.answer(0xd, 0, {}).eax, 7u);
+    EXPECT_EQ(policy.answer(0xd, 1, {.apic_id = 0, .cr4 = 0, .xcr0 = 3}).ebx, 576u);
+    EXPECT_EQ(policy.answer(0xd, 1, {.apic_id = 0, .cr4 = 0, .xcr0 = 7}).ebx, 832u);
 }
 
 TEST(CpuidPolicy, AnswersLeavesThatDoNotExistWithZeroes)

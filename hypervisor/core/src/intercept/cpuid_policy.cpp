@@ -45,6 +45,7 @@ constexpr std::uint32_t leaf_87_edx{1u << 8};  // invariant TSC
 constexpr std::uint32_t extended_maximum{0x8000'0008};
 constexpr std::uint32_t basic_maximum{0x0d};
 constexpr std::uint64_t cr4_osxsave{1u << 18};
+constexpr std::uint32_t legacy_area{576};  // x87, SSE and the header of an XSAVE area [SDM1-083 §13.4]
 
 constexpr unsigned bits_to_count(unsigned count)
 {
@@ -112,13 +113,13 @@ void CpuidPolicy::add_extended_state(CpuidReader host)
         return;
     const CpuidResult main = host(0xd, 0);
     xcr0_supported_ = (std::uint64_t{main.edx} << 32 | main.eax) & xcr0_offered;
-    std::uint32_t size{576};  // legacy area and header [SDM1-083 §13.4]
+    std::uint32_t size{legacy_area};
     for (unsigned component = 2; component < 8; ++component)
         if ((xcr0_supported_ >> component & 1) != 0) {
             const CpuidResult area = host(0xd, component);
             size = area.eax + area.ebx > size ? area.eax + area.ebx : size;
         }
-    add(0xd, 0, {static_cast<std::uint32_t>(xcr0_supported_), 576, size, 0});
+    add(0xd, 0, {static_cast<std::uint32_t>(xcr0_supported_), legacy_area, size, 0});
     add(0xd, 1, {host(0xd, 1).eax & leaf_d_1_eax, 0, 0, 0});
     for (unsigned component = 2; component < 8; ++component)
         if ((xcr0_supported_ >> component & 1) != 0) {
@@ -205,13 +206,37 @@ CpuidResult CpuidPolicy::answer(std::uint32_t leaf, std::uint32_t subleaf, const
     } else if (leaf == 0xb) {
         result.edx = vcpu.apic_id;
     } else if (leaf == 0xd && subleaf == 0) {
-        std::uint32_t size{576};
-        for (const Leaf& area : leaves_)
-            if (area.leaf == 0xd && area.subleaf >= 2 && (vcpu.xcr0 >> area.subleaf & 1) != 0)
-                size = area.values.eax + area.values.ebx > size ? area.values.eax + area.values.ebx : size;
-        result.ebx = size;
+        result.ebx = standard_area(vcpu.xcr0);
+    } else if (leaf == 0xd && subleaf == 1 && result.eax != 0) {
+        result.ebx = compacted_area(vcpu.xcr0);
     }
     return result;
+}
+
+/// Bytes of the XSAVE area for the components of `xcr0`, each at its own offset [SDM1-083 §13.4.2].
+std::uint32_t CpuidPolicy::standard_area(std::uint64_t xcr0) const
+{
+    std::uint32_t size{legacy_area};
+    for (const Leaf& area : leaves_)
+        if (area.leaf == 0xd && area.subleaf >= 2 && (xcr0 >> area.subleaf & 1) != 0 &&
+            area.values.eax + area.values.ebx > size)
+            size = area.values.eax + area.values.ebx;
+    return size;
+}
+
+/// The same with the components one after the other [SDM1-083 §13.4.3].
+std::uint32_t CpuidPolicy::compacted_area(std::uint64_t xcr0) const
+{
+    constexpr std::uint32_t aligned{1u << 1};  // ECX: the component begins at a multiple of 64
+    std::uint32_t size{legacy_area};
+    for (const Leaf& area : leaves_) {
+        if (area.leaf != 0xd || area.subleaf < 2 || (xcr0 >> area.subleaf & 1) == 0)
+            continue;
+        if ((area.values.ecx & aligned) != 0)
+            size = (size + 63) & ~63u;
+        size += area.values.eax;
+    }
+    return size;
 }
 
 }  // namespace hv::core

@@ -66,6 +66,8 @@ private:
     void add_extended_state(CpuidReader host);
     void add_topology(unsigned vcpus);
     void add_extended(CpuidReader host, unsigned vcpus);
+    [[nodiscard]] std::uint32_t standard_area(std::uint64_t xcr0) const;
+    [[nodiscard]] std::uint32_t compacted_area(std::uint64_t xcr0) const;
     [[nodiscard]] const Leaf* find(std::uint32_t leaf, std::uint32_t subleaf) const;
     void index();
 
