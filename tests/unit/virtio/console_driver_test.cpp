@@ -194,6 +194,48 @@ TEST_F(ConsoleDriverTest, OneServiceIsBoundedAndSaysThatThereIsMore)
     EXPECT_GT(passes, 10u);
 }
 
+struct ConsoleManyPorts : ConsoleDriverTest {
+    static constexpr unsigned first{1};
+    static constexpr unsigned last{3};
+    std::array<FakeBackend, last + 1> backends{};
+
+    void SetUp() override
+    {
+        start();
+        for (unsigned port = first; port <= last; ++port)
+            ASSERT_TRUE(device.open_port(port, "p", backends[port]).has_value());
+        driver.messages();
+        for (unsigned port = first; port <= last; ++port)
+            driver.open(port);
+        driver.work();
+    }
+};
+
+TEST_F(ConsoleManyPorts, MoreWrittenThanOnePassTakesIsTakenByTheNext)
+{
+    for (unsigned port = first; port <= last; ++port)
+        while (driver.write(port, "12345")) {}
+    EXPECT_TRUE(device.service()) << "there is more";
+    EXPECT_LT(backends[last].received.size(), 40u);
+    driver.work();
+    for (unsigned port = first; port <= last; ++port)
+        EXPECT_EQ(backends[port].received.size(), 40u) << port;
+}
+
+TEST_F(ConsoleManyPorts, MoreToGiveThanOnePassMovesIsMovedByTheNext)
+{
+    const std::size_t room{8 * ModelDriver::receive_buffer};
+    for (unsigned port = first; port <= last; ++port) {
+        backends[port].to_give = std::string(room, 'g');
+        device.wake(port);
+    }
+    EXPECT_TRUE(device.service()) << "there is more";
+    EXPECT_FALSE(backends[last].to_give.empty());
+    driver.work();
+    for (unsigned port = first; port <= last; ++port)
+        EXPECT_EQ(driver.read(port).size(), room) << port;
+}
+
 /// A backend in which two processors may not be at once.
 class ExclusiveBackend final : public PortBackend {
 public:

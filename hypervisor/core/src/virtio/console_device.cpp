@@ -68,10 +68,10 @@ bool ConsoleDevice::service()
 {
     if (serving_.exchange(true))
         return false;
-    const bool more{pass()};
+    pass();
     serving_.store(false);
     // Whoever set a bit and found us serving went away: the bit is seen here.
-    return more || needs_service();
+    return needs_service();
 }
 
 bool ConsoleDevice::needs_service() const
@@ -79,16 +79,16 @@ bool ConsoleDevice::needs_service() const
     return registers_.reset_requested() || woken_.any() || (may_run() && registers_.any_notification());
 }
 
-bool ConsoleDevice::pass()
+void ConsoleDevice::pass()
 {
     if (registers_.reset_requested()) {
         reset();
-        return false;
+        return;
     }
     if (!may_run()) {
         idle_ = true;
         release_without_driver();
-        return false;
+        return;
     }
     if (idle_)
         wake_all();
@@ -107,7 +107,6 @@ bool ConsoleDevice::pass()
     }
     if (control_waiting_ && may_run())
         flush_control();
-    return false;
 }
 
 void ConsoleDevice::wake_all()

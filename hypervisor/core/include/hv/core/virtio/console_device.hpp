@@ -112,7 +112,7 @@ private:
         std::size_t consumed{};   ///< bytes that the backend took of the oldest transmit chain
     };
 
-    bool pass();
+    void pass();
     [[nodiscard]] bool may_run() const { return registers_.running() && pci_.bus_master(); }
     void reset();
     void wake_all();
