@@ -4,9 +4,11 @@
 // without the feature that flushes a single address space, and with fewer address spaces than VCPUs.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <random>
 
+#include "hv/x86/msr.hpp"
 #include "svm_machine.hpp"
 
 using namespace hv;
@@ -82,6 +84,49 @@ TEST_P(Flush, AnAskedForFlushHappensOnce)
     EXPECT_EQ(touch(vcpu), 100u);
     touch(vcpu);
     EXPECT_EQ(model().entered.control.tlb_control, svm::TlbControl::keep);
+}
+
+TEST_P(Flush, WhatChangesTheMeaningOfTranslationsDropsThem)
+{
+    const auto msr = [this](TestVcpu& vcpu, x86::Msr which, std::uint64_t value) {
+        ASSERT_TRUE(machine.hvm().write_msr(vcpu.context, static_cast<std::uint32_t>(which), value).has_value());
+    };
+    const std::function<void(TestVcpu&)> changes[]{
+        [&](TestVcpu& vcpu) { msr(vcpu, x86::Msr::EFER, 0xd00); },
+        [&](TestVcpu& vcpu) { msr(vcpu, x86::Msr::PAT, 6); },
+        [&](TestVcpu& vcpu) {
+            ASSERT_TRUE(machine.hvm().write_system(vcpu.context, long_mode_state()).has_value());
+        },
+        [&](TestVcpu& vcpu) {
+            const std::byte mov_cr3_rax[]{std::byte{0x0f}, std::byte{0x22}, std::byte{0xd8}};
+            core::Exit exit{};
+            exit.kind = core::ExitKind::control_register;
+            ASSERT_TRUE(machine.hvm().emulate_system_instruction(vcpu.context, exit, mov_cr3_rax, 3).has_value());
+        }};
+    for (const auto& change : changes) {
+        TestVcpu vcpu{machine};
+        ASSERT_TRUE(machine.hvm().write_system(vcpu.context, long_mode_state()).has_value());
+        point(vcpu, 100);
+        vcpu.load(0);
+        touch(vcpu);
+        here().tlb[{model().entered.control.guest_asid, tested_page}] = 666;
+        change(vcpu);
+        EXPECT_EQ(touch(vcpu), 100u);
+    }
+}
+
+TEST_P(Flush, AFlushIsNotRepeatedWhenTheVcpuComesBack)
+{
+    TestVcpu vcpu{machine};
+    vcpu.load(0);
+    machine.hvm().flush(vcpu.context);
+    touch(vcpu);
+    const std::uint32_t address_space = model().entered.control.guest_asid;
+    vcpu.unload();
+    vcpu.load(0);
+    touch(vcpu);
+    EXPECT_EQ(model().entered.control.tlb_control, svm::TlbControl::keep);
+    EXPECT_EQ(model().entered.control.guest_asid, address_space);
 }
 
 TEST_P(Flush, AProcessorIsNotTrustedWithWhatItKnewBeforeTheVcpuWasElsewhere)

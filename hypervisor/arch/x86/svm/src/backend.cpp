@@ -129,7 +129,6 @@ Status vcpu_create(VcpuContext& context)
     vcpu.extended_control = 1;
     vcpu.block_order = order;
     vcpu.block = block.leak();
-    vcpu.attention = true;
     fill_control_area(vcpu.vmcb->control, context);
     fill_extended_area(vcpu.extended_area);
     reset_registers(vcpu, context.registers);
