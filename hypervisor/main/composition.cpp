@@ -21,7 +21,7 @@ namespace {
 /// Everything between the control domain's function and the core; made once, lives for ever.
 struct Service final : core::BackgroundWork {
     explicit Service(core::Heap& heap, const core::service::MachineDescription& description)
-        : consoles{endpoint.device(), heap}, target{description, consoles}, control{endpoint.device(), target}
+        : consoles{endpoint.device(), heap}, target{description, consoles, heap}, control{endpoint.device(), target}
     {
     }
     bool step() override
@@ -44,6 +44,24 @@ std::atomic<bool> service_started{};
 x86::CpuidResult host_cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return x86::cpuid(leaf, subleaf); }
 
 void attend(unsigned processor) { the_machine->attend(processor); }
+
+/// Modules that the loader of the machine brought along; one that is no good is said so, and the machine goes on.
+void load_boot_extensions()
+{
+    const BootedMachine& machine = booted_machine();
+    for (const core::BootModule& module : machine.boot.modules) {
+        if (module.kind == core::BootModuleKind::key)
+            core::log_warning("key ", module.name.view(), " is not used: signatures cannot be checked yet");
+        if (module.kind != core::BootModuleKind::extension)
+            continue;
+        BoundedText<300> why;
+        const auto bytes = machine.firmware.at(module.range.begin, module.range.bytes);
+        if (const auto loaded = the_service->target.load_module(bytes, module.name.view(), why); !loaded)
+            core::log_error("extension ", module.name.view(), " cannot be loaded: ", why.view());
+        else
+            core::log_info("extension ", loaded.value()->name(), " loaded at boot");
+    }
+}
 
 template <typename T, typename... A>
 T* make_for_ever(core::Heap& heap, A&&... arguments)
@@ -81,6 +99,8 @@ void start_service(control_domain::ControlDomain& domain)
     the_service->endpoint.attach(domain);
     the_service->target.show_control_domain(
         {core::ram_bytes(booted_machine().split.control_domain), &domain.exits()});
+    load_boot_extensions();
+    release_boot_modules(booted_machine());
     service_started.store(true, std::memory_order_release);
     for (unsigned processor = 1; processor < core::platform::processor_count(); ++processor)
         core::platform::wake(processor);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The order in which the hypervisor comes up: what the loader handed over, memory, processors, and then each processor's
-// own work.  The only place that sees the portable core and the architecture together.
+// The order in which the hypervisor comes up: what the loader handed over, memory, processors, and then each
+// processor's own work.  The only place that sees the portable core and the architecture together.
 #include <cstring>
 #include <new>
 
@@ -25,7 +25,8 @@
 extern "C" void (*const init_array_begin[])();
 extern "C" void (*const init_array_end[])();
 extern "C" const char boot_stack_top[];
-extern "C" [[noreturn]] void switch_stack(std::uint64_t top, void (*function)(std::uint64_t), std::uint64_t argument);
+extern "C" [[noreturn]] void switch_stack(std::uint64_t top, void (*function)(std::uint64_t),
+                                          std::uint64_t argument);
 /// Called by boot/entry.S on the boot stack and the boot page tables.
 extern "C" [[noreturn]] void boot_main(std::uint32_t protocol, std::uint32_t information);
 
@@ -119,17 +120,19 @@ ModuleMoves divide_memory()
     (void)taken.push_back(image_range());
     const auto low_page = find_low_page(boot.memory, taken);
     if (!low_page)
-        refuse_because("Graft needs a page of memory below 512 KiB to start processors in, and there is none.");
+        refuse_because(
+            "Graft needs a page of memory below 512 KiB to start processors in, and there is none.");
     machine_state.start_page = low_page.value();
 
     const HostRange reserved[]{image_range(), {machine_state.start_page, page_size}};
     auto split = split_memory(boot.memory, reserved, machine_state.options.control_memory);
     if (!split)
-        refuse_because("Graft needs more memory: dom0_mem= asks for ", machine_state.options.control_memory >> 20,
-                       " MiB, and the machine has ", ram_bytes(boot.memory) >> 20, " MiB.");
+        refuse_because("Graft needs more memory: dom0_mem= asks for ",
+                       machine_state.options.control_memory >> 20, " MiB, and the machine has ",
+                       ram_bytes(boot.memory) >> 20, " MiB.");
     const HostRanges modules_only = machine_state.module_ranges();
-    const auto moves =
-        plan_module_moves(split.value(), {modules_only.data(), modules_only.size()}, HostPhysical{boot_mapped_bytes});
+    const auto moves = plan_module_moves(split.value(), {modules_only.data(), modules_only.size()},
+                                         HostPhysical{boot_mapped_bytes});
     if (!moves)
         refuse_because("Graft needs more memory: the boot modules do not fit beside dom0_mem=",
                        machine_state.options.control_memory >> 20, "M.");
@@ -154,7 +157,8 @@ void add_frames(bool reachable_by_boot_tables)
             continue;
         const Status added = machine_state.frames->add_range(range);
         if (!added && added.error() != Error::invalid_argument)
-            core::log_warning("memory at ", Hex{range.begin.raw()}, " is not used: ", error_name(added.error()));
+            core::log_warning("memory at ", Hex{range.begin.raw()},
+                              " is not used: ", error_name(added.error()));
     }
 }
 
@@ -167,9 +171,10 @@ void build_memory()
     machine_state.heap = new (heap_storage) Heap{*machine_state.frames, *machine_state.ledger};
     add_frames(true);
     if (machine_state.frames->free_frames() * page_size < minimum_guest_memory)
-        refuse_because("Graft needs more memory: beside dom0_mem=", machine_state.options.control_memory >> 20,
-                       "M only ", machine_state.frames->free_frames() * page_size >> 20,
-                       " MiB are left below 4 GiB, and it wants at least ", minimum_guest_memory >> 20, '.');
+        refuse_because(
+            "Graft needs more memory: beside dom0_mem=", machine_state.options.control_memory >> 20,
+            "M only ", machine_state.frames->free_frames() * page_size >> 20,
+            " MiB are left below 4 GiB, and it wants at least ", minimum_guest_memory >> 20, '.');
     if (!build_address_space(machine_state.boot.memory, *machine_state.frames, *machine_state.ledger))
         refuse_because("Graft needs more memory: its page tables do not fit.");
     add_frames(false);
@@ -187,8 +192,8 @@ void read_modules()
     if (machine_state.boot.find(BootModuleKind::control_kernel) == nullptr)
         refuse_because("Graft needs a boot module with dom0's kernel, and there is none.");
     for (const BootModule& module : machine_state.boot.modules)
-        core::log_debug("boot module kind ", static_cast<unsigned>(module.kind), ' ', module.name.view(), " at ",
-                        Hex{module.range.begin.raw()}, ", ", module.range.bytes, " bytes");
+        core::log_debug("boot module kind ", static_cast<unsigned>(module.kind), ' ', module.name.view(),
+                        " at ", Hex{module.range.begin.raw()}, ", ", module.range.bytes, " bytes");
 }
 
 ProcessorList read_processors()
@@ -217,18 +222,22 @@ void start_clocks(const ProcessorList& list)
     const auto fadt = find_acpi_table(machine_state.firmware, machine_state.boot.rsdp, "FACP", ignored);
     const auto port = fadt ? power_timer_port(fadt.value()) : Expected<std::uint16_t>{Error::not_found};
     if (!calibrate_clocks(port ? std::optional{port.value()} : std::nullopt))
-        refuse_because("Graft needs a PIT or an ACPI power management timer to measure its clocks, and neither runs.");
-    core::log_info("clocks: time-stamp counter ", tsc_frequency(), " Hz, local APIC timer ", apic_timer_frequency(), " Hz");
+        refuse_because(
+            "Graft needs a PIT or an ACPI power management timer to measure its clocks, and neither runs.");
+    core::log_info("clocks: time-stamp counter ", tsc_frequency(), " Hz, local APIC timer ",
+                   apic_timer_frequency(), " Hz");
 }
 
 void start_other_processors(const ProcessorList& list)
 {
     if (list.apic_ids.size() < 2)
-        refuse_because("Graft needs at least two processors, one for dom0 and one for guests, and this machine has one.");
+        refuse_because("Graft needs at least two processors, one for dom0 and one for guests, and this "
+                       "machine has one.");
     if (!start_processors(list, machine_state.start_page))
         refuse_because("Graft needs more memory: the processors' stacks do not fit.");
     if (platform::processor_count() < 2)
-        refuse_because("Graft needs at least two processors, and only one of this machine's ", list.apic_ids.size(), " started.");
+        refuse_because("Graft needs at least two processors, and only one of this machine's ",
+                       list.apic_ids.size(), " started.");
     core::log_info("started ", platform::processor_count(), " processors");
 }
 
@@ -244,13 +253,17 @@ void start_other_processors(const ProcessorList& list)
 
 }  // namespace
 
-BootedMachine& booted_machine() { return machine_state; }
+BootedMachine& booted_machine()
+{
+    return machine_state;
+}
 
 void release_boot_modules(BootedMachine& machine)
 {
     machine.boot.modules.clear();
     for (const RawModule& module : machine.boot.raw_modules)
-        (void)machine.frames->add_range(module.range);  // one that is too small for a zone is lost: a page at most
+        (void)machine.frames->add_range(
+            module.range);  // one that is too small for a zone is lost: a page at most
     machine.boot.raw_modules.clear();
 }
 

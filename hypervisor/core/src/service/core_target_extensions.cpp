@@ -3,47 +3,178 @@
 // Modules and bindings, as the control protocol commands them.
 #include "hv/core/service/core_target.hpp"
 
+#include <cstring>
+
+#include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/service/wire_text.hpp"
+
 namespace hv::core::service {
 
 using control::Progress;
 using control::Reason;
 using control::refuse;
+using control::refuse_field;
 
 namespace {
 
-Error not_there_yet(Reason& reason)
+void describe(const Module& module, protocol::ModuleInfo& entry)
 {
-    return refuse(reason, Error::not_supported, "this hypervisor cannot load extensions yet");
+    const loader::ModuleFacts facts = module.facts();
+    entry = {};
+    put_text(entry.name, module.name());
+    BoundedText<sizeof entry.version> version;
+    write_version(version, module);
+    put_text(entry.version, version.view());
+    entry.abi_major = facts.abi_major;
+    entry.abi_minor = facts.abi_minor;
+    entry.bindings = module.bindings();
+    entry.file_size = facts.file_bytes;
+    static_assert(sizeof entry.hash == sizeof facts.hash);
+    std::memcpy(entry.hash, &facts.hash, sizeof entry.hash);
+    put_text(entry.path, module.path());
+}
+
+ExtensionParameter parameter_of(const protocol::Parameter& wire)
+{
+    using Kind = ExtensionParameter::Kind;
+    switch (wire.type) {
+    case protocol::ParameterType::boolean: return {wire.key, Kind::boolean, wire.integer, {}};
+    case protocol::ParameterType::integer: return {wire.key, Kind::integer, wire.integer, {}};
+    case protocol::ParameterType::text: return {wire.key, Kind::text, 0, wire.text};
+    }
+    return {wire.key, Kind::text, 0, wire.text};
 }
 
 }  // namespace
 
-Expected<bool> CoreTarget::next_binding(protocol::DomainId, std::uint64_t&, protocol::Binding&) { return false; }
-bool CoreTarget::next_module(std::uint64_t&, protocol::ModuleInfo&) { return false; }
-
-Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest&, protocol::ParameterReader,
-                                              protocol::ExtBindReply&, Reason& reason)
+Expected<bool> CoreTarget::next_binding(protocol::DomainId id, std::uint64_t& cursor, protocol::Binding& entry)
 {
-    return not_there_yet(reason);
+    entry = {};
+    if (id == protocol::control_domain)
+        return false;
+    const Domain* const domain = domains_.find(id);
+    if (domain == nullptr)
+        return Error::not_found;
+    if (domain->extensions == nullptr || cursor >= domain->extensions->size())
+        return false;
+    const auto position = static_cast<unsigned>(cursor);
+    const ExtensionStack::Description binding = domain->extensions->describe(position);
+    put_text(entry.module, binding.name);
+    BoundedText<sizeof entry.version> version;
+    say(version, binding.version[0], '.', binding.version[1], '.', binding.version[2]);
+    put_text(entry.version, version.view());
+    entry.position = position;
+    entry.cpuid_base = binding.cpuid_base;
+    entry.memory_bytes = binding.memory_bytes;
+    ++cursor;
+    return true;
 }
 
-Expected<std::uint32_t> CoreTarget::begin_module(const protocol::ExtLoadBeginRequest&, Reason& reason)
+bool CoreTarget::next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry)
 {
-    return not_there_yet(reason);
+    if (cursor >= modules_.size())
+        return false;
+    describe(modules_.at(static_cast<std::size_t>(cursor)), entry);
+    ++cursor;
+    return true;
 }
 
-Status CoreTarget::module_data(std::uint32_t, std::uint64_t, std::span<const std::byte>, Reason& reason)
+Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& request,
+                                              protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
+                                              Reason& reason)
 {
-    return not_there_yet(reason);
+    Domain& domain = *HV_TRY(guest(request.domain, reason));
+    if (domain.state() != DomainState::building)
+        return refuse(reason, Error::conflict, "domain ", domain.name(), " is built already");
+    if (request.placement != 0)
+        return refuse_field(reason, Error::not_supported, "/placement", "this hypervisor has one placement only so far");
+    if (request.on_fault != 0)
+        return refuse_field(reason, Error::not_supported, "/on_fault", "this hypervisor cannot contain faults of a module yet");
+    Module* const module = modules_.find(get_text(request.module));
+    if (module == nullptr)
+        return refuse_field(reason, Error::not_found, "/module", "no module ", get_text(request.module), " is loaded");
+    StaticVector<ExtensionParameter, protocol::maximum_parameters> values;
+    while (!parameters.at_end())
+        static_cast<void>(values.push_back(parameter_of(HV_TRY(parameters.next()))));
+    BoundedText<protocol::name_size> key;
+    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, reason.text, key);
+    if (!bound) {
+        if (!key.view().empty())
+            say(reason.field, "/params/", key.view());
+        return bound.error();
+    }
+    reply = {domain.extensions->size() - 1, 0};
+    return Progress::done;
 }
 
-Expected<Progress> CoreTarget::finish_module(std::uint32_t, protocol::ModuleInfo&, Reason& reason)
+Expected<std::uint32_t> CoreTarget::begin_module(const protocol::ExtLoadBeginRequest& request, Reason& reason)
 {
-    return not_there_yet(reason);
+    for (Upload& upload : uploads_) {
+        if (upload.bytes != nullptr)
+            continue;
+        auto* const bytes = static_cast<std::byte*>(machine().heap.allocate(static_cast<std::size_t>(request.size)));
+        if (bytes == nullptr)
+            return refuse_field(reason, Error::no_memory, "/size", "not enough memory for a module file of ", request.size,
+                                " bytes");
+        upload.bytes = bytes;
+        upload.size = request.size;
+        upload.path.clear();
+        upload.path.append(get_text(request.path));
+        return static_cast<std::uint32_t>(&upload - uploads_.data()) + 1;
+    }
+    return refuse(reason, Error::limit_reached, "too many module files are being sent at once");
 }
 
-void CoreTarget::abort_module(std::uint32_t) {}
+CoreTarget::Upload* CoreTarget::find_upload(std::uint32_t number)
+{
+    if (number == 0 || number > uploads_.size() || uploads_[number - 1].bytes == nullptr)
+        return nullptr;
+    return &uploads_[number - 1];
+}
 
-Status CoreTarget::unload_module(std::string_view, Reason& reason) { return not_there_yet(reason); }
+Status CoreTarget::module_data(std::uint32_t number, std::uint64_t offset, std::span<const std::byte> bytes,
+                               Reason& reason)
+{
+    const Upload* const upload = find_upload(number);
+    if (upload == nullptr)
+        return refuse(reason, Error::not_found, "there is no upload ", number);
+    if (offset > upload->size || upload->size - offset < bytes.size())
+        return refuse(reason, Error::out_of_range, "the data runs past the end of the file");
+    if (!bytes.empty())
+        std::memcpy(upload->bytes + offset, bytes.data(), bytes.size());
+    return Done{};
+}
+
+Expected<Progress> CoreTarget::finish_module(std::uint32_t number, protocol::ModuleInfo& reply, Reason& reason)
+{
+    const Upload* const upload = find_upload(number);
+    if (upload == nullptr)
+        return refuse(reason, Error::not_found, "there is no upload ", number);
+    const auto module = load_module({upload->bytes, static_cast<std::size_t>(upload->size)}, upload->path.view(), reason.text);
+    abort_module(number);
+    if (!module)
+        return module.error();
+    describe(*module.value(), reply);
+    return Progress::done;
+}
+
+Expected<Module*> CoreTarget::load_module(std::span<const std::byte> file, std::string_view path, TextWriter& why)
+{
+    return modules_.load(file, path, why);
+}
+
+void CoreTarget::abort_module(std::uint32_t number)
+{
+    if (Upload* const upload = find_upload(number)) {
+        machine().heap.release(upload->bytes);
+        upload->bytes = nullptr;
+    }
+}
+
+Status CoreTarget::unload_module(std::string_view module, Reason& reason)
+{
+    return modules_.unload(module, reason.text);
+}
 
 }  // namespace hv::core::service

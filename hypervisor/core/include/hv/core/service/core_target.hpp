@@ -9,7 +9,9 @@
 #include <string_view>
 
 #include "hv/core/control/control_target.hpp"
+#include "hv/core/control/server.hpp"
 #include "hv/core/domain/domain_table.hpp"
+#include "hv/core/ext/module_registry.hpp"
 #include "hv/core/service/console_slots.hpp"
 
 namespace hv::core::service {
@@ -24,8 +26,8 @@ struct MachineDescription {
 
 class CoreTarget final : public control::ControlTarget {
 public:
-    CoreTarget(const MachineDescription& description, ConsoleSlots& consoles)
-        : description_{description}, consoles_{consoles}
+    CoreTarget(const MachineDescription& description, ConsoleSlots& consoles, Heap& heap)
+        : description_{description}, consoles_{consoles}, modules_{heap}
     {
     }
 
@@ -37,6 +39,8 @@ public:
     void show_control_domain(const ControlDomainView& view) { control_domain_ = view; }
 
     [[nodiscard]] DomainTable& domains() { return domains_; }
+    /// Loads a module that was handed over at boot; fails as the registry does.
+    Expected<Module*> load_module(std::span<const std::byte> file, std::string_view path, TextWriter& why);
 
     void info(protocol::InfoReply& reply) override;
     control::LogSlice read_log(std::uint64_t cursor, std::span<char> room) override;
@@ -87,6 +91,13 @@ public:
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;
 
 private:
+    /// A module file that is being sent.
+    struct Upload {
+        std::byte* bytes{};
+        std::uint64_t size{};
+        BoundedText<Module::longest_path> path{};
+    };
+    [[nodiscard]] Upload* find_upload(std::uint32_t number);
     Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
     [[nodiscard]] Expected<const ExitCounters*> counters(protocol::DomainId domain, unsigned vcpu) const;
     void describe_control_domain(protocol::DomainInfo& entry) const;
@@ -94,6 +105,8 @@ private:
     const MachineDescription& description_;
     ConsoleSlots& consoles_;
     DomainTable domains_{};
+    ModuleRegistry modules_;
+    std::array<Upload, control::ControlServer::maximum_uploads> uploads_{};
     ControlDomainView control_domain_{};
     std::uint64_t log_begin_{};  ///< what is before it has been cleared
 };
