@@ -25,7 +25,7 @@ constexpr std::uint8_t DeviceOp{0x82};
 Aml join(const Aml& a, const Aml& b)
 {
     Aml both{a};
-    both.insert(both.end(), b.begin(), b.end());
+    append(both, b);
     return both;
 }
 
@@ -90,7 +90,7 @@ Aml aml_list(std::initializer_list<Aml> pieces)
 {
     Aml all;
     for (const Aml& piece : pieces)
-        all.insert(all.end(), piece.begin(), piece.end());
+        append(all, piece);
     return all;
 }
 

@@ -120,15 +120,20 @@ void add_operand(CLI::App& app, Operand operand, Arguments& arguments)
     }
 }
 
+void add_output_option(CLI::App& app, Arguments& arguments)
+{
+    app.add_option_function<std::string>(
+           "-o,--output", [&arguments](const std::string& format) { arguments.json = format == "json"; },
+           "json: for programs; text: for people")
+        ->check(CLI::IsMember({"json", "text"}));
+}
+
 void add_verb(CLI::App& app, const Verb& verb, Arguments& arguments, const Verb*& chosen)
 {
     CLI::App* const one{app.add_subcommand(verb.name, verb.help)};
     add_operand(*one, verb.operand, arguments);
     verb.options(*one, arguments);
-    one->add_option_function<std::string>(
-           "-o,--output", [&arguments](const std::string& format) { arguments.json = format == "json"; },
-           "json: for programs; text: for people")
-        ->check(CLI::IsMember({"json", "text"}));
+    add_output_option(*one, arguments);
     one->footer(exit_codes);
     one->fallthrough();
     one->callback([&chosen, &verb] { chosen = &verb; });
@@ -154,7 +159,7 @@ std::optional<Problem> wrong_verb(int argc, char** argv)
         names.emplace_back(verb.name);
     for (int i = 1; i < argc; ++i) {
         const std::string word{argv[i]};
-        if (word == "--socket" || word == "--extensions") {
+        if (word == "--socket" || word == "--extensions" || word == "-o" || word == "--output") {
             ++i;
             continue;
         }
@@ -212,6 +217,7 @@ int run_xl(int argc, char** argv)
     app.footer(exit_codes);
     app.add_option("--socket", arguments.socket, "where xld listens")->capture_default_str();
     app.add_option("--extensions", arguments.extensions_folder, "where NAME.hvx is looked for")->capture_default_str();
+    add_output_option(app, arguments);
     for (const Verb& verb : verbs)
         add_verb(app, verb, arguments, chosen);
     const bool json{asks_for_json(argc, argv)};

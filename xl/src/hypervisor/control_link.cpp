@@ -9,6 +9,8 @@
 #include <array>
 #include <cerrno>
 
+#include "base/byte_buffer.hpp"
+
 namespace hv::xl {
 namespace {
 
@@ -119,7 +121,7 @@ void ControlLink::enqueue(std::uint64_t id, ControlRequest& request)
     header.bulk_length = static_cast<std::uint32_t>(request.bulk.size());
     const auto raw = std::as_bytes(std::span{&header, 1});
     Outgoing out{id, {raw.begin(), raw.end()}, request.bulk};
-    out.head.insert(out.head.end(), request.body.begin(), request.body.end());
+    append(out.head, request.body);
     outgoing_.push_back(std::move(out));
 }
 
@@ -129,7 +131,7 @@ void ControlLink::own_what_is_unsent(std::uint64_t id)
     for (Outgoing& out : outgoing_) {
         if (out.id != id)
             continue;
-        out.head.insert(out.head.end(), out.bulk.begin(), out.bulk.end());
+        append(out.head, out.bulk);
         out.bulk = {};
     }
 }
@@ -193,7 +195,7 @@ bool ControlLink::read_some()
                         : "reading the control port: " + system_reason(errno));
         return false;
     }
-    incoming_.insert(incoming_.end(), buffer.begin(), buffer.begin() + count);
+    append(incoming_, std::span{buffer}.first(static_cast<std::size_t>(count)));
     take_frames();
     return is_open();
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/byte_buffer.hpp"
 #include "hv/loader/sha256.hpp"
 
 namespace hv::xl {
@@ -22,9 +23,8 @@ ControlRequest request_of(Command command, const T& fixed, std::span<const std::
                           std::span<const std::byte> bulk = {})
 {
     ControlRequest request{command, static_cast<std::uint16_t>(wire_size<T>), {}, bulk};
-    const auto raw = std::as_bytes(std::span{&fixed, 1}).first(wire_size<T>);
-    request.body.assign(raw.begin(), raw.end());
-    request.body.insert(request.body.end(), tail.begin(), tail.end());
+    append(request.body, std::as_bytes(std::span{&fixed, 1}).first(wire_size<T>));
+    append(request.body, tail);
     return request;
 }
 

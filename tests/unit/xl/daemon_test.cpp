@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: MIT
+//
+// The programs end to end: xl as a process, xld as a thread, a fake hypervisor behind the real control server.  Each verb
+// is tested by its effect on a domain.
+#include "daemon/daemon.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "fake_hypervisor.hpp"
+#include "kernel_files.hpp"
+
+namespace hv::xl {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeDomain;
+using test::FakeHypervisor;
+
+struct Outcome {
+    int status{};
+    std::string out;
+    std::string err;
+
+    [[nodiscard]] Json json() const { return Json::parse(out); }
+};
+
+/// A process that runs xl.
+class XlProcess {
+public:
+    XlProcess(const std::filesystem::path& folder, std::vector<std::string> words, const std::string& input = {})
+        : folder_{folder}
+    {
+        std::ofstream{folder_ / "stdin", std::ios::binary} << input;
+        words.insert(words.begin(), {HV_XL_PROGRAM, "--socket", (folder_ / "sock").string(), "--extensions",
+                                     (folder_ / "extensions").string()});
+        process_ = ::fork();
+        if (process_ == 0)
+            become(words);
+    }
+
+    void kill() const { ::kill(process_, SIGKILL); }
+
+    Outcome wait()
+    {
+        int status{};
+        ::waitpid(process_, &status, 0);
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of("stdout"),
+                text_of("stderr")};
+    }
+
+    [[nodiscard]] std::string text_of(const char* name) const
+    {
+        std::ifstream file{folder_ / name, std::ios::binary};
+        std::ostringstream text;
+        text << file.rdbuf();
+        return text.str();
+    }
+
+private:
+    [[noreturn]] void become(const std::vector<std::string>& words) const
+    {
+        const auto redirect = [&](const char* name, int flags, int number) {
+            const int file{::open((folder_ / name).c_str(), flags, 0600)};
+            ::dup2(file, number);
+        };
+        redirect("stdin", O_RDONLY, STDIN_FILENO);
+        redirect("stdout", O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
+        redirect("stderr", O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
+        std::vector<char*> raw;
+        for (const std::string& word : words)
+            raw.push_back(const_cast<char*>(word.c_str()));
+        raw.push_back(nullptr);
+        ::execv(raw[0], raw.data());
+        ::_exit(127);
+    }
+
+    std::filesystem::path folder_;
+    pid_t process_{};
+};
+
+class Xld : public testing::Test {
+protected:
+    void SetUp() override
+    {
+        std::string name{"/tmp/xld_test.XXXXXX"};
+        folder = ::mkdtemp(name.data());
+        std::filesystem::create_directory(folder / "extensions");
+        std::filesystem::create_directory(folder / "logs");
+        write("extensions/novell.hvx", "novell");
+        write("extensions/viridian.hvx", "viridian");
+        const ByteBuffer kernel{test::elf(true, true)};
+        write("kernel", {reinterpret_cast<const char*>(kernel.view().data()), kernel.size()});
+        write("disk", std::string(3u << 20, 'd'));
+        config = {{"apiVersion", 1}, {"name", "web1"}, {"memory", "16MiB"}, {"boot", {{"kernel", "kernel"}}}};
+        if (::pipe2(stop_pipe, O_CLOEXEC) != 0)
+            std::abort();
+        DaemonOptions options;
+        options.socket = folder / "sock";
+        options.group = "";
+        options.paths = {folder / "extensions", folder / "logs"};
+        options.open_port = [this](const std::string& port) { return hypervisor.open_port(port); };
+        daemon = std::make_unique<Daemon>(options);
+        daemon->loop().watch(
+            stop_pipe[0], [] { return static_cast<short>(POLLIN); }, [this](short) { daemon->stop(); });
+        thread = std::thread{[this] { daemon->run(); }};
+        while (xl({"list", "-o", "json"}).status != 0)
+            std::this_thread::sleep_for(10ms);
+    }
+
+    void TearDown() override
+    {
+        if (::write(stop_pipe[1], "", 1) != 1)
+            std::abort();
+        thread.join();
+        daemon.reset();
+        std::filesystem::remove_all(folder);
+    }
+
+    void write(const std::string& name, const std::string& text) const
+    {
+        std::ofstream{folder / name, std::ios::binary} << text;
+    }
+
+    XlProcess start(std::vector<std::string> words, const std::string& input = {})
+    {
+        // Each process has its own files for input and output.
+        const auto own = folder / std::to_string(++processes);
+        std::filesystem::create_directory(own);
+        std::filesystem::create_symlink(folder / "sock", own / "sock");
+        std::filesystem::create_symlink(folder / "extensions", own / "extensions");
+        return {own, std::move(words), input};
+    }
+    Outcome xl(std::vector<std::string> words, const std::string& input = {})
+    {
+        return start(std::move(words), input).wait();
+    }
+    Outcome create(std::vector<std::string> options = {}, const std::string& input = {})
+    {
+        write("config.json", config.dump());
+        options.insert(options.begin(), {"create", (folder / "config.json").string()});
+        return xl(options, input);
+    }
+
+    /// Until a condition holds on the hypervisor's side; fails the test after a long time.
+    void eventually(const std::function<bool()>& condition)
+    {
+        for (unsigned i = 0; i < 2000; ++i) {
+            if (hypervisor.ask<bool>(condition))
+                return;
+            std::this_thread::sleep_for(10ms);
+        }
+        FAIL() << "never happened";
+    }
+    bool exists(const std::string& name)
+    {
+        return hypervisor.ask<bool>([&] { return hypervisor.has(name); });
+    }
+    void expect_nothing_created()
+    {
+        EXPECT_FALSE(exists("web1"));
+        EXPECT_EQ(hypervisor.ask<std::uint64_t>([&] { return hypervisor.free_memory; }), FakeHypervisor::all_memory);
+    }
+
+    FakeHypervisor hypervisor;
+    std::filesystem::path folder;
+    Json config;
+    std::unique_ptr<Daemon> daemon;
+    std::thread thread;
+    int stop_pipe[2]{};
+    unsigned processes{};
+};
+
+TEST_F(Xld, CreateBuildsTheDomainThatTheConfigSays)
+{
+    config["vcpus"] = 3;
+    config["boot"]["ramdisk"] = "disk";
+    config["extensions"] = {{{"name", "viridian"}, {"params", {{"spin", 5}, {"quiet", true}}}}, {{"name", "novell"}}};
+    const Outcome outcome{create({"-o", "json"})};
+    ASSERT_EQ(outcome.status, 0) << outcome.err << outcome.out;
+    EXPECT_EQ(outcome.json()["name"], "web1");
+    hypervisor.run([&] {
+        const FakeDomain& domain = hypervisor.by_name("web1");
+        EXPECT_EQ(domain.registers.rip, 0x10'0004u);
+        EXPECT_EQ(domain.memory.at(0x10'0000).size(), 64u);
+        EXPECT_EQ(domain.modules, (std::vector<std::string>{"viridian", "novell"}));
+        EXPECT_EQ(domain.parameters, (std::vector<std::string>{"spin", "quiet"}));
+        std::size_t ramdisk{0};
+        for (const auto& [address, bytes] : domain.memory)
+            if (!bytes.empty() && bytes[0] == std::byte{'d'})
+                ramdisk += bytes.size();
+        EXPECT_EQ(ramdisk, 3u << 20);
+    });
+    const Json list = xl({"list", "-o", "json"}).json();
+    ASSERT_EQ(list.size(), 2u);
+    EXPECT_EQ(list[0]["name"], "dom0");
+    EXPECT_EQ(list[1]["state"], "running");
+    EXPECT_EQ(list[1]["vcpus"], 3);
+    EXPECT_EQ(list[1]["memoryBytes"], 16 << 20);
+    EXPECT_EQ(list[1]["extensions"], (Json{"viridian", "novell"}));
+    EXPECT_EQ(list[1]["reason"], nullptr);
+}
+
+TEST_F(Xld, ConsoleIsThereBeforeTheFirstVcpuRuns)
+{
+    hypervisor.run([&] {
+        hypervisor.on_unpause = [&](FakeDomain& domain) {
+            hypervisor.say(domain, "first words\n");
+            hypervisor.end(domain, protocol::EndReason::poweroff);
+        };
+    });
+    const Outcome outcome{create({"-c"})};
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "first words\n");
+    EXPECT_NE(outcome.err.find("poweroff"), std::string::npos);
+    std::ifstream log{folder / "logs" / "console-web1.log"};
+    std::string line;
+    std::getline(log, line);
+    EXPECT_EQ(line, "first words");
+    expect_nothing_created();
+}
+
+TEST_F(Xld, CrashIsExitCode1)
+{
+    hypervisor.run([&] {
+        hypervisor.on_unpause = [&](FakeDomain& domain) {
+            hypervisor.end(domain, protocol::EndReason::crash, "triple fault");
+        };
+    });
+    const Outcome outcome{create({"-c"})};
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_NE(outcome.err.find("crash: triple fault"), std::string::npos);
+    expect_nothing_created();
+}
+
+TEST_F(Xld, ConsoleFollowsARestartAndReplaysNothing)
+{
+    auto runs = std::make_shared<unsigned>(0);
+    hypervisor.run([&, runs] {
+        hypervisor.on_unpause = [&, runs](FakeDomain& domain) {
+            hypervisor.say(domain, "run " + std::to_string(++*runs) + "\n");
+            hypervisor.end(domain, *runs == 1 ? protocol::EndReason::reboot : protocol::EndReason::halt);
+        };
+    });
+    const Outcome outcome{create({"-c"})};
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "run 1\nrun 2\n");
+    EXPECT_NE(outcome.err.find("reboot"), std::string::npos);
+    EXPECT_NE(outcome.err.find("halt"), std::string::npos);
+    expect_nothing_created();
+}
+
+TEST_F(Xld, PreserveKeepsTheEndedDomainWithItsReason)
+{
+    config["on"] = {{"crash", "preserve"}};
+    hypervisor.run([&] {
+        hypervisor.on_unpause = [&](FakeDomain& domain) {
+            hypervisor.end(domain, protocol::EndReason::crash, "triple fault");
+        };
+    });
+    EXPECT_EQ(create({"-c"}).status, 1);
+    const Json list = xl({"list", "-o", "json"}).json();
+    ASSERT_EQ(list.size(), 2u);
+    EXPECT_EQ(list[1]["state"], "ended");
+    EXPECT_EQ(list[1]["reason"], "crash: triple fault");
+    EXPECT_EQ(xl({"destroy", "web1"}).status, 0);
+    expect_nothing_created();
+}
+
+TEST_F(Xld, TypedBytesReachTheGuestAndCtrlBracketLeaves)
+{
+    const Outcome outcome{create({"-c"}, "ls\n\x1dnot this")};
+    EXPECT_EQ(outcome.status, 0);
+    hypervisor.run([&] {
+        char typed[32]{};
+        EXPECT_EQ(::read(hypervisor.by_name("web1").console.number(), typed, sizeof typed), 3);
+        EXPECT_STREQ(typed, "ls\n");
+    });
+    EXPECT_TRUE(exists("web1"));
+}
+
+TEST_F(Xld, EndOfInputDoesNotDetach)
+{
+    XlProcess process{start({"create", "-c", (write("config.json", config.dump()), folder / "config.json").string()})};
+    eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.state == 3; });
+    std::this_thread::sleep_for(100ms);
+    hypervisor.run([&] {
+        hypervisor.say(hypervisor.by_name("web1"), "later");
+        hypervisor.end(hypervisor.by_name("web1"), protocol::EndReason::poweroff);
+    });
+    const Outcome outcome{process.wait()};
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "later");
+}
+
+TEST_F(Xld, ConsoleVerbAttachesToARunningDomain)
+{
+    ASSERT_EQ(create().status, 0);
+    XlProcess process{start({"console", "web1"})};
+    std::this_thread::sleep_for(300ms);
+    hypervisor.run([&] { hypervisor.say(hypervisor.by_name("web1"), "seen"); });
+    for (unsigned i = 0; i < 500 && process.text_of("stdout") != "seen"; ++i)
+        std::this_thread::sleep_for(10ms);
+    EXPECT_EQ(xl({"destroy", "web1"}).status, 0);
+    const Outcome outcome{process.wait()};
+    EXPECT_EQ(outcome.out, "seen");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_NE(outcome.err.find("destroyed"), std::string::npos);
+}
+
+TEST_F(Xld, KilledCreateLeavesNothing)
+{
+    hypervisor.run([&] { hypervisor.stall_finish = true; });
+    write("config.json", config.dump());
+    XlProcess process{start({"create", (folder / "config.json").string()})};
+    eventually([&] { return hypervisor.has("web1"); });
+    process.kill();
+    EXPECT_EQ(process.wait().status, 128 + SIGKILL);
+    std::this_thread::sleep_for(100ms);
+    hypervisor.run([&] { hypervisor.stall_finish = false; });
+    eventually([&] { return !hypervisor.has("web1"); });
+    expect_nothing_created();
+}
+
+TEST_F(Xld, RefusalsReachTheUserWithPlaceAndExitCode)
+{
+    const auto error_of = [](const Outcome& outcome) { return outcome.json()["error"]; };
+    config["extensions"] = {{{"name", "viridian"}}, {{"name", "novell"}}};
+    hypervisor.run([&] { hypervisor.clashing_module = "novell"; });
+    const Outcome clash{create({"-o", "json"})};
+    EXPECT_EQ(clash.status, 4);
+    EXPECT_EQ(error_of(clash)["pointer"], "/extensions/1");
+    EXPECT_EQ(error_of(clash)["message"], "both want the same window");
+    expect_nothing_created();
+
+    config["extensions"] = {{{"name", "viridan"}}};
+    const Outcome unknown{create({"-o", "json"})};
+    EXPECT_EQ(unknown.status, 2);
+    EXPECT_EQ(error_of(unknown)["pointer"], "/extensions/0/name");
+    EXPECT_EQ(error_of(unknown)["suggestion"], "viridian");
+
+    config["extensions"] = {{{"name", "viridian"}, {"params", {{"bad", 1}}}}};
+    const Outcome parameter{create({"-o", "json"})};
+    EXPECT_EQ(parameter.status, 2);
+    EXPECT_EQ(error_of(parameter)["pointer"], "/extensions/0/params/bad");
+
+    config["extensions"] = Json::array();
+    config["memory"] = "2GiB";
+    const Outcome memory{create({"-o", "json"})};
+    EXPECT_EQ(memory.status, 4);
+    EXPECT_EQ(error_of(memory)["pointer"], "/memory");
+
+    config["memory"] = "16MiB";
+    config["boot"]["kernel"] = "nosuch";
+    const Outcome missing{create({"-o", "json"})};
+    EXPECT_EQ(missing.status, 3);
+    EXPECT_EQ(error_of(missing)["pointer"], "/boot/kernel");
+
+    write("cut", std::string{"\x7f" "ELF"});
+    config["boot"]["kernel"] = "cut";
+    const Outcome cut{create({"-o", "json"})};
+    EXPECT_EQ(cut.status, 1);
+    EXPECT_EQ(error_of(cut)["pointer"], "/boot/kernel");
+    expect_nothing_created();
+}
+
+TEST_F(Xld, ANameIsTakenOnce)
+{
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(create({"-o", "json"}).json()["error"]["pointer"], "/name");
+    EXPECT_TRUE(exists("web1"));
+}
+
+TEST_F(Xld, PauseUnpauseRenameAndNames)
+{
+    ASSERT_EQ(create({"-p"}).status, 0);
+    const auto state = [&] { return xl({"list", "-o", "json", "web1"}).json()[0]["state"]; };
+    EXPECT_EQ(state(), "paused");
+    EXPECT_EQ(xl({"unpause", "web1"}).status, 0);
+    EXPECT_EQ(state(), "running");
+    EXPECT_EQ(xl({"pause", "web1"}).status, 0);
+    EXPECT_EQ(state(), "paused");
+    EXPECT_EQ(xl({"domid", "web1"}).out, "1\n");
+    EXPECT_EQ(xl({"domname", "1"}).out, "web1\n");
+    EXPECT_EQ(xl({"rename", "web1", "web2"}).status, 0);
+    EXPECT_TRUE(exists("web2"));
+    EXPECT_EQ(xl({"rename", "web2", "../x"}).status, 2);
+    const Outcome missing{xl({"domid", "wev2", "-o", "json"})};
+    EXPECT_EQ(missing.status, 3);
+    EXPECT_EQ(missing.json()["error"]["suggestion"], "web2");
+    EXPECT_EQ(xl({"destroy", "dom0"}).status, 1);
+}
+
+TEST_F(Xld, ShutdownPressesTheButtonAndRebootStartsAgain)
+{
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"reboot", "web1"}).status, 0);
+    eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.domain == 2; });
+    EXPECT_EQ(xl({"shutdown", "--wait", "web1"}).status, 0);
+    eventually([&] { return !hypervisor.has("web1"); });
+}
+
+TEST_F(Xld, TriggersReachTheGuest)
+{
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"trigger", "web1", "nmi"}).status, 0);
+    hypervisor.run([&] { EXPECT_EQ(hypervisor.by_name("web1").nmis, 1u); });
+    EXPECT_EQ(xl({"trigger", "web1", "nim"}).status, 2);
+    EXPECT_EQ(xl({"trigger", "web1", "reset"}).status, 0);
+    eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.domain == 2; });
+}
+
+TEST_F(Xld, ReadingVerbsTellWhatTheHypervisorKnows)
+{
+    config["vcpus"] = 2;
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"info", "-o", "json"}).json()["freeMemoryBytes"], FakeHypervisor::all_memory - (16 << 20));
+    EXPECT_EQ(xl({"vcpu-list", "web1", "-o", "json"}).json().size(), 2u);
+    EXPECT_EQ(xl({"uptime", "-o", "json"}).json().size(), 2u);
+    const Json exits = xl({"exits", "web1", "-o", "json"}).json();
+    EXPECT_EQ(exits["reasons"][0]["name"], "CPUID");
+    EXPECT_EQ(exits["msrs"][0]["key"], 0x4000'0002);
+    EXPECT_EQ(exits["msrs"][0]["count"], 7);
+    EXPECT_EQ(xl({"dmesg"}).out, "first line\nsecond line\n");
+    EXPECT_EQ(xl({"dmesg", "-o", "json"}).json()["lines"][1], "second line");
+    EXPECT_EQ(xl({"dmesg", "-c"}).out, "first line\nsecond line\n");
+    EXPECT_EQ(xl({"dmesg"}).out, "");
+    EXPECT_EQ(xl({"list", "-l"}).json()[1]["config"]["name"], "web1");
+    for (const char* verb : {"info", "list", "vcpu-list", "uptime", "ext-list"})
+        EXPECT_FALSE(xl({verb}).out.empty()) << verb;
+}
+
+TEST_F(Xld, ExtensionsAreLoadedListedAndUnloaded)
+{
+    EXPECT_EQ(xl({"ext-load", "novell"}).status, 0);
+    write("other", "other");
+    EXPECT_EQ(xl({"ext-load", (folder / "other").string()}).status, 0);
+    const Json list = xl({"ext-list", "-o", "json"}).json();
+    ASSERT_EQ(list.size(), 2u);
+    EXPECT_EQ(list[1]["name"], "other");
+    EXPECT_EQ(list[1]["abi"], "0.1");
+    EXPECT_EQ(list[1]["path"], (folder / "other").string());
+    EXPECT_EQ(list[1]["hash"], "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa");
+    EXPECT_EQ(xl({"ext-unload", "other"}).status, 0);
+    EXPECT_EQ(xl({"ext-unload", "other"}).status, 3);
+    EXPECT_EQ(xl({"ext-load", "nosuch"}).status, 3);
+    write("broken", "broken");
+    const Outcome broken{xl({"ext-load", (folder / "broken").string(), "-o", "json"})};
+    EXPECT_EQ(broken.status, 1);
+    EXPECT_EQ(broken.json()["error"]["message"], "section '.text': sh_offset is outside the file");
+    config["extensions"] = {{{"name", "novell"}}};
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"ext-unload", "novell"}).status, 1);
+}
+
+TEST_F(Xld, ManyDomainsComeAndGoAndNothingIsLeft)
+{
+    for (unsigned i = 0; i < 10; ++i) {
+        ASSERT_EQ(create().status, 0);
+        ASSERT_EQ(xl({"destroy", "web1"}).status, 0);
+    }
+    expect_nothing_created();
+}
+
+/// A client that knows the socket and nothing else.
+FileDescriptor raw_client(const std::filesystem::path& socket)
+{
+    FileDescriptor client{::socket(AF_UNIX, SOCK_STREAM, 0)};
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    socket.string().copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::connect(client.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return client;
+}
+
+TEST_F(Xld, MalformedClientsAreAnsweredAndCutOff)
+{
+    const std::string good{encode_frame(FrameType::request, 1, R"({"verb": "list"})")};
+    std::vector<std::string> streams{std::string(64, 'x'), encode_frame(FrameType::request, 1, "no json"),
+                                     encode_frame(FrameType::request, 1, "[]"),
+                                     encode_frame(FrameType::request, 1, R"({"verb": 1})"),
+                                     encode_frame(FrameType::reply, 1, "{}"),
+                                     encode_frame(FrameType::console_input, 1, "x")};
+    std::string oversized{good};
+    oversized[11] = '\x7f';  // the length's highest byte
+    streams.push_back(oversized);
+    for (const std::string& stream : streams) {
+        const FileDescriptor client{raw_client(folder / "sock")};
+        ASSERT_EQ(::send(client.number(), stream.data(), stream.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(stream.size()));
+        std::string answer;
+        char buffer[4096];
+        for (ssize_t count{}; (count = ::recv(client.number(), buffer, sizeof buffer, 0)) > 0;)
+            answer.append(buffer, static_cast<std::size_t>(count));
+        EXPECT_NE(answer.find("message"), std::string::npos);
+    }
+    for (std::size_t length = 0; length < good.size(); length += 3) {
+        const FileDescriptor client{raw_client(folder / "sock")};
+        EXPECT_EQ(::send(client.number(), good.data(), length, MSG_NOSIGNAL), static_cast<ssize_t>(length));
+    }
+    EXPECT_EQ(xl({"list"}).status, 0);
+}
+
+TEST_F(Xld, RequestsWithoutWhatTheyNeedAreRefused)
+{
+    for (const char* request : {R"({"verb": "create"})", R"({"verb": "nosuch"})", R"({"verb": "destroy"})",
+                                R"({"verb": "destroy", "domain": 7})", R"({"verb": "create", "config": 1})",
+                                R"({"verb": "ext-load", "path": "x"})", R"({"verb": "trigger", "domain": "dom0"})"}) {
+        const FileDescriptor client{raw_client(folder / "sock")};
+        const std::string stream{encode_frame(FrameType::request, 9, request)};
+        ASSERT_EQ(::send(client.number(), stream.data(), stream.size(), 0), static_cast<ssize_t>(stream.size()));
+        FrameReader reader;
+        char buffer[4096];
+        const ssize_t count{::recv(client.number(), buffer, sizeof buffer, 0)};
+        ASSERT_GT(count, 0);
+        reader.add({buffer, static_cast<std::size_t>(count)});
+        const auto answer = reader.next();
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->type, FrameType::failure) << request;
+        EXPECT_EQ(answer->id, 9u);
+    }
+}
+
+TEST_F(Xld, SocketIsForItsOwnerAndGroup)
+{
+    struct stat status{};
+    ASSERT_EQ(::stat((folder / "sock").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0660u);
+}
+
+TEST(XlAlone, SaysThatThereIsNoXldAndWhatIsWrongWithTheCommandLine)
+{
+    std::string name{"/tmp/xl_test.XXXXXX"};
+    const std::filesystem::path folder{::mkdtemp(name.data())};
+    const auto xl = [&](std::vector<std::string> words) { return XlProcess{folder, std::move(words)}.wait(); };
+    EXPECT_EQ(xl({"list"}).status, 6);
+    EXPECT_EQ(xl({}).status, 2);
+    EXPECT_EQ(xl({"list", "--nosuch"}).status, 2);
+    const Outcome misspelt{xl({"lits", "-o", "json"})};
+    EXPECT_EQ(misspelt.status, 2);
+    EXPECT_EQ(misspelt.json()["error"]["suggestion"], "list");
+    EXPECT_EQ(xl({"validate", (folder / "nosuch.json").string()}).status, 3);
+    for (const char* verb : {"create", "validate", "list", "destroy", "shutdown", "reboot", "pause", "unpause", "console",
+                             "info", "dmesg", "vcpu-list", "domid", "domname", "rename", "uptime", "trigger", "exits",
+                             "ext-load", "ext-unload", "ext-list", "ext-verify"}) {
+        const Outcome help{xl({verb, "--help"})};
+        EXPECT_EQ(help.status, 0) << verb;
+        EXPECT_NE(help.out.find("Exit codes"), std::string::npos) << verb;
+    }
+    std::filesystem::remove_all(folder);
+}
+
+TEST(GroupNumber, IsReadFromTheFile)
+{
+    const auto file = std::filesystem::temp_directory_path() / ("xl_group." + std::to_string(::getpid()));
+    std::ofstream{file} << "root:x:0:\ngrafting:x:5:\ngraft:x:900:a,b\nbad\n";
+    EXPECT_EQ(group_number("graft", file), 900u);
+    EXPECT_EQ(group_number("root", file), 0u);
+    EXPECT_FALSE(group_number("bad", file));
+    EXPECT_FALSE(group_number("nosuch", file));
+    EXPECT_FALSE(group_number("graft", file.string() + ".nosuch"));
+    std::filesystem::remove(file);
+}
+
+}  // namespace
+}  // namespace hv::xl

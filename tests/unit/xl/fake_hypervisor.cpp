@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+//
+// Sockets for ports, a map for domains.
+#include "fake_hypervisor.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+
+namespace hv::xl::test {
+namespace {
+
+using core::control::Progress;
+using core::control::Reason;
+using core::control::refuse;
+using core::control::refuse_field;
+
+std::pair<FileDescriptor, FileDescriptor> socket_pair()
+{
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        std::abort();
+    return {FileDescriptor{ends[0]}, FileDescriptor{ends[1]}};
+}
+
+}  // namespace
+
+FakeHypervisor::FakeHypervisor()
+{
+    auto [ours, theirs] = socket_pair();
+    control_ = std::move(ours);
+    ports_.emplace("graft.control", std::move(theirs));
+    std::array<int, 2> wake{};
+    if (::pipe2(wake.data(), O_CLOEXEC | O_NONBLOCK) != 0)
+        std::abort();
+    wake_read_ = FileDescriptor{wake[0]};
+    wake_write_ = FileDescriptor{wake[1]};
+    FakeDomain control;
+    control.info.state = static_cast<std::uint32_t>(protocol::DomainState::running);
+    control.info.vcpus = 1;
+    static_cast<void>(protocol::set_text(control.info.name, "dom0"));
+    domains.emplace(0, std::move(control));
+    server_.connected();
+    thread_ = std::thread{[this] { serve(); }};
+}
+
+FakeHypervisor::~FakeHypervisor()
+{
+    run([this] { stopping_ = true; });
+    thread_.join();
+}
+
+FileDescriptor FakeHypervisor::open_port(const std::string& name)
+{
+    const std::lock_guard guard{mutex_};
+    const auto found = ports_.find(name);
+    if (found == ports_.end())
+        return {};
+    FileDescriptor port{std::move(found->second)};
+    ports_.erase(found);
+    return port;
+}
+
+void FakeHypervisor::run(const std::function<void()>& work)
+{
+    std::promise<void> done;
+    {
+        const std::lock_guard guard{mutex_};
+        work_.push_back([&] {
+            work();
+            done.set_value();
+        });
+    }
+    const char byte{0};
+    if (::write(wake_write_.number(), &byte, 1) < 0)
+        std::abort();
+    done.get_future().get();
+}
+
+void FakeHypervisor::serve()
+{
+    while (!stopping_) {
+        std::array<pollfd, 2> descriptors{
+            {{control_.open() ? control_.number() : -1,
+              static_cast<short>((server_.wants_input() ? POLLIN : 0) | (server_.has_output() ? POLLOUT : 0)), 0},
+             {wake_read_.number(), POLLIN, 0}}};
+        ::poll(descriptors.data(), descriptors.size(), server_.needs_step() ? 1 : -1);
+        std::array<char, 64> wakes;
+        while (::read(wake_read_.number(), wakes.data(), wakes.size()) > 0)
+            continue;
+        std::vector<std::function<void()>> work;
+        {
+            const std::lock_guard guard{mutex_};
+            work.swap(work_);
+        }
+        for (const auto& one : work)
+            one();
+        if (!stopping_ && control_.open())
+            pump();
+    }
+}
+
+void FakeHypervisor::pump()
+{
+    std::array<std::byte, 65536> buffer;
+    if (server_.wants_input() && received_.empty()) {
+        const ssize_t count{::read(control_.number(), buffer.data(), buffer.size())};
+        if (count == 0) {
+            control_.close();
+            return server_.disconnected();
+        }
+        if (count > 0)
+            received_.assign(buffer.begin(), buffer.begin() + count);
+    }
+    while (!received_.empty() && server_.wants_input()) {
+        const std::size_t taken{server_.receive(received_)};
+        received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(taken));
+        if (taken == 0)
+            break;
+    }
+    for (unsigned slices = 0; slices < 100 && server_.step(); ++slices)
+        continue;
+    while (server_.has_output()) {
+        const std::size_t count{server_.transmit(buffer)};
+        for (std::size_t sent = 0; sent < count;) {
+            const ssize_t now{::write(control_.number(), buffer.data() + sent, count - sent)};
+            if (now > 0)
+                sent += static_cast<std::size_t>(now);
+        }
+    }
+}
+
+FakeDomain& FakeHypervisor::by_name(const std::string& name)
+{
+    for (auto& [id, domain] : domains)
+        if (protocol::text_of(domain.info.name) == name)
+            return domain;
+    std::abort();
+}
+
+bool FakeHypervisor::has(const std::string& name)
+{
+    return std::any_of(domains.begin(), domains.end(),
+                       [&](const auto& one) { return protocol::text_of(one.second.info.name) == name; });
+}
+
+void FakeHypervisor::say(FakeDomain& domain, std::string_view text)
+{
+    if (::write(domain.console.number(), text.data(), text.size()) < 0)
+        std::abort();
+}
+
+void FakeHypervisor::end(FakeDomain& domain, protocol::EndReason reason, const std::string& text)
+{
+    domain.info.state = static_cast<std::uint32_t>(protocol::DomainState::ended);
+    domain.info.end_reason = static_cast<std::uint32_t>(reason);
+    protocol::set_text_truncated(domain.info.reason, text);
+    protocol::DomainEndedEvent event{domain.info.domain, domain.info.end_reason, {}};
+    protocol::set_text_truncated(event.reason, text);
+    ended_.push_back(event);
+    server_.events_waiting();
+}
+
+void FakeHypervisor::info(protocol::InfoReply& reply)
+{
+    reply.processors = 2;
+    reply.guest_processors = 1;
+    reply.memory_total = all_memory;
+    reply.memory_free = free_memory;
+    reply.ticks_per_second = 1'000'000'000;
+    reply.domains = static_cast<std::uint32_t>(domains.size());
+    protocol::set_text_truncated(reply.version, "0.1-fake");
+    protocol::set_text_truncated(reply.backend, "fake");
+}
+
+core::control::LogSlice FakeHypervisor::read_log(std::uint64_t cursor, std::span<char> room)
+{
+    const std::size_t from{std::min<std::size_t>(cursor, log.size())};
+    const std::size_t count{std::min(room.size(), log.size() - from)};
+    std::copy_n(log.begin() + static_cast<std::ptrdiff_t>(from), count, room.begin());
+    return {from + count, 0, count};
+}
+
+Expected<Progress> FakeHypervisor::create_domain(const protocol::DomainCreateRequest& request,
+                                                 const protocol::EntryView<protocol::CpuidMask>&,
+                                                 protocol::DomainCreateReply& reply, Reason& reason)
+{
+    if (has(std::string{protocol::text_of(request.name)}))
+        return refuse_field(reason, Error::already_exists, "/name", "there is a domain of that name");
+    if (request.memory > free_memory)
+        return refuse_field(reason, Error::no_memory, "/memory", "not enough free memory");
+    free_memory -= request.memory;
+    auto [ours, theirs] = socket_pair();
+    FakeDomain domain;
+    domain.info.domain = next_id_++;
+    domain.info.state = static_cast<std::uint32_t>(protocol::DomainState::building);
+    domain.info.vcpus = request.vcpus;
+    domain.info.memory = request.memory;
+    domain.info.console_slot = domain.info.domain % protocol::maximum_consoles + 1;
+    std::memcpy(domain.info.uuid, request.uuid, sizeof domain.info.uuid);
+    std::memcpy(domain.info.name, request.name, sizeof domain.info.name);
+    domain.console = std::move(ours);
+    reply = {domain.info.domain, domain.info.console_slot};
+    const std::lock_guard guard{mutex_};
+    ports_["graft.console." + std::to_string(reply.console_slot)] = std::move(theirs);
+    domains.emplace(reply.domain, std::move(domain));
+    return Progress::done;
+}
+
+Expected<Progress> FakeHypervisor::finish_build(protocol::DomainId domain, Reason&)
+{
+    if (stall_finish)
+        return Progress::more;
+    domains.at(domain).info.state = static_cast<std::uint32_t>(protocol::DomainState::paused);
+    return Progress::done;
+}
+
+Status FakeHypervisor::unpause(protocol::DomainId id, Reason&)
+{
+    FakeDomain& domain = domains.at(id);
+    const bool first{domain.info.state == static_cast<std::uint32_t>(protocol::DomainState::paused)};
+    domain.info.state = static_cast<std::uint32_t>(protocol::DomainState::running);
+    if (first && on_unpause)
+        on_unpause(domain);
+    return Done{};
+}
+
+Expected<Progress> FakeHypervisor::pause(protocol::DomainId id, Reason&)
+{
+    domains.at(id).info.state = static_cast<std::uint32_t>(protocol::DomainState::paused);
+    return Progress::done;
+}
+
+Expected<Progress> FakeHypervisor::destroy_domain(protocol::DomainId id, Reason& reason)
+{
+    const auto found = domains.find(id);
+    if (found == domains.end())
+        return refuse(reason, Error::not_found, "no such domain");
+    free_memory += found->second.info.memory;
+    domains.erase(found);
+    return Progress::done;
+}
+
+Status FakeHypervisor::rename_domain(protocol::DomainId id, std::string_view name, Reason&)
+{
+    return protocol::set_text(domains.at(id).info.name, name);
+}
+
+Status FakeHypervisor::shutdown_domain(protocol::DomainId id, Reason&)
+{
+    FakeDomain& domain = domains.at(id);
+    ++domain.powerbutton;
+    end(domain, protocol::EndReason::poweroff);
+    return Done{};
+}
+
+Status FakeHypervisor::trigger(protocol::DomainId id, protocol::Trigger trigger, std::uint32_t, Reason&)
+{
+    FakeDomain& domain = domains.at(id);
+    if (trigger == protocol::Trigger::nmi)
+        ++domain.nmis;
+    else
+        end(domain, protocol::EndReason::reboot);
+    return Done{};
+}
+
+bool FakeHypervisor::next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry)
+{
+    const auto found = domains.lower_bound(static_cast<protocol::DomainId>(cursor));
+    if (found == domains.end())
+        return false;
+    entry = found->second.info;
+    entry.extensions = static_cast<std::uint32_t>(found->second.modules.size());
+    cursor = found->first + 1;
+    return true;
+}
+
+Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& cursor, protocol::VcpuInfo& entry)
+{
+    const FakeDomain& domain = domains.at(id);
+    if (cursor >= domain.info.vcpus)
+        return false;
+    entry = {};
+    entry.vcpu = entry.apic_id = static_cast<std::uint32_t>(cursor++);
+    entry.state = static_cast<std::uint32_t>(protocol::VcpuState::blocked);
+    return true;
+}
+
+Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::ExitTable table, std::uint64_t& cursor,
+                                               protocol::ExitCount& entry)
+{
+    if (cursor != 0 || table == protocol::ExitTable::port)
+        return false;
+    ++cursor;
+    entry = {table == protocol::ExitTable::reason ? 0x72u : 0x4000'0002u, 0, 7, {}};
+    protocol::set_text_truncated(entry.name, table == protocol::ExitTable::reason ? "CPUID" : "");
+    return true;
+}
+
+Expected<bool> FakeHypervisor::next_binding(protocol::DomainId id, std::uint64_t& cursor, protocol::Binding& entry)
+{
+    const FakeDomain& domain = domains.at(id);
+    if (cursor >= domain.modules.size())
+        return false;
+    entry = {};
+    protocol::set_text_truncated(entry.module, domain.modules[cursor]);
+    entry.position = static_cast<std::uint32_t>(cursor++);
+    return true;
+}
+
+bool FakeHypervisor::next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry)
+{
+    if (cursor >= modules.size())
+        return false;
+    entry = std::next(modules.begin(), static_cast<std::ptrdiff_t>(cursor++))->second;
+    return true;
+}
+
+Status FakeHypervisor::write_memory(protocol::DomainId id, std::uint64_t address, std::span<const std::byte> bytes,
+                                    Reason&)
+{
+    domains.at(id).memory[address].assign(bytes.begin(), bytes.end());
+    return Done{};
+}
+
+Status FakeHypervisor::set_registers(protocol::DomainId id, std::uint32_t, const protocol::VcpuRegisters& registers,
+                                     Reason&)
+{
+    domains.at(id).registers = registers;
+    return Done{};
+}
+
+Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest& request,
+                                                  protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
+                                                  Reason& reason)
+{
+    FakeDomain& domain = domains.at(request.domain);
+    const std::string name{protocol::text_of(request.module)};
+    if (name == clashing_module)
+        return refuse(reason, Error::conflict, "both want the same window");
+    while (!parameters.at_end()) {
+        const auto parameter = parameters.next();
+        if (parameter.value().key == "bad")
+            return refuse_field(reason, Error::invalid_argument, "/params/0/value", "no such parameter");
+        domain.parameters.emplace_back(parameter.value().key);
+    }
+    reply.position = static_cast<std::uint32_t>(domain.modules.size());
+    domain.modules.push_back(name);
+    ++modules.at(name).bindings;
+    return Progress::done;
+}
+
+Expected<std::uint32_t> FakeHypervisor::begin_module(const protocol::ExtLoadBeginRequest& request, Reason&)
+{
+    upload_ = request;
+    uploaded_.clear();
+    return 1u;
+}
+
+Status FakeHypervisor::module_data(std::uint32_t, std::uint64_t, std::span<const std::byte> bytes, Reason&)
+{
+    uploaded_.append(protocol::as_text(bytes));
+    return Done{};
+}
+
+/// A module of the fake is a text file that holds the module's name.
+Expected<Progress> FakeHypervisor::finish_module(std::uint32_t, protocol::ModuleInfo& reply, Reason& reason)
+{
+    if (uploaded_.starts_with("broken"))
+        return refuse(reason, Error::malformed, "section '.text': sh_offset is outside the file");
+    reply = {};
+    protocol::set_text_truncated(reply.name, uploaded_);
+    protocol::set_text_truncated(reply.version, "1.0.0");
+    reply.abi_minor = 1;
+    std::memcpy(reply.hash, upload_.hash, sizeof reply.hash);
+    std::memcpy(reply.path, upload_.path, sizeof reply.path);
+    modules[uploaded_] = reply;
+    return Progress::done;
+}
+
+Status FakeHypervisor::unload_module(std::string_view module, Reason& reason)
+{
+    const auto found = modules.find(std::string{module});
+    if (found->second.bindings != 0)
+        return refuse(reason, Error::busy, "the module has instances");
+    modules.erase(found);
+    return Done{};
+}
+
+bool FakeHypervisor::next_domain_ended(protocol::DomainEndedEvent& event)
+{
+    if (ended_.empty())
+        return false;
+    event = ended_.front();
+    ended_.erase(ended_.begin());
+    return true;
+}
+
+}  // namespace hv::xl::test
