@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The functions that a compiler or the freestanding-usable headers may call, for the hypervisor and for modules alike.  Copies and
-// fills are single string instructions, which processors with ERMS do a cache line at a time; nothing here uses a register
-// that belongs to a guest's FPU.  Not a C library: nothing else of <cstring> exists.
+// The functions that a compiler or the freestanding-usable headers may call, for the hypervisor and for
+// modules alike.  Copies and fills are single string instructions, which processors with ERMS do a cache line
+// at a time; nothing here uses a register that belongs to a guest's FPU.  Not a C library: nothing else of
+// <cstring> exists.
 #include <cstddef>
 
 extern "C" {

@@ -64,15 +64,42 @@ void set_current_processor(unsigned processor)
     state().current = processor;
 }
 
-void set_ticks(std::uint64_t ticks) { state().ticks = ticks; }
-void advance_ticks(std::uint64_t ticks) { state().ticks += ticks; }
-void set_ticks_per_second(std::uint64_t frequency) { state().frequency = frequency; }
-const std::vector<unsigned>& wakes() { return state().wakes; }
-void forget_wakes() { state().wakes.clear(); }
-std::uint64_t deadline(unsigned processor) { return state().deadlines.at(processor); }
-void on_interrupt_window(std::function<void(bool)> action) { state().window = std::move(action); }
-unsigned waits() { return state().waits; }
-const std::string& console() { return state().console; }
+void set_ticks(std::uint64_t ticks)
+{
+    state().ticks = ticks;
+}
+void advance_ticks(std::uint64_t ticks)
+{
+    state().ticks += ticks;
+}
+void set_ticks_per_second(std::uint64_t frequency)
+{
+    state().frequency = frequency;
+}
+const std::vector<unsigned>& wakes()
+{
+    return state().wakes;
+}
+void forget_wakes()
+{
+    state().wakes.clear();
+}
+std::uint64_t deadline(unsigned processor)
+{
+    return state().deadlines.at(processor);
+}
+void on_interrupt_window(std::function<void(bool)> action)
+{
+    state().window = std::move(action);
+}
+unsigned waits()
+{
+    return state().waits;
+}
+const std::string& console()
+{
+    return state().console;
+}
 
 }  // namespace hv::fake
 
@@ -93,8 +120,14 @@ HostPhysical to_physical(const void* pointer)
     return HostPhysical{static_cast<std::uint64_t>(byte - fake::arena())};
 }
 
-unsigned processor_count() { return state().processors; }
-unsigned current_processor() { return state().current; }
+unsigned processor_count()
+{
+    return state().processors;
+}
+unsigned current_processor()
+{
+    return state().current;
+}
 
 void wake(unsigned processor)
 {
@@ -115,9 +148,21 @@ void take_pending_interrupts()
         state().window(false);
 }
 
-std::uint64_t ticks() { return state().ticks; }
-std::uint64_t ticks_per_second() { return state().frequency; }
-void set_deadline(std::uint64_t deadline) { state().deadlines.at(state().current) = deadline; }
-void console_write(std::string_view text) { state().console.append(text); }
+std::uint64_t ticks()
+{
+    return state().ticks;
+}
+std::uint64_t ticks_per_second()
+{
+    return state().frequency;
+}
+void set_deadline(std::uint64_t deadline)
+{
+    state().deadlines.at(state().current) = deadline;
+}
+void console_write(std::string_view text)
+{
+    state().console.append(text);
+}
 
 }  // namespace hv::core::platform

@@ -55,11 +55,12 @@ protected:
     static std::string madt_body()
     {
         std::string body("\x00\x00\xe0\xfe\x01\x00\x00\x00", 8);
-        body += std::string("\x00\x08\x00\x00\x01\x00\x00\x00", 8);                          // APIC 0, enabled
-        body += std::string("\x00\x08\x01\x02\x00\x00\x00\x00", 8);                          // APIC 2, disabled
-        body += std::string("\x01\x0c\x00\x00\x00\x00\xc0\xfe\x00\x00\x00\x00", 12);         // an I/O APIC
-        body += std::string("\x00\x08\x02\x04\x01\x00\x00\x00", 8);                          // APIC 4, enabled
-        body += std::string("\x09\x10\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00", 16);  // 4 again
+        body += std::string("\x00\x08\x00\x00\x01\x00\x00\x00", 8);                   // APIC 0, enabled
+        body += std::string("\x00\x08\x01\x02\x00\x00\x00\x00", 8);                   // APIC 2, disabled
+        body += std::string("\x01\x0c\x00\x00\x00\x00\xc0\xfe\x00\x00\x00\x00", 12);  // an I/O APIC
+        body += std::string("\x00\x08\x02\x04\x01\x00\x00\x00", 8);                   // APIC 4, enabled
+        body +=
+            std::string("\x09\x10\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00", 16);  // 4 again
         body += std::string("\x09\x10\x00\x00\x00\x01\x00\x00\x01\x00\x00\x00\x03\x00\x00\x00", 16);  // 256
         return body;
     }
@@ -134,7 +135,8 @@ TEST_F(AcpiTables, TheMadtListsEnabledProcessorsOnce)
 
 TEST_F(AcpiTables, TheMadtsOverrideOfTheLocalApicIsTaken)
 {
-    put_table(madt_at, "APIC", madt_body() + std::string("\x05\x0c\x00\x00\x00\x00\xd0\xfe\x00\x00\x00\x00", 12));
+    put_table(madt_at, "APIC",
+              madt_body() + std::string("\x05\x0c\x00\x00\x00\x00\xd0\xfe\x00\x00\x00\x00", 12));
     EXPECT_EQ(parse_madt(find("APIC").value(), why).value().local_apic, HostPhysical{0xfed00000});
 }
 
@@ -153,10 +155,13 @@ TEST_F(AcpiTables, ProcessorsBeyondTheLimitAreCounted)
 TEST_F(AcpiTables, AMadtWithLyingEntriesIsDamaged)
 {
     for (const char* entry : {"\x00\x07xxxxx", "\x00\x01", "\x05\x04xx", "\x09\x20xxxxxxxxxxxxxx", "\x00"}) {
-        put_table(madt_at, "APIC", madt_body() + std::string(entry, entry[0] == 0 && entry[1] == 0 ? 1 : 2 + std::strlen(entry + 2)));
+        put_table(madt_at, "APIC",
+                  madt_body() +
+                      std::string(entry, entry[0] == 0 && entry[1] == 0 ? 1 : 2 + std::strlen(entry + 2)));
         EXPECT_EQ(parse_madt(find("APIC").value(), why).error(), Error::malformed);
     }
-    put_table(madt_at, "APIC", madt_body() + std::string(2, '\0'));  // an entry of length zero would never end
+    put_table(madt_at, "APIC",
+              madt_body() + std::string(2, '\0'));  // an entry of length zero would never end
     EXPECT_EQ(parse_madt(find("APIC").value(), why).error(), Error::malformed);
 }
 

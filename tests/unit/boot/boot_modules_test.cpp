@@ -33,7 +33,8 @@ Outcome interpret_archive(const std::string& archive)
     memory.put_bytes(base, archive);
     BootInformation information;
     information.protocol = BootProtocol::pvh;
-    EXPECT_TRUE(information.raw_modules.push_back({.range = {HostPhysical{base}, archive.size()}, .text = {}}));
+    EXPECT_TRUE(
+        information.raw_modules.push_back({.range = {HostPhysical{base}, archive.size()}, .text = {}}));
     return interpret(memory, information);
 }
 
@@ -78,11 +79,14 @@ TEST(PvhArchive, NamesItsParts)
 
 TEST(PvhArchive, WhatHasNoPurposeStopsTheBoot)
 {
-    EXPECT_NE(interpret_archive(NewcBuilder{}.add("vmlinuz", "x").finish()).why.find("\"vmlinuz\""), std::string::npos);
+    EXPECT_NE(interpret_archive(NewcBuilder{}.add("vmlinuz", "x").finish()).why.find("\"vmlinuz\""),
+              std::string::npos);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("extensions/readme", "x").finish()).good);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("extensions/.hvx", "x").finish()).good);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("kernel", "x").add("./kernel", "y").finish()).good);
-    EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("extensions/a.hvx", "x").add("extensions/a.hvx", "y").finish()).good);
+    EXPECT_FALSE(
+        interpret_archive(NewcBuilder{}.add("extensions/a.hvx", "x").add("extensions/a.hvx", "y").finish())
+            .good);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("cmdline", std::string("a\0b", 3)).finish()).good);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("cmdline", std::string(3000, 'a')).finish()).good);
 }
@@ -96,7 +100,8 @@ TEST(PvhArchive, AnythingElseIsSaidToBeNoArchive)
 
 TEST(Multiboot2Modules, AreNamedByTheirTexts)
 {
-    const Outcome outcome = interpret_texts({"dom0-kernel root=/dev/vda  console=tty0 ", "dom0-initramfs", "extension novell", "key vendor"});
+    const Outcome outcome = interpret_texts(
+        {"dom0-kernel root=/dev/vda  console=tty0 ", "dom0-initramfs", "extension novell", "key vendor"});
     ASSERT_TRUE(outcome.good) << outcome.why;
     EXPECT_EQ(outcome.information.control_command_line.view(), "root=/dev/vda  console=tty0");
     ASSERT_EQ(outcome.information.modules.size(), 4);

@@ -52,16 +52,20 @@ INSTANTIATE_TEST_SUITE_P(
     , BadBootOption,
     testing::Values(
         Bad{"Misspelt", "dom0mem=1G", "unknown option \"dom0mem=1G\": did you mean dom0_mem=?"},
-        Bad{"MisspeltConsole", "loglvl=info consol=com1", "unknown option \"consol=com1\": did you mean console=?"},
+        Bad{"MisspeltConsole", "loglvl=info consol=com1",
+            "unknown option \"consol=com1\": did you mean console=?"},
         Bad{"OtherSpelling", "loglevel=info", "unknown option \"loglevel=info\": did you mean loglvl=?"},
         Bad{"NoValue", "console", "bad option \"console\": console= takes com1, com2 or none"},
         Bad{"EmptyValue", "console=", "bad option \"console=\": console= takes com1, com2 or none"},
         Bad{"WrongValue", "loglvl=verbose",
             "bad option \"loglvl=verbose\": loglvl= takes error, warning, info or debug"},
-        Bad{"TooSmall", "dom0_mem=1M", "bad option \"dom0_mem=1M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
-        Bad{"NoNumber", "dom0_mem=M", "bad option \"dom0_mem=M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
+        Bad{"TooSmall", "dom0_mem=1M",
+            "bad option \"dom0_mem=1M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
+        Bad{"NoNumber", "dom0_mem=M",
+            "bad option \"dom0_mem=M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
         Bad{"TooLarge", "dom0_mem=99999999999999999999G",
-            "bad option \"dom0_mem=99999999999999999999G\": dom0_mem= takes a size such as 512M or 1G, at least 64M"}),
+            "bad option \"dom0_mem=99999999999999999999G\": dom0_mem= takes a size such as 512M or 1G, at "
+            "least 64M"}),
     [](const auto& parameter) { return std::string{parameter.param.name}; });
 
 TEST(BootOptions, WhatStoodBeforeTheBadOneIsTaken)
@@ -77,6 +81,7 @@ TEST(Size, TakesUnitsAndRefusesTheRest)
     EXPECT_EQ(parse_size("4096").value(), 4096);
     EXPECT_EQ(parse_size("3K").value(), 3072);
     EXPECT_EQ(parse_size("16777215G").value(), 16777215ull << 30);
-    for (const char* text : {"", "K", "1T", "1MB", "-1", "0x10", "1 M", "17179869184G", "18446744073709551616"})
+    for (const char* text :
+         {"", "K", "1T", "1MB", "-1", "0x10", "1 M", "17179869184G", "18446744073709551616"})
         EXPECT_FALSE(parse_size(text)) << text;
 }

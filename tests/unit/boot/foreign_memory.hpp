@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory as a loader left it: a few kilobytes at a chosen address that the parsers may look at, and nothing else.
+// Memory as a loader left it: a few kilobytes at a chosen address that the parsers may look at, and nothing
+// else.
 #pragma once
 
 #include <cstring>

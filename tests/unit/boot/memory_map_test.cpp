@@ -14,8 +14,14 @@ namespace {
 constexpr std::uint64_t mebibyte{1ull << 20};
 constexpr HostPhysical four_gibibytes{4ull << 30};
 
-E820Entry entry(std::uint64_t begin, std::uint64_t end, E820Type type = E820Type::ram) { return {begin, end - begin, type}; }
-HostRange range(std::uint64_t begin, std::uint64_t end) { return {HostPhysical{begin}, end - begin}; }
+E820Entry entry(std::uint64_t begin, std::uint64_t end, E820Type type = E820Type::ram)
+{
+    return {begin, end - begin, type};
+}
+HostRange range(std::uint64_t begin, std::uint64_t end)
+{
+    return {HostPhysical{begin}, end - begin};
+}
 
 MemoryMap map_of(std::vector<E820Entry> raw)
 {
@@ -29,8 +35,8 @@ MemoryMap pc_map()
 {
     return map_of({entry(0, 0x9fc00), entry(0x9fc00, 0xa0000, E820Type::reserved),
                    entry(0xf0000, 0x100000, E820Type::reserved), entry(0x100000, 0x7ffe0000),
-                   entry(0x7ffe0000, 0x80000000, E820Type::acpi_tables), entry(0xfffc0000, 0x100000000, E820Type::reserved),
-                   entry(0x100000000, 0x140000000)});
+                   entry(0x7ffe0000, 0x80000000, E820Type::acpi_tables),
+                   entry(0xfffc0000, 0x100000000, E820Type::reserved), entry(0x100000000, 0x140000000)});
 }
 
 std::string show(const MemoryMap& map)
@@ -39,7 +45,8 @@ std::string show(const MemoryMap& map)
     for (const E820Entry& item : map) {
         char line[80];
         std::snprintf(line, sizeof line, "%llx-%llx:%u ", static_cast<unsigned long long>(item.begin),
-                      static_cast<unsigned long long>(item.begin + item.bytes), static_cast<unsigned>(item.type));
+                      static_cast<unsigned long long>(item.begin + item.bytes),
+                      static_cast<unsigned>(item.type));
         text += line;
     }
     return text;
@@ -60,7 +67,8 @@ std::string show(const HostRanges& ranges)
 
 TEST(MemoryMap, IsPutInOrderAndJoined)
 {
-    EXPECT_EQ(show(map_of({entry(0x3000, 0x4000), entry(0x1000, 0x2000), entry(0x2000, 0x3000), entry(0x9000, 0x9000)})),
+    EXPECT_EQ(show(map_of({entry(0x3000, 0x4000), entry(0x1000, 0x2000), entry(0x2000, 0x3000),
+                           entry(0x9000, 0x9000)})),
               "1000-4000:1 ");
 }
 
@@ -73,7 +81,8 @@ TEST(MemoryMap, TheMoreRestrictiveTypeWinsWhereEntriesOverlap)
 
 TEST(MemoryMap, UnknownTypesAreReservedAndWhatWrapsIsCut)
 {
-    EXPECT_EQ(show(map_of({entry(0x1000, 0x2000, static_cast<E820Type>(0)), entry(0x2000, 0x3000, static_cast<E820Type>(77)),
+    EXPECT_EQ(show(map_of({entry(0x1000, 0x2000, static_cast<E820Type>(0)),
+                           entry(0x2000, 0x3000, static_cast<E820Type>(77)),
                            {0x5000, ~0ull, E820Type::ram}})),
               "1000-3000:2 5000-fffffffffffff000:1 ");
 }
@@ -116,7 +125,8 @@ TEST(MemorySplit, TakesWholePagesOnlyAndRoundsWhatIsReservedOutward)
     const HostRange reserved[]{range(0x5800, 0x5900)};
     const auto split = split_memory(map_of({entry(0x1234, 0x20100)}), reserved, 0x4000);
     ASSERT_TRUE(split);
-    EXPECT_EQ(show(split.value().control_domain), "1234-2000:2 2000-5000:1 5000-6000:2 6000-7000:1 7000-20100:2 ");
+    EXPECT_EQ(show(split.value().control_domain),
+              "1234-2000:2 2000-5000:1 5000-6000:2 6000-7000:1 7000-20100:2 ");
     EXPECT_EQ(show(split.value().allocator), "7000-20000 ");
 }
 
@@ -170,8 +180,10 @@ TEST(MemorySplit, GivesEveryPageOneOwner)
     for (int round = 0; round < 300; ++round) {
         std::vector<E820Entry> raw;
         for (int count = 0; count < 6; ++count) {
-            const std::uint64_t begin = random() % pages * page_size + (random() % 4 == 0 ? random() % page_size : 0);
-            raw.push_back({begin, random() % (200 * page_size), random() % 3 == 0 ? E820Type::reserved : E820Type::ram});
+            const std::uint64_t begin =
+                random() % pages * page_size + (random() % 4 == 0 ? random() % page_size : 0);
+            raw.push_back({begin, random() % (200 * page_size),
+                           random() % 3 == 0 ? E820Type::reserved : E820Type::ram});
         }
         const MemoryMap map = map_of(raw);
         std::vector<HostRange> reserved;

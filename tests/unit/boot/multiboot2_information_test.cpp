@@ -34,7 +34,8 @@ std::string memory_map(std::uint32_t entry_size = 24)
     std::string body;
     put(body, entry_size, 4);
     put(body, 0, 4);
-    for (const auto& [begin, length, type] : {std::tuple{0ull, 0x9fc00ull, 1}, std::tuple{0x100000ull, 0x700000ull, 1}}) {
+    for (const auto& [begin, length, type] :
+         {std::tuple{0ull, 0x9fc00ull, 1}, std::tuple{0x100000ull, 0x700000ull, 1}}) {
         std::string entry;
         put(entry, begin, 8);
         put(entry, length, 8);
@@ -74,7 +75,8 @@ Outcome parse(const std::string& bytes)
     memory.put_bytes(base, bytes);
     Outcome outcome{};
     BoundedText<300> why;
-    outcome.good = parse_multiboot2_information(memory.view(), HostPhysical{base}, outcome.information, why).has_value();
+    outcome.good =
+        parse_multiboot2_information(memory.view(), HostPhysical{base}, outcome.information, why).has_value();
     outcome.why = why.view();
     return outcome;
 }
@@ -82,8 +84,9 @@ Outcome parse(const std::string& bytes)
 std::string good_information()
 {
     return information_of(tag(1, std::string{"console=com2"} + '\0') + memory_map() + tag(99, "whatever") +
-                          module(0x200000, 0x205000, "dom0-kernel root=/dev/vda") + module(0x300000, 0x300010, "key k") +
-                          tag(14, std::string(20, 'o')) + tag(15, std::string(36, 'n')) + end_tag);
+                          module(0x200000, 0x205000, "dom0-kernel root=/dev/vda") +
+                          module(0x300000, 0x300010, "key k") + tag(14, std::string(20, 'o')) +
+                          tag(15, std::string(36, 'n')) + end_tag);
 }
 
 void expect_refused(const std::string& bytes, const std::string& sentence)
@@ -127,11 +130,13 @@ TEST(Multiboot2Information, WithoutAMemoryMapIsRefused)
 
 TEST(Multiboot2Information, LyingModulesAreRefused)
 {
-    expect_refused(information_of(memory_map() + module(0x205000, 0x200000, "x") + end_tag), "ends before it begins");
+    expect_refused(information_of(memory_map() + module(0x205000, 0x200000, "x") + end_tag),
+                   "ends before it begins");
     expect_refused(information_of(memory_map() + module(0x200000, 0x900000, "x") + end_tag), "not in RAM");
     expect_refused(information_of(memory_map() + module(0x90000, 0x200000, "x") + end_tag), "not in RAM");
     expect_refused(information_of(memory_map() + tag(3, "abcd") + end_tag), "ends before it begins");
-    expect_refused(information_of(memory_map() + tag(3, std::string(8, '\0') + "no end") + end_tag), "does not end");
+    expect_refused(information_of(memory_map() + tag(3, std::string(8, '\0') + "no end") + end_tag),
+                   "does not end");
     std::string many = memory_map();
     for (int count = 0; count < 65; ++count)
         many += module(0x200000, 0x200001, "key k");
@@ -142,7 +147,8 @@ TEST(Multiboot2Information, TextsThatDoNotEndOrAreTooLongAreRefused)
 {
     expect_refused(information_of(tag(1, "no end") + memory_map() + end_tag), "does not end");
     expect_refused(information_of(tag(1, "") + memory_map() + end_tag), "does not end");
-    expect_refused(information_of(tag(1, std::string(3000, 'x') + '\0') + memory_map() + end_tag), "too long");
+    expect_refused(information_of(tag(1, std::string(3000, 'x') + '\0') + memory_map() + end_tag),
+                   "too long");
 }
 
 TEST(Multiboot2Information, LyingTagSizesAreRefused)

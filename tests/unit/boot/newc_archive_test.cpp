@@ -13,7 +13,10 @@ using hv::test::NewcBuilder;
 
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span{text}); }
+std::span<const std::byte> bytes_of(const std::string& text)
+{
+    return std::as_bytes(std::span{text});
+}
 
 Error first_error(const std::string& archive)
 {
@@ -29,13 +32,20 @@ Error first_error(const std::string& archive)
 
 TEST(NewcArchive, IsReadMemberByMember)
 {
-    const std::string archive = NewcBuilder{}.add("kernel", "abcde").folder("extensions").add("./extensions/x.hvx", "").add("/k", "yz").finish();
+    const std::string archive = NewcBuilder{}
+                                    .add("kernel", "abcde")
+                                    .folder("extensions")
+                                    .add("./extensions/x.hvx", "")
+                                    .add("/k", "yz")
+                                    .finish();
     ArchiveReader reader{bytes_of(archive)};
     const auto kernel = reader.next();
     ASSERT_TRUE(kernel);
     EXPECT_EQ(kernel.value().name, "kernel");
     EXPECT_TRUE(kernel.value().regular);
-    EXPECT_EQ(std::string(reinterpret_cast<const char*>(kernel.value().data.data()), kernel.value().data.size()), "abcde");
+    EXPECT_EQ(
+        std::string(reinterpret_cast<const char*>(kernel.value().data.data()), kernel.value().data.size()),
+        "abcde");
     EXPECT_EQ(archive.substr(kernel.value().data_offset, 5), "abcde");
     EXPECT_FALSE(reader.next().value().regular);
     EXPECT_EQ(reader.next().value().name, "extensions/x.hvx");
@@ -45,7 +55,8 @@ TEST(NewcArchive, IsReadMemberByMember)
 
 TEST(NewcArchive, CutAnywhereIsMalformedUntilItsTrailerIsWhole)
 {
-    const std::string archive = NewcBuilder{}.add("kernel", "abcde").add("initramfs", std::string(100, 'x')).finish();
+    const std::string archive =
+        NewcBuilder{}.add("kernel", "abcde").add("initramfs", std::string(100, 'x')).finish();
     const std::size_t trailer_end = archive.find("TRAILER!!!") + 11;
     for (std::size_t length = 0; length < trailer_end; ++length)
         EXPECT_EQ(first_error(archive.substr(0, length)), Error::malformed) << length;

@@ -23,8 +23,9 @@ private:
     NewcBuilder& member(const std::string& name, const std::string& data, unsigned mode)
     {
         char header[111];
-        std::snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0, mode, 0, 0, 1, 0,
-                      static_cast<unsigned>(data.size()), 0, 0, 0, 0, static_cast<unsigned>(name.size() + 1), 0);
+        std::snprintf(header, sizeof header, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 0,
+                      mode, 0, 0, 1, 0, static_cast<unsigned>(data.size()), 0, 0, 0, 0,
+                      static_cast<unsigned>(name.size() + 1), 0);
         archive_ += header;
         archive_ += name;
         archive_ += '\0';

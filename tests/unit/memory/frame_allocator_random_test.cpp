@@ -38,7 +38,8 @@ TEST_P(FrameAllocatorModel, NeverHandsOutAFrameTwiceAndLosesNone)
     for (int step = 0; step < 20'000; ++step) {
         Ledger& owner = random() % 2 == 0 ? first : second;
         if (random() % 100 < 55) {
-            const unsigned order = random() % 4 == 0 ? static_cast<unsigned>(random() % 10) : static_cast<unsigned>(random() % 3);
+            const unsigned order = random() % 4 == 0 ? static_cast<unsigned>(random() % 10)
+                                                     : static_cast<unsigned>(random() % 3);
             const auto block = allocator.allocate(order, owner);
             if (!block) {
                 if (block.error() == Error::limit_reached) {
@@ -58,7 +59,8 @@ TEST_P(FrameAllocatorModel, NeverHandsOutAFrameTwiceAndLosesNone)
             auto victim = out.lower_bound(random() % (65ull << 8));
             if (victim == out.end())
                 victim = out.begin();
-            allocator.release(HostPhysical{victim->first * page_size}, victim->second.order, *victim->second.owner);
+            allocator.release(HostPhysical{victim->first * page_size}, victim->second.order,
+                              *victim->second.owner);
             frames_out -= frames_of_order(victim->second.order);
             out.erase(victim);
         }
@@ -70,7 +72,8 @@ TEST_P(FrameAllocatorModel, NeverHandsOutAFrameTwiceAndLosesNone)
     EXPECT_EQ(allocator.free_frames(), allocator.total_frames());
     EXPECT_EQ(second.frames(), 0);
     first.set_limit(Ledger::unlimited);
-    const auto largest = allocator.allocate(10, first);  // everything has been joined again: 4 MiB in one piece
+    const auto largest =
+        allocator.allocate(10, first);  // everything has been joined again: 4 MiB in one piece
     ASSERT_TRUE(largest);
     allocator.release(largest.value(), 10, first);
 }

@@ -14,7 +14,10 @@ namespace {
 
 constexpr std::uint64_t mebibyte{1ull << 20};
 
-HostRange range(std::uint64_t begin, std::uint64_t bytes) { return {HostPhysical{begin}, bytes}; }
+HostRange range(std::uint64_t begin, std::uint64_t bytes)
+{
+    return {HostPhysical{begin}, bytes};
+}
 
 class FrameAllocatorTest : public testing::Test {
 protected:
@@ -51,7 +54,8 @@ TEST_F(FrameAllocatorTest, HandsOutAlignedBlocksOfEveryOrder)
 
 TEST_F(FrameAllocatorTest, UsesEveryFrameOfARangeButThoseOfItsRecords)
 {
-    ASSERT_TRUE(allocator.add_range(range(16 * mebibyte + 100, 1024 * page_size)));  // loses a page at either end
+    ASSERT_TRUE(
+        allocator.add_range(range(16 * mebibyte + 100, 1024 * page_size)));  // loses a page at either end
     EXPECT_EQ(allocator.total_frames(), 1023 - 2);
     std::vector<HostPhysical> blocks;
     for (auto block = allocator.allocate(0, ledger); block; block = allocator.allocate(0, ledger))

@@ -40,7 +40,8 @@ TEST_F(HeapTest, GivesZeroedAlignedMemoryOfEverySize)
 {
     Heap heap{frames, ledger};
     for (std::size_t alignment = 1; alignment <= page_size; alignment *= 2)
-        for (const std::size_t bytes : {1ul, 16ul, 33ul, 100ul, 500ul, 1025ul, 2000ul, 2001ul, 4096ul, 5000ul, 100'000ul}) {
+        for (const std::size_t bytes :
+             {1ul, 16ul, 33ul, 100ul, 500ul, 1025ul, 2000ul, 2001ul, 4096ul, 5000ul, 100'000ul}) {
             void* const memory = heap.allocate(bytes, alignment);
             ASSERT_NE(memory, nullptr);
             EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory) % alignment, 0) << bytes << ' ' << alignment;
@@ -125,7 +126,8 @@ TEST_F(HeapTest, SurvivesRandomUseWithoutOverlapOrLeak)
             std::memset(memory, pattern, bytes);
             live.emplace(memory, Object{bytes, pattern});
         } else if (!live.empty()) {
-            auto victim = std::next(live.begin(), static_cast<long>(random() % std::min<std::size_t>(live.size(), 50)));
+            auto victim =
+                std::next(live.begin(), static_cast<long>(random() % std::min<std::size_t>(live.size(), 50)));
             for (std::size_t index = 0; index < victim->second.bytes; ++index)
                 ASSERT_EQ(static_cast<unsigned char*>(victim->first)[index], victim->second.pattern);
             heap.release(victim->first);

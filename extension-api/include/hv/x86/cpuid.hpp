@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// CPUID leaves and the feature bits that the hypervisor asks for.  Definitions only: no instruction is executed here.
-// [APM3-3.36 appendix E] for AMD's leaves, [SDM2-083 "CPUID"] for the common ones.
+// CPUID leaves and the feature bits that the hypervisor asks for.  Definitions only: no instruction is
+// executed here. [APM3-3.35 appendix E] for AMD's leaves, [SDM2-083 "CPUID"] for the common ones.
 #pragma once
 
 #include <cstdint>

@@ -39,8 +39,8 @@ inline constexpr unsigned exception_vectors{32};
 /// True for the vectors that push an error code [APM2-3.41 §8.2, table 8-1].
 constexpr bool pushes_error_code(std::uint8_t vector)
 {
-    constexpr std::uint32_t with_code{1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 |
-                                      1u << 21 | 1u << 29 | 1u << 30};
+    constexpr std::uint32_t with_code{1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 |
+                                      1u << 17 | 1u << 21 | 1u << 29 | 1u << 30};
     return vector < exception_vectors && ((with_code >> vector) & 1) != 0;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Registers of the local APIC by their MMIO offsets; in x2APIC mode the MSR is 0x800 + offset / 16.  Definitions only.
-// [APM2-3.41 §16.3.2, table 16-2] and [SDM3-083 §11.4.1, §11.12.1].
+// Registers of the local APIC by their MMIO offsets; in x2APIC mode the MSR is 0x800 + offset / 16.
+// Definitions only. [APM2-3.41 §16.3.2, table 16-2] and [SDM3-083 §11.4.1, §11.12.1].
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,10 @@ enum class ApicRegister : std::uint32_t {
     SELF_IPI = 0x3f0,  // x2APIC mode only
 };
 
-constexpr std::uint32_t x2apic_msr(ApicRegister which) { return 0x800 + (static_cast<std::uint32_t>(which) >> 4); }
+constexpr std::uint32_t x2apic_msr(ApicRegister which)
+{
+    return 0x800 + (static_cast<std::uint32_t>(which) >> 4);
+}
 
 inline constexpr std::uint64_t default_local_apic_base{0xfee0'0000};
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Numbers of model-specific registers, and the fields of those that the hypervisor itself uses.  Definitions only.
-// Names are the manuals': [APM2-3.41 appendix A] for what AMD defines, [SDM4-083 §2.1] for what both have.
+// Numbers of model-specific registers, and the fields of those that the hypervisor itself uses.  Definitions
+// only. Names are the manuals': [APM2-3.41 appendix A] for what AMD defines, [SDM4-083 §2.1] for what both
+// have.
 #pragma once
 
 #include <cstdint>

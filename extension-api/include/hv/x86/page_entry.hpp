@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Entries of long-mode page tables, of the host's and of nested ones alike.  Definitions only.  [APM2-3.41 §5.3 and §5.4].
+// Entries of long-mode page tables, of the host's and of nested ones alike.  Definitions only.  [APM2-3.41
+// §5.3 and §5.4].
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,10 @@ inline constexpr std::uint64_t large_page_size{2ull << 20};
 inline constexpr std::uint64_t huge_page_size{1ull << 30};
 
 /// Bytes that one entry maps at `level`: 1 is the last (4 KiB), 2 is 2 MiB, 3 is 1 GiB, 4 is 512 GiB.
-constexpr std::uint64_t entry_span(unsigned level) { return page_size << (9 * (level - 1)); }
+constexpr std::uint64_t entry_span(unsigned level)
+{
+    return page_size << (9 * (level - 1));
+}
 constexpr unsigned entry_index(std::uint64_t address, unsigned level)
 {
     return static_cast<unsigned>(address >> (12 + 9 * (level - 1))) & (page_table_entries - 1);

@@ -12,7 +12,8 @@
 
 namespace hv::x86 {
 
-/// A code or data segment descriptor; the fields that long mode looks at, and the granularity for legacy modes.
+/// A code or data segment descriptor; the fields that long mode looks at, and the granularity for legacy
+/// modes.
 struct SegmentDescriptor {
     using LimitLow = Field<15, 0>;
     using Accessed = Bit<40>;
@@ -28,9 +29,9 @@ struct SegmentDescriptor {
 
     static constexpr std::uint64_t make(bool code, bool long_mode, std::uint64_t privilege)
     {
-        return LimitLow::make(0xffff) | LimitHigh::make(0xf) | Accessed::mask | Writable::mask | NotSystem::mask |
-               Present::mask | Granularity::mask | Executable::make(code) | Long::make(code && long_mode) |
-               DefaultSize::make(!(code && long_mode)) | Dpl::make(privilege);
+        return LimitLow::make(0xffff) | LimitHigh::make(0xf) | Accessed::mask | Writable::mask |
+               NotSystem::mask | Present::mask | Granularity::mask | Executable::make(code) |
+               Long::make(code && long_mode) | DefaultSize::make(!(code && long_mode)) | Dpl::make(privilege);
     }
 };
 static_assert(SegmentDescriptor::make(true, true, 0) == 0x00af'9b00'0000'ffff);
@@ -53,9 +54,13 @@ static_assert(offsetof(TaskStateSegment, io_map_base) == 0x66);
 /// The two halves of an available 64-bit TSS descriptor.
 constexpr std::uint64_t tss_descriptor_low(std::uint64_t base)
 {
-    return (sizeof(TaskStateSegment) - 1) | (base & 0xff'ffff) << 16 | 0x89ull << 40 | ((base >> 24) & 0xff) << 56;
+    return (sizeof(TaskStateSegment) - 1) | (base & 0xff'ffff) << 16 | 0x89ull << 40 |
+           ((base >> 24) & 0xff) << 56;
 }
-constexpr std::uint64_t tss_descriptor_high(std::uint64_t base) { return base >> 32; }
+constexpr std::uint64_t tss_descriptor_high(std::uint64_t base)
+{
+    return base >> 32;
+}
 
 /// A 64-bit interrupt gate: interrupts are disabled on the way in.
 struct InterruptGate {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The first instructions: headers for both boot protocols, and the way from 32-bit protected mode without paging to 64-bit
-// code in the upper half, on page tables that map the first 4 GiB three times (1:1, direct map, image).  The final tables
-// are made in C++ (mm/address_space.cpp).  [MB2-2.0 §3.1, §3.3], the x86/HVM direct boot ABI, [APM2-3.41 §14.6].
+// The first instructions: headers for both boot protocols, and the way from 32-bit protected mode without
+// paging to 64-bit code in the upper half, on page tables that map the first 4 GiB three times (1:1, direct
+// map, image).  The final tables are made in C++ (mm/address_space.cpp).  [MB2-2.0 §3.1, §3.3], the x86/HVM
+// direct boot ABI, [APM2-3.41 §14.6].
 
 #define IMAGE_BASE 0xffffffff80000000
 #define PHYSICAL(symbol) ((symbol) - IMAGE_BASE)

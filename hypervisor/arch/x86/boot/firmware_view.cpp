@@ -16,7 +16,8 @@ constexpr std::uint64_t first_megabyte{1ull << 20};
 
 std::span<const std::byte> bytes_at(HostPhysical address, std::uint64_t length)
 {
-    return {static_cast<const std::byte*>(core::platform::to_pointer(address)), static_cast<std::size_t>(length)};
+    return {static_cast<const std::byte*>(core::platform::to_pointer(address)),
+            static_cast<std::size_t>(length)};
 }
 
 std::span<const std::byte> view_boot(void*, HostPhysical address, std::uint64_t length)
@@ -55,7 +56,10 @@ std::span<const std::byte> view_firmware(void* context, HostPhysical address, st
 
 }  // namespace
 
-core::FirmwareMemory boot_memory_view() { return {.context = nullptr, .view = view_boot}; }
+core::FirmwareMemory boot_memory_view()
+{
+    return {.context = nullptr, .view = view_boot};
+}
 
 core::FirmwareMemory firmware_memory_view(const core::MemoryMap& map)
 {

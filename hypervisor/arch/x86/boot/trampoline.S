@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Where an application processor begins: real mode, at a page below 1 MiB, into which this code is copied.  It goes by way
-// of protected mode to 64-bit code in the upper half, on the hypervisor's own page tables.  The page is mapped readable
-// and executable only, so the descriptors have their accessed bits set already.  platform/processors.cpp fills in the
-// parameters.  [APM2-3.41 §14.6, §16.5 (startup IPI)].
+// Where an application processor begins: real mode, at a page below 1 MiB, into which this code is copied.
+// It goes by way of protected mode to 64-bit code in the upper half, on the hypervisor's own page tables.
+// The page is mapped readable and executable only, so the descriptors have their accessed bits set already.
+// platform/processors.cpp fills in the parameters.  [APM2-3.41 §14.6, §16.5 (startup IPI)].
 
         .section .rodata
         .balign 16

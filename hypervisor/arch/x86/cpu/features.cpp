@@ -14,7 +14,8 @@ constinit Features boot_features{};
 
 bool is_amd(const CpuidResult& vendor)
 {
-    const bool authentic = vendor.ebx == 0x6874'7541 && vendor.edx == 0x6974'6e65 && vendor.ecx == 0x444d'4163;
+    const bool authentic =
+        vendor.ebx == 0x6874'7541 && vendor.edx == 0x6974'6e65 && vendor.ecx == 0x444d'4163;
     const bool hygon = vendor.ebx == 0x6f67'7948 && vendor.edx == 0x6e65'476e && vendor.ecx == 0x656e'6975;
     return authentic || hygon;
 }
@@ -52,19 +53,26 @@ Features detect_features()
     return found;
 }
 
-const Features& features() { return boot_features; }
+const Features& features()
+{
+    return boot_features;
+}
 
-void initialize_features() { boot_features = detect_features(); }
+void initialize_features()
+{
+    boot_features = detect_features();
+}
 
 bool has_all_of(const Features& found, const Features& wanted)
 {
     const auto implies = [](bool needed, bool present) { return present || !needed; };
-    const auto& [amd, svm, nested_paging, no_execute, huge_pages, local_apic, smep, smap, umip, svm_revision, asids,
-                 svm_features, physical_address_bits] = found;
-    return implies(wanted.amd, amd) && implies(wanted.svm, svm) && implies(wanted.nested_paging, nested_paging) &&
-           implies(wanted.no_execute, no_execute) && implies(wanted.huge_pages, huge_pages) &&
-           implies(wanted.local_apic, local_apic) && implies(wanted.smep, smep) && implies(wanted.smap, smap) &&
-           implies(wanted.umip, umip) && svm_revision >= wanted.svm_revision && asids >= wanted.asids &&
+    const auto& [amd, svm, nested_paging, no_execute, huge_pages, local_apic, smep, smap, umip, svm_revision,
+                 asids, svm_features, physical_address_bits] = found;
+    return implies(wanted.amd, amd) && implies(wanted.svm, svm) &&
+           implies(wanted.nested_paging, nested_paging) && implies(wanted.no_execute, no_execute) &&
+           implies(wanted.huge_pages, huge_pages) && implies(wanted.local_apic, local_apic) &&
+           implies(wanted.smep, smep) && implies(wanted.smap, smap) && implies(wanted.umip, umip) &&
+           svm_revision >= wanted.svm_revision && asids >= wanted.asids &&
            (svm_features & wanted.svm_features) == wanted.svm_features &&
            physical_address_bits >= wanted.physical_address_bits;
 }
@@ -77,7 +85,8 @@ Status require_features(const Features& found, TextWriter& why)
     }
     const auto vm_cr = read_msr_safe(Msr::VM_CR);  // [APM2-3.41 §15.4]
     if (vm_cr && VmCr::SVMDIS::get(vm_cr.value())) {
-        say(why, "Graft needs AMD SVM, and the firmware has disabled it: look for SVM or virtualization in its setup.");
+        say(why, "Graft needs AMD SVM, and the firmware has disabled it: look for SVM or virtualization in "
+                 "its setup.");
         return Error::not_supported;
     }
     if (!found.nested_paging) {

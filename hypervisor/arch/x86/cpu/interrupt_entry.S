@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// One stub for each of the 256 vectors, and the two common paths behind them.  All general registers are saved in the
-// order of struct InterruptFrame (interrupts.hpp), direction flag and AC are cleared, and GS is made the hypervisor's: by
-// the privilege that was interrupted, or, for NMI, #DB, #DF and #MC, which can come between two instructions of an entry
-// path, by looking at the base itself.  [APM2-3.41 §8.9.3, §8.10].
+// One stub for each of the 256 vectors, and the two common paths behind them.  All general registers are
+// saved in the order of struct InterruptFrame (interrupts.hpp), direction flag and AC are cleared, and GS is
+// made the hypervisor's: by the privilege that was interrupted, or, for NMI, #DB, #DF and #MC, which can
+// come between two instructions of an entry path, by looking at the base itself.  [APM2-3.41 §8.9.3, §8.10].
 
 #define GS_BASE 0xc0000101
 
@@ -103,7 +103,7 @@ interrupt_stubs:
         .set vector, 0
         .rept 256
         .balign 16
-        .if (vector == 8) || (vector >= 10 && vector <= 14) || (vector == 17) || (vector == 21) || (vector == 29) || (vector == 30)
+        .if vector < 32 && ((0x60227d00 >> vector) & 1)     // 8, 10-14, 17, 21, 29, 30
         .else
         pushq   $0
         .endif

@@ -86,16 +86,23 @@ void handle_interrupt(std::uint8_t vector)
 
 }  // namespace
 
-void set_exception_hook(ExceptionHook hook) { exception_hook.store(hook, std::memory_order_release); }
+void set_exception_hook(ExceptionHook hook)
+{
+    exception_hook.store(hook, std::memory_order_release);
+}
 
-void set_nmi_hook(NmiHook hook) { nmi_hook.store(hook, std::memory_order_release); }
+void set_nmi_hook(NmiHook hook)
+{
+    nmi_hook.store(hook, std::memory_order_release);
+}
 
 void build_interrupt_table()
 {
     const auto stubs = reinterpret_cast<std::uintptr_t>(interrupt_stubs);
     for (std::size_t vector = 0; vector < table.size(); ++vector)
-        table[vector] = InterruptGate::make(stubs + vector * stub_bytes, static_cast<std::uint16_t>(Selector::kernel_code),
-                                            static_cast<std::uint8_t>(stack_for(static_cast<std::uint8_t>(vector))), 0);
+        table[vector] = InterruptGate::make(
+            stubs + vector * stub_bytes, static_cast<std::uint16_t>(Selector::kernel_code),
+            static_cast<std::uint8_t>(stack_for(static_cast<std::uint8_t>(vector))), 0);
 }
 
 void load_interrupt_table()

@@ -28,7 +28,8 @@ Status write_msr_safe(std::uint32_t msr, std::uint64_t value)
                  "xorl %0, %0\n\t"
                  "2:\n\t" HV_FIXUP("1b", "2b", "2b")
                  : "+r"(failed)
-                 : "c"(msr), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+                 : "c"(msr), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
                  : "cc", "memory");
     if (failed != 0)
         return Error::not_supported;

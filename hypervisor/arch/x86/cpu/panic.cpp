@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What is said at the end: see panic_report.hpp.  Goes straight to the console: the log's lock may be held by the very
-// code that failed.
+// What is said at the end: see panic_report.hpp.  Goes straight to the console: the log's lock may be held by
+// the very code that failed.
 #include <atomic>
 
 #include "hv/arch/x86/cpu/instructions.hpp"
@@ -81,11 +81,12 @@ void write_registers(const InterruptFrame& frame)
         std::uint64_t value;
     };
     const Named registers[]{
-        {"rax", frame.rax}, {"rbx", frame.rbx}, {"rcx", frame.rcx}, {"rdx", frame.rdx}, {"rsi", frame.rsi},
-        {"rdi", frame.rdi}, {"rbp", frame.rbp}, {"rsp", frame.rsp}, {"r8 ", frame.r8},  {"r9 ", frame.r9},
-        {"r10", frame.r10}, {"r11", frame.r11}, {"r12", frame.r12}, {"r13", frame.r13}, {"r14", frame.r14},
-        {"r15", frame.r15}, {"cr0", read_cr0()}, {"cr2", read_cr2()}, {"cr3", read_cr3()}, {"cr4", read_cr4()},
-        {"rip", frame.rip}, {"flg", frame.rflags}, {"cs ", frame.cs}, {"ss ", frame.ss},
+        {"rax", frame.rax},  {"rbx", frame.rbx},    {"rcx", frame.rcx},  {"rdx", frame.rdx},
+        {"rsi", frame.rsi},  {"rdi", frame.rdi},    {"rbp", frame.rbp},  {"rsp", frame.rsp},
+        {"r8 ", frame.r8},   {"r9 ", frame.r9},     {"r10", frame.r10},  {"r11", frame.r11},
+        {"r12", frame.r12},  {"r13", frame.r13},    {"r14", frame.r14},  {"r15", frame.r15},
+        {"cr0", read_cr0()}, {"cr2", read_cr2()},   {"cr3", read_cr3()}, {"cr4", read_cr4()},
+        {"rip", frame.rip},  {"flg", frame.rflags}, {"cs ", frame.cs},   {"ss ", frame.ss},
     };
     Line line;
     unsigned column{0};
@@ -137,10 +138,16 @@ void hv::panic(const char* file, int line_number, const char* what)
 
 /// The compiler's name for a call of a function that has no body.
 extern "C" [[noreturn]] void __cxa_pure_virtual();
-extern "C" void __cxa_pure_virtual() { hv::panic(__FILE_NAME__, __LINE__, "a pure virtual function was called"); }
+extern "C" void __cxa_pure_virtual()
+{
+    hv::panic(__FILE_NAME__, __LINE__, "a pure virtual function was called");
+}
 
 /// What std::string_view and std::array call where a program would throw: an index of ours was wrong.
 namespace std {
 [[noreturn]] void __throw_out_of_range_fmt(const char* format, ...);
-void __throw_out_of_range_fmt(const char* format, ...) { hv::panic(__FILE_NAME__, __LINE__, format); }
+void __throw_out_of_range_fmt(const char* format, ...)
+{
+    hv::panic(__FILE_NAME__, __LINE__, format);
+}
 }  // namespace std

@@ -49,8 +49,9 @@ void load_descriptor_tables(PerCpu& cpu)
                  "lldt %w3\n\t"
                  "ltr %w4"
                  :
-                 : "m"(pointer), "i"(static_cast<std::uint64_t>(Selector::kernel_code)), "r"(static_cast<std::uint32_t>(Selector::kernel_data)),
-                   "r"(0u), "r"(static_cast<std::uint32_t>(Selector::task_state))
+                 : "m"(pointer), "i"(static_cast<std::uint64_t>(Selector::kernel_code)),
+                   "r"(static_cast<std::uint32_t>(Selector::kernel_data)), "r"(0u),
+                   "r"(static_cast<std::uint32_t>(Selector::task_state))
                  : "rax", "memory");
 }
 
@@ -82,7 +83,8 @@ void set_control_registers()
     write_msr(Msr::EFER, (read_msr(Msr::EFER) | Efer::NXE::mask) & ~Efer::SCE::mask);
     write_cr0(Cr0::PE::mask | Cr0::MP::mask | Cr0::ET::mask | Cr0::NE::mask | Cr0::WP::mask | Cr0::PG::mask);
     write_cr4(Cr4::PAE::mask | Cr4::MCE::mask | Cr4::OSFXSR::mask | Cr4::OSXMMEXCPT::mask |
-              (has.smep ? Cr4::SMEP::mask : 0) | (has.smap ? Cr4::SMAP::mask : 0) | (has.umip ? Cr4::UMIP::mask : 0));
+              (has.smep ? Cr4::SMEP::mask : 0) | (has.smap ? Cr4::SMAP::mask : 0) |
+              (has.umip ? Cr4::UMIP::mask : 0));
     has_smap = has.smap ? 1 : 0;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Names for code addresses, from the table that the build makes out of the first link's symbols and the second link puts
-// into the image: a count, sorted 32-bit offsets from the beginning of the text, 32-bit offsets of the names, the names.
+// Names for code addresses, from the table that the build makes out of the first link's symbols and the
+// second link puts into the image: a count, sorted 32-bit offsets from the beginning of the text, 32-bit
+// offsets of the names, the names.
 #include "hv/arch/x86/cpu/panic_report.hpp"
 
 #include <cstring>

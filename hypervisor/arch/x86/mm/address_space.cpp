@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor's own address space: see address_space.hpp.  Entries that become present later (devices, firmware tables,
-// stacks) need no flush elsewhere: a processor keeps no translation of what was not present.
+// The hypervisor's own address space: see address_space.hpp.  Entries that become present later (devices,
+// firmware tables, stacks) need no flush elsewhere: a processor keeps no translation of what was not present.
 #include "hv/arch/x86/mm/address_space.hpp"
 
 #include <atomic>
@@ -40,9 +40,18 @@ constinit core::Ledger* frame_ledger{nullptr};
 constinit const core::MemoryMap* machine_memory{nullptr};
 constinit core::Spinlock lock{};
 
-HostLinear linear(const char* symbol) { return HostLinear{reinterpret_cast<std::uintptr_t>(symbol)}; }
-HostLinear direct(HostPhysical physical) { return HostLinear{direct_map_base + physical.raw()}; }
-HostPhysical image_physical(const char* symbol) { return HostPhysical{linear(symbol).raw() - image_base}; }
+HostLinear linear(const char* symbol)
+{
+    return HostLinear{reinterpret_cast<std::uintptr_t>(symbol)};
+}
+HostLinear direct(HostPhysical physical)
+{
+    return HostLinear{direct_map_base + physical.raw()};
+}
+HostPhysical image_physical(const char* symbol)
+{
+    return HostPhysical{linear(symbol).raw() - image_base};
+}
 
 HostRange whole_pages(HostRange range)
 {
@@ -51,8 +60,8 @@ HostRange whole_pages(HostRange range)
     return {HostPhysical{begin}, end - begin};
 }
 
-/// Maps a part of the image at its linked address and sets the same right for its alias in the direct map, which never is
-/// executable.
+/// Maps a part of the image at its linked address and sets the same right for its alias in the direct map,
+/// which never is executable.
 Status map_image_part(const char* begin, const char* end, PageAccess access)
 {
     const std::uint64_t bytes = linear(end).raw() - linear(begin).raw();
@@ -67,7 +76,8 @@ Status map_ram(const core::MemoryMap& memory)
         if (entry.type != core::E820Type::ram)
             continue;
         const HostRange range = whole_pages({HostPhysical{entry.begin}, entry.bytes});
-        HV_TRY(tables->map(direct(range.begin), range.begin, range.bytes, {.access = PageAccess::read_write}));
+        HV_TRY(
+            tables->map(direct(range.begin), range.begin, range.bytes, {.access = PageAccess::read_write}));
     }
     return Done{};
 }

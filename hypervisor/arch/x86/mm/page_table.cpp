@@ -20,8 +20,8 @@ constexpr std::uint64_t table_bits{PageEntry::Present::mask | PageEntry::Writabl
 
 std::uint64_t leaf_bits(PageAttributes attributes, unsigned level)
 {
-    std::uint64_t bits = PageEntry::Present::mask | PageEntry::Accessed::mask | PageEntry::User::make(attributes.user) |
-                         PageEntry::Large::make(level > 1);
+    std::uint64_t bits = PageEntry::Present::mask | PageEntry::Accessed::mask |
+                         PageEntry::User::make(attributes.user) | PageEntry::Large::make(level > 1);
     if (attributes.access == PageAccess::read_write)
         bits |= PageEntry::Writable::mask | PageEntry::Dirty::mask;
     if (attributes.access != PageAccess::read_execute)
@@ -33,11 +33,18 @@ std::uint64_t leaf_bits(PageAttributes attributes, unsigned level)
 
 std::uint64_t* table_at(std::uint64_t entry)
 {
-    return static_cast<std::uint64_t*>(core::platform::to_pointer(HostPhysical{entry & PageEntry::address_mask}));
+    return static_cast<std::uint64_t*>(
+        core::platform::to_pointer(HostPhysical{entry & PageEntry::address_mask}));
 }
 
-bool is_present(std::uint64_t entry) { return PageEntry::Present::get(entry); }
-bool is_table(std::uint64_t entry, unsigned level) { return is_present(entry) && level > 1 && !PageEntry::Large::get(entry); }
+bool is_present(std::uint64_t entry)
+{
+    return PageEntry::Present::get(entry);
+}
+bool is_table(std::uint64_t entry, unsigned level)
+{
+    return is_present(entry) && level > 1 && !PageEntry::Large::get(entry);
+}
 
 /// The level whose entry maps the largest page that begins here and is no longer than what is wanted.
 unsigned level_for(std::uint64_t linear, std::uint64_t physical, std::uint64_t bytes)
@@ -69,7 +76,8 @@ Status PageTables::split(std::uint64_t& entry, unsigned level)
 {
     const std::uint64_t frame = HV_TRY(new_table());
     std::uint64_t* const smaller = table_at(frame);
-    const std::uint64_t bits = (entry & ~PageEntry::address_mask) & ~(level == 2 ? PageEntry::Large::mask : 0);
+    const std::uint64_t bits =
+        (entry & ~PageEntry::address_mask) & ~(level == 2 ? PageEntry::Large::mask : 0);
     for (unsigned index = 0; index < page_table_entries; ++index)
         smaller[index] = ((entry & PageEntry::address_mask) + index * entry_span(level - 1)) | bits;
     entry = frame | table_bits | (entry & PageEntry::User::mask);
@@ -99,14 +107,16 @@ std::uint64_t* PageTables::entry_for(HostLinear linear, unsigned level, Status& 
     return &table[entry_index(linear.raw(), level)];
 }
 
-Status PageTables::map(HostLinear linear, HostPhysical physical, std::uint64_t bytes, PageAttributes attributes)
+Status PageTables::map(HostLinear linear, HostPhysical physical, std::uint64_t bytes,
+                       PageAttributes attributes)
 {
     HV_ASSERT((linear.raw() | physical.raw() | bytes) % page_size == 0);
     while (bytes > 0) {
         unsigned level = level_for(linear.raw(), physical.raw(), bytes);
         Status status{Done{}};
         std::uint64_t* entry = entry_for(linear, level, status);
-        while (entry != nullptr && is_table(*entry, level))  // smaller pages are there already: keep their table
+        while (entry != nullptr &&
+               is_table(*entry, level))  // smaller pages are there already: keep their table
             entry = entry_for(linear, --level, status);
         if (entry == nullptr)
             return status;

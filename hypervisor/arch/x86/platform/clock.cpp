@@ -18,7 +18,7 @@ constinit std::uint64_t apic_hz{0};  // of its bus clock, undivided
 
 constexpr unsigned calibration_shift{0};
 constexpr unsigned readings{16};
-constexpr unsigned attempts{5};                // with a clock that may wrap
+constexpr unsigned attempts{5};               // with a clock that may wrap
 constexpr std::uint64_t patience{4'000'000};  // reads of a clock that may stand still: seconds
 
 /// What the clocks showed at one moment.
@@ -38,7 +38,8 @@ struct ReferenceClock {
     bool (*stop)();
 };
 
-// ---- the programmable interval timer, channel 2: its gate and output are in port 0x61 ------------------------------
+// ---- the programmable interval timer, channel 2: its gate and output are in port 0x61
+// ------------------------------
 
 namespace pit {
 
@@ -80,7 +81,8 @@ constexpr ReferenceClock clock{.hz = 1'193'182, .mask = 0xffff, .read = read, .s
 
 }  // namespace pit
 
-// ---- the ACPI power management timer: 24 bits at least, always running [ACPI-6.5 §4.8.2.1] ------------------------
+// ---- the ACPI power management timer: 24 bits at least, always running [ACPI-6.5 §4.8.2.1]
+// ------------------------
 
 namespace power_timer {
 
@@ -94,8 +96,8 @@ constexpr ReferenceClock clock{.hz = 3'579'545,
 
 }  // namespace power_timer
 
-/// The best of several readings: the one during which least time went by, so that neither a system management interrupt
-/// nor an emulator's pause lies between what is read together.
+/// The best of several readings: the one during which least time went by, so that neither a system management
+/// interrupt nor an emulator's pause lies between what is read together.
 Moment read_moment(const ReferenceClock& clock)
 {
     Moment best{};
@@ -168,8 +170,10 @@ std::uint64_t scaled(std::uint64_t value, std::uint64_t numerator, std::uint64_t
     if ((product >> 64) >= denominator)
         return ~0ull;  // does not fit
     std::uint64_t quotient{}, remainder{};
-    asm("divq %4" : "=a"(quotient), "=d"(remainder)
-        : "a"(static_cast<std::uint64_t>(product)), "d"(static_cast<std::uint64_t>(product >> 64)), "r"(denominator)
+    asm("divq %4"
+        : "=a"(quotient), "=d"(remainder)
+        : "a"(static_cast<std::uint64_t>(product)), "d"(static_cast<std::uint64_t>(product >> 64)),
+          "r"(denominator)
         : "cc");
     return quotient;
 }
@@ -204,9 +208,15 @@ Status calibrate_clocks(std::optional<std::uint16_t> power_timer)
     return Done{};
 }
 
-std::uint64_t tsc_frequency() { return tsc_hz; }
+std::uint64_t tsc_frequency()
+{
+    return tsc_hz;
+}
 
-std::uint64_t apic_timer_frequency() { return apic_hz; }
+std::uint64_t apic_timer_frequency()
+{
+    return apic_hz;
+}
 
 void delay_microseconds(std::uint64_t microseconds)
 {

@@ -14,7 +14,10 @@ namespace {
 constinit volatile std::uint32_t* registers{nullptr};
 constinit bool x2apic{false};
 
-Msr msr_of(ApicRegister which) { return static_cast<Msr>(x2apic_msr(which)); }
+Msr msr_of(ApicRegister which)
+{
+    return static_cast<Msr>(x2apic_msr(which));
+}
 
 std::uint32_t read(ApicRegister which)
 {
@@ -68,10 +71,12 @@ Status initialize_local_apic(HostPhysical madt_base, TextWriter& why)
         return Done{};
     const HostPhysical physical{base & ApicBase::address_mask};
     if (physical != madt_base)
-        say(why, "the local APIC is at ", Hex{physical.raw()}, ", not where ACPI says (", Hex{madt_base.raw()}, ")");
+        say(why, "the local APIC is at ", Hex{physical.raw()}, ", not where ACPI says (",
+            Hex{madt_base.raw()}, ")");
     const auto mapped = map_device({physical, page_size});
     if (!mapped) {
-        say(why, "Graft cannot map the local APIC at ", Hex{physical.raw()}, ": ", error_name(mapped.error()), ".");
+        say(why, "Graft cannot map the local APIC at ", Hex{physical.raw()}, ": ", error_name(mapped.error()),
+            ".");
         return mapped.error();
     }
     registers = static_cast<volatile std::uint32_t*>(mapped.value());
@@ -97,7 +102,10 @@ std::uint32_t local_apic_id()
     return x2apic ? id : id >> 24;
 }
 
-void end_of_interrupt() { write(ApicRegister::EOI, 0); }
+void end_of_interrupt()
+{
+    write(ApicRegister::EOI, 0);
+}
 
 void send_interrupt(std::uint32_t apic_id, DeliveryMode mode, std::uint8_t vector)
 {
@@ -127,6 +135,9 @@ void stop_apic_timer()
                                        static_cast<std::uint32_t>(HostVector::timer));
 }
 
-std::uint32_t apic_timer_count() { return read(ApicRegister::CURRENT_COUNT); }
+std::uint32_t apic_timer_count()
+{
+    return read(ApicRegister::CURRENT_COUNT);
+}
 
 }  // namespace hv::x86

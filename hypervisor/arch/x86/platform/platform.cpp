@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the portable core demands of the machine, here on x86-64: the definitions of hv/core/platform/platform.hpp.
+// What the portable core demands of the machine, here on x86-64: the definitions of
+// hv/core/platform/platform.hpp.
 #include "hv/core/platform/platform.hpp"
 
 #include <atomic>
@@ -31,7 +32,10 @@ void hand_over_boot_processor()
     handed_over.store(true);
 }
 
-bool boot_processor_handed_over() { return handed_over.load(std::memory_order_relaxed); }
+bool boot_processor_handed_over()
+{
+    return handed_over.load(std::memory_order_relaxed);
+}
 
 }  // namespace hv::x86
 
@@ -41,7 +45,8 @@ using namespace hv::x86;
 
 void* to_pointer(HostPhysical address)
 {
-    return reinterpret_cast<void*>(direct_map_base + address.raw());  // NOLINT: the one place where this is meant
+    return reinterpret_cast<void*>(direct_map_base +
+                                   address.raw());  // NOLINT: the one place where this is meant
 }
 
 HostPhysical to_physical(const void* pointer)
@@ -53,7 +58,10 @@ HostPhysical to_physical(const void* pointer)
     return HostPhysical{linear - direct_map_base};
 }
 
-unsigned processor_count() { return online_processor_count(); }
+unsigned processor_count()
+{
+    return online_processor_count();
+}
 
 unsigned current_processor()
 {
@@ -71,7 +79,8 @@ void wake(unsigned processor)
         send_interrupt(cpu.apic_id, DeliveryMode::fixed, static_cast<std::uint8_t>(HostVector::wake));
 }
 
-// The boot processor's interrupts are the firmware's, and then the control domain's: they are never taken here.
+// The boot processor's interrupts are the firmware's, and then the control domain's: they are never taken
+// here.
 void wait_for_interrupt()
 {
     HV_ASSERT(current_processor() != 0);
@@ -84,9 +93,15 @@ void take_pending_interrupts()
     asm volatile("sti\n\tnop\n\tcli" : : : "memory");
 }
 
-std::uint64_t ticks() { return read_tsc(); }
+std::uint64_t ticks()
+{
+    return read_tsc();
+}
 
-std::uint64_t ticks_per_second() { return tsc_frequency(); }
+std::uint64_t ticks_per_second()
+{
+    return tsc_frequency();
+}
 
 void set_deadline(std::uint64_t deadline)
 {
@@ -94,6 +109,9 @@ void set_deadline(std::uint64_t deadline)
     arm_deadline(deadline);
 }
 
-void console_write(std::string_view text) { write_serial_console(text); }
+void console_write(std::string_view text)
+{
+    write_serial_console(text);
+}
 
 }  // namespace hv::core::platform

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Starting and stopping processors: see processors.hpp.  The INIT and startup IPIs and the waits between them are those of
-// [SDM3-083 §9.4.4]; [APM2-3.41 §16.5] names the same messages.
+// Starting and stopping processors: see processors.hpp.  The INIT and startup IPIs and the waits between them
+// are those of [SDM3-083 §9.4.4]; [APM2-3.41 §16.5] names the same messages.
 #include "hv/arch/x86/platform/processors.hpp"
 
 #include <atomic>
@@ -48,8 +48,8 @@ static_assert(sizeof(TrampolineParameters) == 56 && offsetof(TrampolineParameter
 constinit std::atomic<unsigned> online_processors{1};
 constinit std::atomic<bool> stop_asked{false};
 
-/// The first C++ code of an application processor, on its own stack.  One that lacks what the boot processor has stays
-/// out: nobody could tell on which processor a guest may run.
+/// The first C++ code of an application processor, on its own stack.  One that lacks what the boot processor
+/// has stays out: nobody could tell on which processor a guest may run.
 [[noreturn]] void application_processor_entry(std::uint64_t number)
 {
     initialize_processor_state(static_cast<unsigned>(number));
@@ -112,7 +112,8 @@ bool start_one(PerCpu& cpu, HostPhysical page)
 Status map_exception_stacks(unsigned number)
 {
     TaskStateSegment& tss = cpu_data(number).tss;
-    constexpr StackKind kinds[]{StackKind::nmi, StackKind::double_fault, StackKind::machine_check, StackKind::debug};
+    constexpr StackKind kinds[]{StackKind::nmi, StackKind::double_fault, StackKind::machine_check,
+                                StackKind::debug};
     for (unsigned index = 0; index < interrupt_stacks; ++index)
         tss.ist[index] = HV_TRY(map_stack(number, kinds[index]));
     const std::uint64_t top = HV_TRY(map_stack(number, StackKind::main));
@@ -123,7 +124,10 @@ Status map_exception_stacks(unsigned number)
 
 }  // namespace
 
-Status prepare_processor(unsigned number) { return map_exception_stacks(number); }
+Status prepare_processor(unsigned number)
+{
+    return map_exception_stacks(number);
+}
 
 Status start_processors(const core::ProcessorList& list, HostPhysical start_page)
 {
@@ -154,7 +158,10 @@ Status start_processors(const core::ProcessorList& list, HostPhysical start_page
     return Done{};
 }
 
-unsigned online_processor_count() { return online_processors.load(std::memory_order_acquire); }
+unsigned online_processor_count()
+{
+    return online_processors.load(std::memory_order_acquire);
+}
 
 void stop_other_processors()
 {
@@ -163,11 +170,14 @@ void stop_other_processors()
     const std::uint64_t end = read_tsc() + (tsc_frequency() != 0 ? tsc_frequency() : 1'000'000'000);
     const std::uint64_t own = read_msr(Msr::GS_BASE);
     for (unsigned number = 0; number < online_processor_count(); ++number)
-        while (reinterpret_cast<std::uintptr_t>(&cpu_data(number)) != own && !cpu_data(number).stopped.load() &&
-               read_tsc() < end)
+        while (reinterpret_cast<std::uintptr_t>(&cpu_data(number)) != own &&
+               !cpu_data(number).stopped.load() && read_tsc() < end)
             pause();
 }
 
-bool stop_was_asked_for() { return stop_asked.load(); }
+bool stop_was_asked_for()
+{
+    return stop_asked.load();
+}
 
 }  // namespace hv::x86

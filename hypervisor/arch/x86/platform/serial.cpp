@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The 16550 as a console: see serial.hpp.  Register numbers and bits are those of National's PC16550D data sheet.
+// The 16550 as a console: see serial.hpp.  Register numbers and bits are those of National's PC16550D data
+// sheet.
 #include "hv/arch/x86/platform/serial.hpp"
 
 #include "hv/arch/x86/cpu/instructions.hpp"
@@ -9,8 +10,15 @@ namespace hv::x86 {
 
 namespace {
 
-enum class UartRegister : std::uint16_t { data = 0, interrupt_enable = 1, fifo_control = 2, line_control = 3,
-                                          modem_control = 4, line_status = 5, scratch = 7 };
+enum class UartRegister : std::uint16_t {
+    data = 0,
+    interrupt_enable = 1,
+    fifo_control = 2,
+    line_control = 3,
+    modem_control = 4,
+    line_status = 5,
+    scratch = 7
+};
 
 constexpr std::uint8_t divisor_latch{0x80};
 constexpr std::uint8_t eight_bits_no_parity{0x03};
@@ -21,12 +29,19 @@ constexpr unsigned patience{200'000};  // polls for one character: far more than
 
 constinit std::uint16_t base{0};
 
-std::uint16_t port(UartRegister which) { return static_cast<std::uint16_t>(base + static_cast<std::uint16_t>(which)); }
-void write(UartRegister which, std::uint8_t value) { out8(port(which), value); }
+std::uint16_t port(UartRegister which)
+{
+    return static_cast<std::uint16_t>(base + static_cast<std::uint16_t>(which));
+}
+void write(UartRegister which, std::uint8_t value)
+{
+    out8(port(which), value);
+}
 
 void write_byte(char character)
 {
-    for (unsigned poll = 0; poll < patience && (in8(port(UartRegister::line_status)) & transmitter_empty) == 0; ++poll)
+    for (unsigned poll = 0;
+         poll < patience && (in8(port(UartRegister::line_status)) & transmitter_empty) == 0; ++poll)
         pause();
     write(UartRegister::data, static_cast<std::uint8_t>(character));
 }
@@ -64,7 +79,10 @@ bool open_serial_console(core::ConsoleChoice choice)
     return true;
 }
 
-std::uint16_t serial_console_port() { return base; }
+std::uint16_t serial_console_port()
+{
+    return base;
+}
 
 void write_serial_console(std::string_view text)
 {

@@ -54,7 +54,10 @@ bool sums_to_zero(std::span<const std::byte> bytes)
     return sum == 0;
 }
 
-std::string_view text_of(const char* characters, std::size_t length) { return {characters, length}; }
+std::string_view text_of(const char* characters, std::size_t length)
+{
+    return {characters, length};
+}
 
 std::optional<HostPhysical> search(const FirmwareMemory& memory, HostRange area)
 {
@@ -112,12 +115,18 @@ Expected<std::span<const std::byte>> read_table(const FirmwareMemory& memory, Ho
 bool has_signature(const FirmwareMemory& memory, HostPhysical address, std::string_view signature)
 {
     const auto head = memory.at(address, signature.size());
-    return head.size() == signature.size() && std::memcmp(head.data(), signature.data(), signature.size()) == 0;
+    return head.size() == signature.size() &&
+           std::memcmp(head.data(), signature.data(), signature.size()) == 0;
 }
 
-// ---- MADT [ACPI-6.5 §5.2.12] -------------------------------------------------------------------------------------
+// ---- MADT [ACPI-6.5 §5.2.12]
+// -------------------------------------------------------------------------------------
 
-enum class MadtEntry : std::uint8_t { local_apic = 0, local_apic_override = 5, local_x2apic = 9 };
+enum class MadtEntry : std::uint8_t {
+    local_apic = 0,
+    local_apic_override = 5,
+    local_x2apic = 9
+};
 constexpr std::uint64_t madt_address_offset{36};
 constexpr std::uint64_t madt_entries_offset{44};
 using ProcessorEnabled = Bit<0>;
@@ -178,7 +187,8 @@ Status take_entry(const ByteReader& entry, MadtEntry type, ProcessorList& list)
     return Done{};  // I/O APICs and the like are the control domain's business
 }
 
-// ---- FADT [ACPI-6.5 §5.2.9] --------------------------------------------------------------------------------------
+// ---- FADT [ACPI-6.5 §5.2.9]
+// --------------------------------------------------------------------------------------
 
 constexpr std::uint64_t fadt_pm_timer_block{76};
 constexpr std::uint64_t fadt_x_pm_timer_block{208};
@@ -206,7 +216,8 @@ Expected<std::span<const std::byte>> find_acpi_table(const FirmwareMemory& memor
                                                      std::string_view signature, TextWriter& why)
 {
     const auto root = read_root(memory, rsdp);
-    const auto list = root ? read_table(memory, root.value().address) : Expected<std::span<const std::byte>>{root.error()};
+    const auto list =
+        root ? read_table(memory, root.value().address) : Expected<std::span<const std::byte>>{root.error()};
     if (!list || !has_signature(memory, root.value().address, root.value().signature)) {
         say(why, "ACPI's root tables are damaged");
         return Error::malformed;
@@ -238,7 +249,8 @@ Expected<ProcessorList> parse_madt(std::span<const std::byte> table, TextWriter&
         list.local_apic = HostPhysical{address.value()};
     for (std::uint64_t offset = madt_entries_offset; good && offset < table.size();) {
         const auto header = reader.read<EntryHeader>(offset);
-        const auto bytes = header ? reader.slice(offset, header.value().length) : Expected<std::span<const std::byte>>{header.error()};
+        const auto bytes = header ? reader.slice(offset, header.value().length)
+                                  : Expected<std::span<const std::byte>>{header.error()};
         good = bytes && header.value().length >= sizeof(EntryHeader) &&
                take_entry(ByteReader{bytes.value()}, static_cast<MadtEntry>(header.value().type), list);
         offset += good ? header.value().length : 0;

@@ -16,7 +16,8 @@ std::string_view trimmed(std::string_view text)
 {
     constexpr std::string_view blanks{" \t\r\n"};
     const std::size_t first = text.find_first_not_of(blanks);
-    return first == text.npos ? std::string_view{} : text.substr(first, text.find_last_not_of(blanks) - first + 1);
+    return first == text.npos ? std::string_view{}
+                              : text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
 Status fail(TextWriter& why, std::string_view what, std::string_view which)
@@ -25,7 +26,8 @@ Status fail(TextWriter& why, std::string_view what, std::string_view which)
     return Error::malformed;
 }
 
-Status add(BootInformation& information, BootModuleKind kind, std::string_view name, HostRange range, TextWriter& why)
+Status add(BootInformation& information, BootModuleKind kind, std::string_view name, HostRange range,
+           TextWriter& why)
 {
     const bool only_one = kind == BootModuleKind::control_kernel || kind == BootModuleKind::control_initramfs;
     if (only_one && information.find(kind) != nullptr)
@@ -36,7 +38,8 @@ Status add(BootInformation& information, BootModuleKind kind, std::string_view n
             return fail(why, "two boot modules have the name", name);
     BootModule module{.kind = kind, .name = {}, .range = range};
     if (!only_one && name.empty())
-        return fail(why, "a boot module has no name after", kind == BootModuleKind::key ? "key" : "extension");
+        return fail(why, "a boot module has no name after",
+                    kind == BootModuleKind::key ? "key" : "extension");
     if (!module.name.assign(name))
         return fail(why, "the name of a boot module is too long:", name);
     if (!information.modules.push_back(module))
@@ -44,8 +47,10 @@ Status add(BootInformation& information, BootModuleKind kind, std::string_view n
     return Done{};
 }
 
-/// A member of the PVH archive.  Folders are passed over, and so is any file in a folder of ours that has no purpose there.
-Status take_member(const ArchiveMember& member, HostPhysical archive, BootInformation& information, TextWriter& why)
+/// A member of the PVH archive.  Folders are passed over, and so is any file in a folder of ours that has no
+/// purpose there.
+Status take_member(const ArchiveMember& member, HostPhysical archive, BootInformation& information,
+                   TextWriter& why)
 {
     if (!member.regular)
         return Done{};
@@ -86,7 +91,8 @@ Status interpret_archive(const FirmwareMemory& memory, BootInformation& informat
         if (!member && member.error() == Error::not_found)
             return Done{};
         if (!member) {
-            say(why, "the boot module is not a cpio archive in the newc format (at byte ", reader.offset(), ")");
+            say(why, "the boot module is not a cpio archive in the newc format (at byte ", reader.offset(),
+                ")");
             return member.error();
         }
         HV_TRY(take_member(member.value(), range.begin, information, why));

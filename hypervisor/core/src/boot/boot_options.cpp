@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor's command line: see boot_options.hpp.  One table of options; what is suggested comes from it.
+// The hypervisor's command line: see boot_options.hpp.  One table of options; what is suggested comes from
+// it.
 #include "hv/core/boot/boot_options.hpp"
 
 #include <algorithm>
@@ -83,9 +84,10 @@ std::size_t edit_distance(std::string_view a, std::string_view b)
 
 const Option& nearest_option(std::string_view name)
 {
-    return *std::min_element(options_table.begin(), options_table.end(), [&](const Option& a, const Option& b) {
-        return edit_distance(name, a.name) < edit_distance(name, b.name);
-    });
+    return *std::min_element(options_table.begin(), options_table.end(),
+                             [&](const Option& a, const Option& b) {
+                                 return edit_distance(name, a.name) < edit_distance(name, b.name);
+                             });
 }
 
 Status take_word(std::string_view word, BootOptions& options, TextWriter& why)
@@ -113,7 +115,9 @@ Expected<std::uint64_t> parse_size(std::string_view text)
     std::size_t index{0};
     for (; index < text.size() && text[index] >= '0' && text[index] <= '9'; ++index) {
         const auto scaled = checked_multiply<std::uint64_t>(value, 10);
-        const auto sum = scaled ? checked_add<std::uint64_t>(*scaled, static_cast<std::uint64_t>(text[index] - '0')) : scaled;
+        const auto sum =
+            scaled ? checked_add<std::uint64_t>(*scaled, static_cast<std::uint64_t>(text[index] - '0'))
+                   : scaled;
         if (!sum)
             return Error::out_of_range;
         value = *sum;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Ordering and dividing memory: see memory_map.hpp.  Ranges are kept as [begin, end) while they are worked on; an end of
-// 2^64 does not occur, since what wraps is cut at the last whole page.
+// Ordering and dividing memory: see memory_map.hpp.  Ranges are kept as [begin, end) while they are worked
+// on; an end of 2^64 does not occur, since what wraps is cut at the last whole page.
 #include "hv/core/boot/memory_map.hpp"
 
 #include <algorithm>
@@ -47,7 +47,10 @@ std::uint64_t end_of(const E820Entry& entry)
 {
     return checked_add(entry.begin, entry.bytes).value_or(last_page);
 }
-std::uint64_t end_of(const HostRange& range) { return range.begin.raw() + range.bytes; }
+std::uint64_t end_of(const HostRange& range)
+{
+    return range.begin.raw() + range.bytes;
+}
 
 /// Appends, joined with the last entry where they touch and are of one type.
 Status append(MemoryMap& map, std::uint64_t begin, std::uint64_t end, E820Type type)
@@ -207,12 +210,14 @@ std::uint64_t ram_bytes(const MemoryMap& map)
 bool is_ram(const MemoryMap& map, HostRange range)
 {
     for (const E820Entry& entry : map)
-        if (entry.type == E820Type::ram && HostRange{HostPhysical{entry.begin}, entry.bytes}.contains(range.begin, range.bytes))
+        if (entry.type == E820Type::ram &&
+            HostRange{HostPhysical{entry.begin}, entry.bytes}.contains(range.begin, range.bytes))
             return true;
     return false;
 }
 
-Expected<MemorySplit> split_memory(const MemoryMap& map, std::span<const HostRange> reserved, std::uint64_t control_bytes)
+Expected<MemorySplit> split_memory(const MemoryMap& map, std::span<const HostRange> reserved,
+                                   std::uint64_t control_bytes)
 {
     const auto free = free_ram(map, reserved);
     if (!free)
@@ -237,7 +242,8 @@ Expected<MemorySplit> split_memory(const MemoryMap& map, std::span<const HostRan
     return split;
 }
 
-Expected<ModuleMoves> plan_module_moves(MemorySplit& split, std::span<const HostRange> modules, HostPhysical ceiling)
+Expected<ModuleMoves> plan_module_moves(MemorySplit& split, std::span<const HostRange> modules,
+                                        HostPhysical ceiling)
 {
     HostRanges free = split.allocator;
     for (const HostRange& module : modules)

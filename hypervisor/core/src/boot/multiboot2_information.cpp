@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Multiboot2's boot information: see loader_information.hpp.  A list of tags, each with a type and a size, padded to eight
-// bytes [MB2-2.0 §3.6].
+// Multiboot2's boot information: see loader_information.hpp.  A list of tags, each with a type and a size,
+// padded to eight bytes [MB2-2.0 §3.6].
 #include <array>
 #include <cstring>
 
@@ -13,7 +13,14 @@ namespace hv::core {
 
 namespace {
 
-enum class Tag : std::uint32_t { end = 0, command_line = 1, module = 3, memory_map = 6, acpi_old = 14, acpi_new = 15 };
+enum class Tag : std::uint32_t {
+    end = 0,
+    command_line = 1,
+    module = 3,
+    memory_map = 6,
+    acpi_old = 14,
+    acpi_new = 15
+};
 
 struct TagHeader {
     std::uint32_t type;
@@ -87,7 +94,8 @@ Status take_memory_map(const TagView& tag, BootInformation& out, TextWriter& why
         return fail(why, Error::malformed, "its memory map has entries of the wrong size");
     std::array<E820Entry, maximum_raw_entries> raw{};
     std::size_t count{0};
-    for (std::uint64_t offset = sizeof(MemoryMapTag); offset < tag.bytes.size(); offset += fixed.value().entry_size) {
+    for (std::uint64_t offset = sizeof(MemoryMapTag); offset < tag.bytes.size();
+         offset += fixed.value().entry_size) {
         const auto entry = tag.bytes.read<MemoryMapEntry>(offset);
         if (!entry)
             return fail(why, Error::malformed, "its memory map ends in the middle of an entry");
@@ -110,8 +118,9 @@ Status take_module(const TagView& tag, BootInformation& out, TextWriter& why)
     if (!fixed || fixed.value().mod_end < fixed.value().mod_start)
         return fail(why, Error::malformed, "a module ends before it begins");
     const auto text = text_in(tag, sizeof(ModuleTag));
-    RawModule module{.range = {HostPhysical{fixed.value().mod_start}, fixed.value().mod_end - fixed.value().mod_start},
-                     .text = {}};
+    RawModule module{
+        .range = {HostPhysical{fixed.value().mod_start}, fixed.value().mod_end - fixed.value().mod_start},
+        .text = {}};
     if (!text)
         return fail(why, Error::malformed, "the text of a module does not end");
     if (!module.text.assign(text.value()))
@@ -152,8 +161,8 @@ Status check(const BootInformation& information, TextWriter& why)
 
 }  // namespace
 
-Status parse_multiboot2_information(const FirmwareMemory& memory, HostPhysical start, BootInformation& information,
-                                    TextWriter& why)
+Status parse_multiboot2_information(const FirmwareMemory& memory, HostPhysical start,
+                                    BootInformation& information, TextWriter& why)
 {
     const auto size_bytes = memory.at(start, sizeof(std::uint64_t));
     if (size_bytes.size() != sizeof(std::uint64_t))
@@ -175,8 +184,8 @@ Status parse_multiboot2_information(const FirmwareMemory& memory, HostPhysical s
         const auto bytes = reader.slice(offset, header.value().size);
         if (header.value().size < sizeof(TagHeader) || !bytes)
             return fail(why, Error::malformed, "a tag has the wrong size");
-        HV_TRY(take_tag({.header = header.value(), .bytes = ByteReader{bytes.value()}, .offset = offset}, start,
-                        information, why));
+        HV_TRY(take_tag({.header = header.value(), .bytes = ByteReader{bytes.value()}, .offset = offset},
+                        start, information, why));
         offset = *checked_align_up<std::uint64_t>(offset + header.value().size, tag_alignment);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The newc reader: see newc_archive.hpp.  A header is 6 characters of magic and 13 numbers of 8 hexadecimal digits; the
-// name follows, then the data, each padded to four bytes from the archive's beginning.
+// The newc reader: see newc_archive.hpp.  A header is 6 characters of magic and 13 numbers of 8 hexadecimal
+// digits; the name follows, then the data, each padded to four bytes from the archive's beginning.
 #include "hv/core/boot/newc_archive.hpp"
 
 #include "hv/base/bytes.hpp"
@@ -17,7 +17,12 @@ constexpr std::uint64_t alignment{4};
 constexpr std::uint64_t maximum_name{1024};
 constexpr std::string_view trailer_name{"TRAILER!!!"};
 
-enum HeaderField : std::uint64_t { mode_field = 1, size_field = 6, name_size_field = 11, checksum_field = 12 };
+enum HeaderField : std::uint64_t {
+    mode_field = 1,
+    size_field = 6,
+    name_size_field = 11,
+    checksum_field = 12
+};
 constexpr std::uint32_t mode_kind_mask{0170000};
 constexpr std::uint32_t mode_regular{0100000};
 
@@ -49,7 +54,10 @@ Expected<std::uint32_t> field(std::string_view header, HeaderField which)
     return hexadecimal(header.substr(magic_bytes + which * digits, digits));
 }
 
-constexpr std::uint64_t padded(std::uint64_t offset) { return (offset + alignment - 1) & ~(alignment - 1); }
+constexpr std::uint64_t padded(std::uint64_t offset)
+{
+    return (offset + alignment - 1) & ~(alignment - 1);
+}
 
 std::string_view without_lead(std::string_view name)
 {
@@ -68,7 +76,8 @@ bool checksum_is_right(std::span<const std::byte> data, std::uint32_t expected)
     return sum == expected;
 }
 
-Expected<std::span<const std::byte>> slice(const ByteReader& reader, std::uint64_t offset, std::uint64_t length)
+Expected<std::span<const std::byte>> slice(const ByteReader& reader, std::uint64_t offset,
+                                           std::uint64_t length)
 {
     const auto bytes = reader.slice(offset, length);
     if (!bytes)

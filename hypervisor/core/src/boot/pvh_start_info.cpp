@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The PVH boot protocol's start info: see loader_information.hpp.  Its structures are named where their offsets are.
+// The PVH boot protocol's start info: see loader_information.hpp.  Its structures are named where their
+// offsets are.
 #include <array>
 #include <cstring>
 
@@ -79,7 +80,8 @@ Status fail(TextWriter& why, Error error, std::string_view what)
     return error;
 }
 
-Status read_memory_map(const FirmwareMemory& memory, const StartInfo& info, BootInformation& out, TextWriter& why)
+Status read_memory_map(const FirmwareMemory& memory, const StartInfo& info, BootInformation& out,
+                       TextWriter& why)
 {
     if (info.version < 1 || info.memmap_paddr == 0 || info.memmap_entries == 0)
         return fail(why, Error::malformed, "it has no memory map");
@@ -101,7 +103,8 @@ Status read_memory_map(const FirmwareMemory& memory, const StartInfo& info, Boot
     return Done{};
 }
 
-Status read_modules(const FirmwareMemory& memory, const StartInfo& info, BootInformation& out, TextWriter& why)
+Status read_modules(const FirmwareMemory& memory, const StartInfo& info, BootInformation& out,
+                    TextWriter& why)
 {
     if (info.nr_modules > maximum_modules)
         return fail(why, Error::limit_reached, "it has too many modules");
@@ -122,8 +125,8 @@ Status read_modules(const FirmwareMemory& memory, const StartInfo& info, BootInf
 
 }  // namespace
 
-Status parse_pvh_start_info(const FirmwareMemory& memory, HostPhysical start_info, BootInformation& information,
-                            TextWriter& why)
+Status parse_pvh_start_info(const FirmwareMemory& memory, HostPhysical start_info,
+                            BootInformation& information, TextWriter& why)
 {
     const auto info = read<StartInfo>(memory, start_info.raw());
     if (!info)
@@ -133,7 +136,8 @@ Status parse_pvh_start_info(const FirmwareMemory& memory, HostPhysical start_inf
     information.protocol = BootProtocol::pvh;
     HV_TRY(read_memory_map(memory, info.value(), information, why));
     HV_TRY(read_modules(memory, info.value(), information, why));
-    if (info.value().cmdline_paddr != 0 && !read_text(memory, info.value().cmdline_paddr, information.command_line))
+    if (info.value().cmdline_paddr != 0 &&
+        !read_text(memory, info.value().cmdline_paddr, information.command_line))
         return fail(why, Error::malformed, "its command line is out of reach or too long");
     information.rsdp = HostPhysical{info.value().rsdp_paddr};
     information.has_rsdp = info.value().rsdp_paddr != 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Puts a line together, appends it to the ring and writes it to the console, under one lock so that lines stay whole.
+// Puts a line together, appends it to the ring and writes it to the console, under one lock so that lines
+// stay whole.
 #include "hv/core/diag/log.hpp"
 
 #include <array>
@@ -18,7 +19,8 @@ constinit TextRing ring{ring_storage};
 constinit Spinlock lock{};
 constinit std::atomic<LogLevel> threshold{LogLevel::info};
 
-/// `[    3.000041 1] ` — seconds since the processor was reset, as far as its counter knows, and the processor.
+/// `[    3.000041 1] ` — seconds since the processor was reset, as far as its counter knows, and the
+/// processor.
 void append_stamp(TextWriter& line)
 {
     const std::uint64_t frequency = platform::ticks_per_second();
@@ -33,9 +35,15 @@ void append_stamp(TextWriter& line)
 
 }  // namespace
 
-void set_log_level(LogLevel level) { threshold.store(level, std::memory_order_relaxed); }
+void set_log_level(LogLevel level)
+{
+    threshold.store(level, std::memory_order_relaxed);
+}
 
-bool log_enabled(LogLevel level) { return level <= threshold.load(std::memory_order_relaxed); }
+bool log_enabled(LogLevel level)
+{
+    return level <= threshold.load(std::memory_order_relaxed);
+}
 
 std::string_view log_level_name(LogLevel level)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The buddy allocator: see frame_allocator.hpp.  A free block keeps its list links in its own first bytes; its record says
-// that it is free and how large.  A block's buddy is found by flipping the bit of its size in the frame number, and only
-// inside the zone: two zones never merge, even where they touch.
+// The buddy allocator: see frame_allocator.hpp.  A free block keeps its list links in its own first bytes;
+// its record says that it is free and how large.  A block's buddy is found by flipping the bit of its size in
+// the frame number, and only inside the zone: two zones never merge, even where they touch.
 #include "hv/core/memory/frame_allocator.hpp"
 
 #include <algorithm>
@@ -16,7 +16,10 @@ namespace hv::core {
 
 namespace {
 
-HostPhysical address_of(std::uint64_t frame) { return HostPhysical{frame * page_size}; }
+HostPhysical address_of(std::uint64_t frame)
+{
+    return HostPhysical{frame * page_size};
+}
 
 }  // namespace
 
@@ -42,7 +45,9 @@ Status FrameAllocator::add_range(HostRange range)
 
     // The largest aligned block that fits, again and again.
     for (std::uint64_t frame = zone.first_frame, left = zone.frames; left > 0;) {
-        unsigned order = frame == 0 ? maximum_order : std::min<unsigned>(maximum_order, static_cast<unsigned>(__builtin_ctzll(frame)));
+        unsigned order =
+            frame == 0 ? maximum_order
+                       : std::min<unsigned>(maximum_order, static_cast<unsigned>(__builtin_ctzll(frame)));
         while (frames_of_order(order) > left)
             --order;
         insert_free(zones_.back(), frame, order);
@@ -66,7 +71,10 @@ Expected<HostPhysical> FrameAllocator::allocate(unsigned order, Ledger& ledger)
         return frame.error();
     }
     Record& record = record_of(frame.value());
-    record = {.owner = ledger.identity(), .order = static_cast<std::uint8_t>(order), .state = State::used, .reserved = 0};
+    record = {.owner = ledger.identity(),
+              .order = static_cast<std::uint8_t>(order),
+              .state = State::used,
+              .reserved = 0};
     free_frames_ -= frames_of_order(order);
     return address_of(frame.value());
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Size classes over frames: see heap.hpp.  A pointer to a small object is never at the beginning of a page (the page's
-// header is), a pointer to a block always is: that tells them apart when they come back.
+// Size classes over frames: see heap.hpp.  A pointer to a small object is never at the beginning of a page
+// (the page's header is), a pointer to a block always is: that tells them apart when they come back.
 #include "hv/core/memory/heap.hpp"
 
 #include <cstring>
@@ -12,7 +12,10 @@
 
 namespace hv::core {
 
-Heap::~Heap() { HV_ASSERT(allocations_ == 0); }
+Heap::~Heap()
+{
+    HV_ASSERT(allocations_ == 0);
+}
 
 unsigned Heap::class_for(std::size_t bytes, std::size_t alignment)
 {
@@ -71,9 +74,9 @@ void* Heap::allocate_small(unsigned size_class)
         return nullptr;
     Slot* const slot = page->free;
     page->free = slot->next;
-    const std::size_t index =
-        (reinterpret_cast<std::uintptr_t>(slot) - reinterpret_cast<std::uintptr_t>(page) - first_slot(size_class)) /
-        class_bytes[size_class];
+    const std::size_t index = (reinterpret_cast<std::uintptr_t>(slot) -
+                               reinterpret_cast<std::uintptr_t>(page) - first_slot(size_class)) /
+                              class_bytes[size_class];
     page->live[index / 64] |= 1ull << (index % 64);
     if (++page->used == slots(size_class))
         unlink(*page);
@@ -103,8 +106,10 @@ void Heap::release_small(Page& page, void* pointer)
 {
     HV_ASSERT(page.heap == this && page.size_class < class_bytes.size());
     const unsigned size_class = page.size_class;
-    const std::size_t offset = reinterpret_cast<std::uintptr_t>(pointer) - reinterpret_cast<std::uintptr_t>(&page);
-    HV_ASSERT(offset >= first_slot(size_class) && (offset - first_slot(size_class)) % class_bytes[size_class] == 0);
+    const std::size_t offset =
+        reinterpret_cast<std::uintptr_t>(pointer) - reinterpret_cast<std::uintptr_t>(&page);
+    HV_ASSERT(offset >= first_slot(size_class) &&
+              (offset - first_slot(size_class)) % class_bytes[size_class] == 0);
     const std::size_t index = (offset - first_slot(size_class)) / class_bytes[size_class];
     HV_ASSERT(index < slots(size_class));
     HV_ASSERT((page.live[index / 64] >> (index % 64) & 1) != 0);  // else given back twice

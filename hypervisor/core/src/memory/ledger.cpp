@@ -19,7 +19,10 @@ Ledger::Ledger(std::uint64_t limit_frames, Ledger* parent)
     HV_ASSERT(identity_ != 0);  // four thousand million ledgers later: the identity would lie
 }
 
-Ledger::~Ledger() { HV_ASSERT(frames() == 0); }
+Ledger::~Ledger()
+{
+    HV_ASSERT(frames() == 0);
+}
 
 Status Ledger::charge(std::uint64_t frames)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What the hypervisor itself wants of ACPI's static tables: the processors, the local APIC's address and the power
-// management timer.  Reads, never changes; the control domain's copies are made elsewhere (control_domain/acpi_edit.hpp).
-// Specification: [ACPI-6.5 §5.2.5 (RSDP), §5.2.6, §5.2.7, §5.2.8, §5.2.9 (FADT), §5.2.12 (MADT)].
+// What the hypervisor itself wants of ACPI's static tables: the processors, the local APIC's address and the
+// power management timer.  Reads, never changes; the control domain's copies are made elsewhere
+// (control_domain/acpi_edit.hpp). Specification: [ACPI-6.5 §5.2.5 (RSDP), §5.2.6, §5.2.7, §5.2.8, §5.2.9
+// (FADT), §5.2.12 (MADT)].
 #pragma once
 
 #include <cstddef>

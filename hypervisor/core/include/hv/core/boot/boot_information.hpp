@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What the boot loader handed over, whichever it was: one structure, made by the parsers of the PVH start info and of the
-// multiboot2 information, and copied so that nothing of the loader's memory is looked at again but the modules.
+// What the boot loader handed over, whichever it was: one structure, made by the parsers of the PVH start
+// info and of the multiboot2 information, and copied so that nothing of the loader's memory is looked at
+// again but the modules.
 #pragma once
 
 #include <array>
@@ -43,7 +44,10 @@ inline constexpr std::size_t maximum_boot_modules{128};
 inline constexpr std::size_t rsdp_bytes{36};
 
 /// Which protocol the loader spoke.
-enum class BootProtocol : std::uint8_t { pvh, multiboot2 };
+enum class BootProtocol : std::uint8_t {
+    pvh,
+    multiboot2
+};
 
 /// A module as the loader put it into memory, before anybody looked into it.
 struct RawModule {
@@ -52,7 +56,12 @@ struct RawModule {
 };
 
 /// What a module is for.
-enum class BootModuleKind : std::uint8_t { control_kernel, control_initramfs, extension, key };
+enum class BootModuleKind : std::uint8_t {
+    control_kernel,
+    control_initramfs,
+    extension,
+    key
+};
 
 /// One file that the operator gave: a module of multiboot2, or a member of the PVH archive.
 struct BootModule {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor's own command line.  An option that is unknown or has a bad value stops the boot with one sentence; no
-// option is ever ignored.
+// The hypervisor's own command line.  An option that is unknown or has a bad value stops the boot with one
+// sentence; no option is ever ignored.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,11 @@
 namespace hv::core {
 
 /// Where the log goes beside the ring.
-enum class ConsoleChoice : std::uint8_t { com1, com2, none };
+enum class ConsoleChoice : std::uint8_t {
+    com1,
+    com2,
+    none
+};
 
 struct BootOptions {
     std::uint64_t control_memory{512ull << 20};  ///< dom0_mem=, in bytes
@@ -25,9 +29,10 @@ struct BootOptions {
 /// The least that a stock control domain starts in.
 inline constexpr std::uint64_t minimum_control_memory{64ull << 20};
 
-/// Fills `options` from words separated by blanks; a later one wins over an earlier one.  Fails with not_found (an unknown
-/// option, `why` names the nearest right one) or invalid_argument (a bad value); what stood before the bad option has
-/// then been taken, so that the sentence can go to the console that was asked for.
+/// Fills `options` from words separated by blanks; a later one wins over an earlier one.  Fails with
+/// not_found (an unknown option, `why` names the nearest right one) or invalid_argument (a bad value); what
+/// stood before the bad option has then been taken, so that the sentence can go to the console that was asked
+/// for.
 Status parse_boot_options(std::string_view text, BootOptions& options, TextWriter& why);
 
 /// A size as operators write it: a number with K, M, G (powers of 1024) or nothing behind it.

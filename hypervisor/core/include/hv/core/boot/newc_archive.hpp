@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Reads a cpio archive of the "newc" kind (magic 070701, and 070702 with its checksum), strictly: every member's header
-// and extent is checked before it is told.  Specification: cpio(5), "New ASCII Format".
+// Reads a cpio archive of the "newc" kind (magic 070701, and 070702 with its checksum), strictly: every
+// member's header and extent is checked before it is told.  Specification: cpio(5), "New ASCII Format".
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ class ArchiveReader {
 public:
     explicit ArchiveReader(std::span<const std::byte> archive) : archive_{archive} {}
 
-    /// The next member; not_found behind the last one (the trailer was seen); malformed for anything that is not an archive
-    /// in every byte that was looked at, and for an archive that ends without a trailer.
+    /// The next member; not_found behind the last one (the trailer was seen); malformed for anything that is
+    /// not an archive in every byte that was looked at, and for an archive that ends without a trailer.
     Expected<ArchiveMember> next();
     /// Where in the archive the reader stands, for messages.
     [[nodiscard]] std::uint64_t offset() const { return offset_; }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor's log: lines with a level, the time and the processor, kept in a ring and written to the boot console.
-// Callable on any processor, with any lock held, but never from an NMI (panic has its own way out, panic_report.hpp).
-// A message that a guest can provoke goes through OncePerDomain.
+// The hypervisor's log: lines with a level, the time and the processor, kept in a ring and written to the
+// boot console. Callable on any processor, with any lock held, but never from an NMI (panic has its own way
+// out, panic_report.hpp). A message that a guest can provoke goes through OncePerDomain.
 #pragma once
 
 #include <atomic>
@@ -33,7 +33,8 @@ void set_log_level(LogLevel level);
 [[nodiscard]] bool log_enabled(LogLevel level);
 [[nodiscard]] std::string_view log_level_name(LogLevel level);
 
-/// Appends one line, `[seconds.micros cpu] level: text`, to ring and console.  Control characters in the text become '?'.
+/// Appends one line, `[seconds.micros cpu] level: text`, to ring and console.  Control characters in the text
+/// become '?'.
 void log_text(LogLevel level, std::string_view text);
 
 template <typename... Parts>
@@ -67,15 +68,15 @@ void log_debug(const Parts&... parts)
     log(LogLevel::debug, parts...);
 }
 
-/// Copies log text from `cursor` on and moves the cursor behind it; 0 when there is nothing new.  A cursor is a count of
-/// bytes since boot and begins at 0.  One that points at what is overwritten already goes on at the oldest whole line;
-/// one beyond the end (it was never ours) is answered with nothing and put at the end.
+/// Copies log text from `cursor` on and moves the cursor behind it; 0 when there is nothing new.  A cursor is
+/// a count of bytes since boot and begins at 0.  One that points at what is overwritten already goes on at
+/// the oldest whole line; one beyond the end (it was never ours) is answered with nothing and put at the end.
 std::size_t read_log(std::uint64_t& cursor, std::span<char> buffer);
 /// The cursor behind the newest line: reading from here on yields only what comes later.
 [[nodiscard]] std::uint64_t log_end();
 
-/// A message that a guest can provoke is said once per domain, by type: there is no unlimited variant to call by mistake.
-/// One member per message in what belongs to the domain; safe on several processors at once.
+/// A message that a guest can provoke is said once per domain, by type: there is no unlimited variant to call
+/// by mistake. One member per message in what belongs to the domain; safe on several processors at once.
 class OncePerDomain {
 public:
     template <typename... Parts>

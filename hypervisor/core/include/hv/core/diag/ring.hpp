@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A ring of text lines under a count of bytes that never goes back, so that a reader who was away can go on, or knows
-// that it missed something.  Takes no lock and knows no clock: log.hpp does both.
+// A ring of text lines under a count of bytes that never goes back, so that a reader who was away can go on,
+// or knows that it missed something.  Takes no lock and knows no clock: log.hpp does both.
 #pragma once
 
 #include <cstddef>

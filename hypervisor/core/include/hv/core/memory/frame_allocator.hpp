@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A buddy allocator of host frames.  It owns the ranges that it was given (zones) and hands out blocks of 2^order frames,
-// aligned to their size; each block is charged to a ledger.  Bookkeeping is one record per frame, placed at the beginning
-// of the zone.  Frames are handed out with whatever they held: the caller clears what another must not see.
+// A buddy allocator of host frames.  It owns the ranges that it was given (zones) and hands out blocks of
+// 2^order frames, aligned to their size; each block is charged to a ledger.  Bookkeeping is one record per
+// frame, placed at the beginning of the zone.  Frames are handed out with whatever they held: the caller
+// clears what another must not see.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,10 @@ namespace hv::core {
 inline constexpr unsigned maximum_order{18};
 
 /// Frames in a block of that order.
-constexpr std::uint64_t frames_of_order(unsigned order) { return 1ull << order; }
+constexpr std::uint64_t frames_of_order(unsigned order)
+{
+    return 1ull << order;
+}
 /// The smallest order whose block holds so many bytes; bytes is at most 1 GiB.
 constexpr unsigned order_for_bytes(std::uint64_t bytes)
 {
@@ -36,16 +40,17 @@ public:
     FrameAllocator(const FrameAllocator&) = delete;
     FrameAllocator& operator=(const FrameAllocator&) = delete;
 
-    /// Adds RAM that nobody else uses; whole pages are taken from it, and a part of it for the records.  What is added is
-    /// never taken back.  Fails with invalid_argument (too small to be of use) or limit_reached (too many zones); the
-    /// range is then not used.  Ranges must be disjoint.
+    /// Adds RAM that nobody else uses; whole pages are taken from it, and a part of it for the records.  What
+    /// is added is never taken back.  Fails with invalid_argument (too small to be of use) or limit_reached
+    /// (too many zones); the range is then not used.  Ranges must be disjoint.
     Status add_range(HostRange range);
 
-    /// A block of 2^order frames, charged to the ledger.  Fails with no_memory, limit_reached (the ledger's limit) or
-    /// out_of_range (order); nothing is then changed.
+    /// A block of 2^order frames, charged to the ledger.  Fails with no_memory, limit_reached (the ledger's
+    /// limit) or out_of_range (order); nothing is then changed.
     Expected<HostPhysical> allocate(unsigned order, Ledger& ledger);
-    /// Gives back exactly a block that allocate() returned, of the same order and ledger; anything else is a bug and
-    /// asserted: a block given back twice, one of another owner, an address that was never handed out.
+    /// Gives back exactly a block that allocate() returned, of the same order and ledger; anything else is a
+    /// bug and asserted: a block given back twice, one of another owner, an address that was never handed
+    /// out.
     void release(HostPhysical block, unsigned order, Ledger& ledger);
     /// Moves a block from one owner to another.  Fails with limit_reached, and changes nothing then.
     Status transfer(HostPhysical block, unsigned order, Ledger& from, Ledger& to);
@@ -58,7 +63,11 @@ public:
     [[nodiscard]] std::uint64_t total_frames();
 
 private:
-    enum class State : std::uint8_t { inside, free, used };
+    enum class State : std::uint8_t {
+        inside,
+        free,
+        used
+    };
 
     /// What is known of a frame.  Only a block's first frame says more than `inside`.
     struct Record {

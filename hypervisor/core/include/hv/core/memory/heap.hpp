@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Objects of any size over frames.  One heap per owner: every frame that it takes is charged to its ledger, and a heap that
-// dies holds nothing.  Small objects share a page with others of their size class; what is larger than a class gets a
-// block of frames of its own.  Memory comes as zeroes.
+// Objects of any size over frames.  One heap per owner: every frame that it takes is charged to its ledger,
+// and a heap that dies holds nothing.  Small objects share a page with others of their size class; what is
+// larger than a class gets a block of frames of its own.  Memory comes as zeroes.
 #pragma once
 
 #include <array>
@@ -27,10 +27,11 @@ public:
     Heap(const Heap&) = delete;
     Heap& operator=(const Heap&) = delete;
 
-    /// Zeroed memory, or nullptr when the frames or the ledger's limit do not suffice.  `alignment` is a power of two up to
-    /// a page; bytes is at most 1 GiB.
+    /// Zeroed memory, or nullptr when the frames or the ledger's limit do not suffice.  `alignment` is a
+    /// power of two up to a page; bytes is at most 1 GiB.
     [[nodiscard]] void* allocate(std::size_t bytes, std::size_t alignment = 16);
-    /// Gives back what allocate() returned; nullptr is nothing.  Asserts that it is this heap's and not free already.
+    /// Gives back what allocate() returned; nullptr is nothing.  Asserts that it is this heap's and not free
+    /// already.
     void release(void* pointer);
 
     [[nodiscard]] std::uint64_t allocations();
@@ -51,10 +52,12 @@ private:
         std::uint64_t live[4];  // one bit per slot that is handed out
     };
 
-    static constexpr std::array<std::uint16_t, 10> class_bytes{32, 64, 96, 128, 192, 256, 384, 512, 1024, 2000};
+    static constexpr std::array<std::uint16_t, 10> class_bytes{32,  64,  96,  128,  192,
+                                                               256, 384, 512, 1024, 2000};
     static constexpr std::size_t header_bytes{(sizeof(Page) + 15) & ~std::size_t{15}};
     static constexpr unsigned no_class{~0u};
-    /// Where the first slot lies: behind the header, aligned to the largest power of two that divides the slot's size.
+    /// Where the first slot lies: behind the header, aligned to the largest power of two that divides the
+    /// slot's size.
     [[nodiscard]] static constexpr std::size_t first_slot(unsigned size_class)
     {
         const std::size_t alignment = class_alignment(size_class);

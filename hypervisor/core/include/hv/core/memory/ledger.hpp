@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// An exact count of the frames that somebody owns: a domain, an instance of a module, the hypervisor itself.  A ledger
-// may have a limit and a parent; what it holds counts for the parent, too, and against the parent's limit.  The frame
-// allocator is the only one that changes the count.  A ledger reads zero when its owner is gone, or it is a bug.
+// An exact count of the frames that somebody owns: a domain, an instance of a module, the hypervisor itself.
+// A ledger may have a limit and a parent; what it holds counts for the parent, too, and against the parent's
+// limit.  The frame allocator is the only one that changes the count.  A ledger reads zero when its owner is
+// gone, or it is a bug.
 #pragma once
 
 #include <atomic>

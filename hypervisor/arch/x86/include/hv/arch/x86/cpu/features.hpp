@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What this machine's processors can do, asked once on the boot processor.  All processors are taken to be alike, and an
-// application processor that lacks one of these does not go online.
+// What this machine's processors can do, asked once on the boot processor.  All processors are taken to be
+// alike, and an application processor that lacks one of these does not go online.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The exception fixup table: ranges of instructions that may fault on purpose, and where to go on if they do.  The
-// recovery code finds registers as they were at the fault, the vector in no register: it knows what it risked.
+// The exception fixup table: ranges of instructions that may fault on purpose, and where to go on if they do.
+// The recovery code finds registers as they were at the fault, the vector in no register: it knows what it
+// risked.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ namespace hv::x86 {
 inline CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0)
 {
     CpuidResult result{};
-    asm volatile("cpuid" : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
+    asm volatile("cpuid"
+                 : "=a"(result.eax), "=b"(result.ebx), "=c"(result.ecx), "=d"(result.edx)
                  : "a"(leaf), "c"(subleaf));
     return result;
 }
@@ -22,7 +23,8 @@ inline CpuidResult cpuid(CpuidLeaf leaf, std::uint32_t subleaf = 0)
     return cpuid(static_cast<std::uint32_t>(leaf), subleaf);
 }
 
-/// Panics (#GP) where the register does not exist: read_msr_safe (msr_access.hpp) is for those that may be absent.
+/// Panics (#GP) where the register does not exist: read_msr_safe (msr_access.hpp) is for those that may be
+/// absent.
 inline std::uint64_t read_msr(Msr msr)
 {
     std::uint32_t low{}, high{};
@@ -31,8 +33,11 @@ inline std::uint64_t read_msr(Msr msr)
 }
 inline void write_msr(Msr msr, std::uint64_t value)
 {
-    asm volatile("wrmsr" : : "c"(static_cast<std::uint32_t>(msr)), "a"(static_cast<std::uint32_t>(value)),
-                 "d"(static_cast<std::uint32_t>(value >> 32)) : "memory");
+    asm volatile("wrmsr"
+                 :
+                 : "c"(static_cast<std::uint32_t>(msr)), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
+                 : "memory");
 }
 
 inline std::uint64_t read_cr0()
@@ -41,7 +46,10 @@ inline std::uint64_t read_cr0()
     asm volatile("mov %%cr0, %0" : "=r"(value));
     return value;
 }
-inline void write_cr0(std::uint64_t value) { asm volatile("mov %0, %%cr0" : : "r"(value) : "memory"); }
+inline void write_cr0(std::uint64_t value)
+{
+    asm volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
 inline std::uint64_t read_cr2()
 {
     std::uint64_t value{};
@@ -54,16 +62,25 @@ inline std::uint64_t read_cr3()
     asm volatile("mov %%cr3, %0" : "=r"(value));
     return value;
 }
-inline void write_cr3(std::uint64_t value) { asm volatile("mov %0, %%cr3" : : "r"(value) : "memory"); }
+inline void write_cr3(std::uint64_t value)
+{
+    asm volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
 inline std::uint64_t read_cr4()
 {
     std::uint64_t value{};
     asm volatile("mov %%cr4, %0" : "=r"(value));
     return value;
 }
-inline void write_cr4(std::uint64_t value) { asm volatile("mov %0, %%cr4" : : "r"(value) : "memory"); }
+inline void write_cr4(std::uint64_t value)
+{
+    asm volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
 
-inline void invalidate_page(std::uint64_t linear) { asm volatile("invlpg (%0)" : : "r"(linear) : "memory"); }
+inline void invalidate_page(std::uint64_t linear)
+{
+    asm volatile("invlpg (%0)" : : "r"(linear) : "memory");
+}
 
 inline std::uint64_t read_tsc()
 {
@@ -72,9 +89,15 @@ inline std::uint64_t read_tsc()
     return std::uint64_t{high} << 32 | low;
 }
 
-inline void pause() { asm volatile("pause" : : : "memory"); }
+inline void pause()
+{
+    asm volatile("pause" : : : "memory");
+}
 /// The next instruction still runs with interrupts disabled, so an interrupt cannot slip in before the halt.
-inline void enable_and_halt() { asm volatile("sti\n\thlt\n\tcli" : : : "memory"); }
+inline void enable_and_halt()
+{
+    asm volatile("sti\n\thlt\n\tcli" : : : "memory");
+}
 [[noreturn]] inline void halt_forever()
 {
     for (;;)
@@ -93,6 +116,9 @@ inline std::uint32_t in32(std::uint16_t port)
     asm volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
     return value;
 }
-inline void out8(std::uint16_t port, std::uint8_t value) { asm volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
+inline void out8(std::uint16_t port, std::uint8_t value)
+{
+    asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
 
 }  // namespace hv::x86

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Exceptions and interrupts of the hypervisor itself.  Interrupts are enabled in two places only (platform.hpp:
-// wait_for_interrupt, take_pending_interrupts), and their handlers do nothing but count and end the interrupt.  An
-// exception is either expected (a recovery address in the fixup table, or a hook) or the end.
+// Exceptions and interrupts of the hypervisor itself.  Interrupts are enabled in two places only
+// (platform.hpp: wait_for_interrupt, take_pending_interrupts), and their handlers do nothing but count and
+// end the interrupt.  An exception is either expected (a recovery address in the fixup table, or a hook) or
+// the end.
 #pragma once
 
 #include <atomic>
@@ -11,7 +12,11 @@
 namespace hv::x86 {
 
 /// The vectors that the hypervisor gives its own interrupts.
-enum class HostVector : std::uint8_t { wake = 0xf1, timer = 0xf2, spurious = 0xff };
+enum class HostVector : std::uint8_t {
+    wake = 0xf1,
+    timer = 0xf2,
+    spurious = 0xff
+};
 
 /// The registers at the moment of the interrupt, as the entry stubs push them.
 struct InterruptFrame {
@@ -25,8 +30,8 @@ struct InterruptFrame {
 };
 static_assert(sizeof(InterruptFrame) == 22 * 8);
 
-/// Says whether it has dealt with the exception; the frame it leaves is resumed.  Hooks are for exceptions that a ring-3
-/// module or a deliberate access causes; they run with interrupts disabled.
+/// Says whether it has dealt with the exception; the frame it leaves is resumed.  Hooks are for exceptions
+/// that a ring-3 module or a deliberate access causes; they run with interrupts disabled.
 using ExceptionHook = bool (*)(InterruptFrame& frame);
 /// Sees every NMI after it was counted; it must be quick, take no lock and log nothing.
 using NmiHook = void (*)(InterruptFrame& frame);

@@ -14,7 +14,10 @@ namespace hv::x86 {
 Expected<std::uint64_t> read_msr_safe(std::uint32_t msr);
 Status write_msr_safe(std::uint32_t msr, std::uint64_t value);
 
-inline Expected<std::uint64_t> read_msr_safe(Msr msr) { return read_msr_safe(static_cast<std::uint32_t>(msr)); }
+inline Expected<std::uint64_t> read_msr_safe(Msr msr)
+{
+    return read_msr_safe(static_cast<std::uint32_t>(msr));
+}
 inline Status write_msr_safe(Msr msr, std::uint64_t value)
 {
     return write_msr_safe(static_cast<std::uint32_t>(msr), value);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What every processor has for itself, reached through GS.  The GS base is the hypervisor's whenever hypervisor code runs,
-// but for the few instructions between a #VMEXIT and the VMLOAD of host state.  The assembly files use the offsets that are
-// asserted here.
+// What every processor has for itself, reached through GS.  The GS base is the hypervisor's whenever
+// hypervisor code runs, but for the few instructions between a #VMEXIT and the VMLOAD of host state.  The
+// assembly files use the offsets that are asserted here.
 #pragma once
 
 #include <array>
@@ -25,8 +25,15 @@ enum class Selector : std::uint16_t {
     task_state = 0x28,
 };
 
-/// Which stack an exception switches to; the value is the gate's IST field (0 is "stay, or RSP0 from ring 3").
-enum class InterruptStack : std::uint8_t { none = 0, nmi = 1, double_fault = 2, machine_check = 3, debug = 4 };
+/// Which stack an exception switches to; the value is the gate's IST field (0 is "stay, or RSP0 from ring
+/// 3").
+enum class InterruptStack : std::uint8_t {
+    none = 0,
+    nmi = 1,
+    double_fault = 2,
+    machine_check = 3,
+    debug = 4
+};
 inline constexpr unsigned interrupt_stacks{4};
 
 struct PerCpu {
@@ -64,8 +71,8 @@ static_assert(offsetof(PerCpu, stack_top) == 16 && offsetof(PerCpu, scratch) == 
 /// The data of any processor that there can be.
 [[nodiscard]] PerCpu& cpu_data(unsigned number);
 
-/// Gives this processor its per-processor data, GDT, TSS, the common IDT and its control registers: everything but a
-/// stack of its own.  Called once on each processor, first thing.
+/// Gives this processor its per-processor data, GDT, TSS, the common IDT and its control registers:
+/// everything but a stack of its own.  Called once on each processor, first thing.
 void initialize_processor_state(unsigned number);
 /// Sets CR0, CR4 and EFER to what the hypervisor runs with, from what this processor has.
 void set_control_registers();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The hypervisor's own address space: its image with text executable, constants read-only and data writable, all RAM in
-// the direct map (where the image's text and constants are read-only, too), stacks between unmapped pages, and devices and
-// firmware tables as they are asked for.
+// The hypervisor's own address space: its image with text executable, constants read-only and data writable,
+// all RAM in the direct map (where the image's text and constants are read-only, too), stacks between
+// unmapped pages, and devices and firmware tables as they are asked for.
 #pragma once
 
 #include <cstdint>
@@ -32,13 +32,20 @@ Expected<void*> map_device(HostRange range);
 Expected<const void*> map_firmware(HostRange range);
 
 /// Which stack of a processor.
-enum class StackKind : std::uint8_t { main, nmi, double_fault, machine_check, debug };
+enum class StackKind : std::uint8_t {
+    main,
+    nmi,
+    double_fault,
+    machine_check,
+    debug
+};
 /// Maps a stack with nothing below or above it; yields its top.  Fails with no_memory.
 Expected<std::uint64_t> map_stack(unsigned processor, StackKind kind);
 /// True when [address, address + bytes) is a part of a stack that exists: for backtraces.
 [[nodiscard]] bool on_a_stack(std::uint64_t address, std::uint64_t bytes);
 
-/// Maps one low page at its own address, readable and executable, for processors that start; and takes it away again.
+/// Maps one low page at its own address, readable and executable, for processors that start; and takes it
+/// away again.
 Status map_start_page(HostPhysical page);
 void unmap_start_page(HostPhysical page);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A tree of long-mode page tables in host frames: map, unmap, look up.  Used for the hypervisor's own address space (and
-// later for isolated modules'); nested tables have a builder of their own.  No TLB is flushed but this processor's, and
-// only for the pages that were changed: the caller knows who else may hold an old entry.  [APM2-3.41 §5.3].
+// A tree of long-mode page tables in host frames: map, unmap, look up.  Used for the hypervisor's own address
+// space (and later for isolated modules'); nested tables have a builder of their own.  No TLB is flushed but
+// this processor's, and only for the pages that were changed: the caller knows who else may hold an old
+// entry.  [APM2-3.41 §5.3].
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,15 @@
 namespace hv::x86 {
 
 /// How a page may be used.  Nothing is ever writable and executable.
-enum class PageAccess : std::uint8_t { read_only, read_write, read_execute };
-enum class CacheMode : std::uint8_t { write_back, uncached };
+enum class PageAccess : std::uint8_t {
+    read_only,
+    read_write,
+    read_execute
+};
+enum class CacheMode : std::uint8_t {
+    write_back,
+    uncached
+};
 
 struct PageAttributes {
     PageAccess access{PageAccess::read_write};
@@ -41,8 +49,9 @@ public:
     /// The same physical address space for everybody: for CR3.
     [[nodiscard]] HostPhysical root() const { return root_; }
 
-    /// Maps [linear, linear + bytes) to [physical, …) with the largest pages that fit, over whatever was mapped there
-    /// before.  All three are multiples of a page.  Fails with no_memory; a part may then be mapped.
+    /// Maps [linear, linear + bytes) to [physical, …) with the largest pages that fit, over whatever was
+    /// mapped there before.  All three are multiples of a page.  Fails with no_memory; a part may then be
+    /// mapped.
     Status map(HostLinear linear, HostPhysical physical, std::uint64_t bytes, PageAttributes attributes);
     /// Unmaps; a larger page is split where only a part of it goes.  Tables are kept.
     Status unmap(HostLinear linear, std::uint64_t bytes);

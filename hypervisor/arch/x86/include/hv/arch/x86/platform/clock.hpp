@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Time: the time-stamp counter and the local APIC's timer, both measured once against a clock whose frequency is known
-// (PIT channel 2, else the ACPI power management timer), before the control domain owns those.
+// Time: the time-stamp counter and the local APIC's timer, both measured once against a clock whose frequency
+// is known (PIT channel 2, else the ACPI power management timer), before the control domain owns those.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ void delay_microseconds(std::uint64_t microseconds);
 
 /// Arms the calling processor's timer for that value of the time-stamp counter; ~0 disarms.
 void arm_deadline(std::uint64_t deadline);
-/// The handler of HostVector::timer: a deadline that has not come yet (the count was rounded, or too long for the timer)
-/// is armed again.
+/// The handler of HostVector::timer: a deadline that has not come yet (the count was rounded, or too long for
+/// the timer) is armed again.
 void rearm_timer_if_early();
 
 }  // namespace hv::x86

@@ -17,11 +17,13 @@ Status prepare_processor(unsigned number);
 /// Processors that run the hypervisor, the caller included.
 [[nodiscard]] unsigned online_processor_count();
 
-/// Starts every listed processor but the caller, one after the other, numbered in the order of the list; one that does not
-/// come up is logged and left out.  Each ends in `processor_main`.  `start_page` is below 1 MiB.  Fails with no_memory.
+/// Starts every listed processor but the caller, one after the other, numbered in the order of the list; one
+/// that does not come up is logged and left out.  Each ends in `processor_main`.  `start_page` is below 1
+/// MiB.  Fails with no_memory.
 Status start_processors(const core::ProcessorList& list, HostPhysical start_page);
 
-/// After this the boot processor's local APIC is the control domain's: its timer is left alone, and wake(0) is an NMI.
+/// After this the boot processor's local APIC is the control domain's: its timer is left alone, and wake(0)
+/// is an NMI.
 void hand_over_boot_processor();
 
 /// Stops all other processors by NMI, and waits until they have or a second has passed.
