@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The 16550 as a console: see serial.hpp.  Register numbers and bits are those of National's PC16550D data
-// sheet.
+// The 16550 as a console: see serial.hpp.  Registers and bits: [16550D-1995 §8].
 #include "hv/arch/x86/platform/serial.hpp"
 
 #include "hv/arch/x86/cpu/instructions.hpp"
