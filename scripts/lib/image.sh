@@ -24,7 +24,10 @@ add_busybox() {
     printf 'root:x:0:\ntty:x:5:\ngraft:x:900:\n' > "$1/etc/group"
 }
 
-# add_modules TREE FLAVOUR MODULE...: the modules with /etc/modules.order, the paths to load one after the other.
+# What a test guest's kernel needs to be told of its power button.
+GUEST_MODULES=(button evdev)
+
+# add_modules TREE FLAVOUR MODULE...: the modules, and at the end of /etc/modules.order the paths to load one after the other.
 add_modules() {
     local tree=$1 flavour=$2 files file path
     shift 2
@@ -33,7 +36,7 @@ add_modules() {
         path=/lib/${file#*/lib/}
         install -D -m 0644 "$file" "$tree$path"
         printf '%s\n' "$path"
-    done <<< "$files" > "$tree/etc/modules.order"
+    done <<< "$files" >> "$tree/etc/modules.order"
 }
 
 # install_present MODE FOLDER FILE...: copies those of the files that exist.
@@ -47,11 +50,14 @@ install_present() {
     return 0
 }
 
-# make_guest_image ARCHIVE: the initramfs of the Linux test guests.  It needs no module: console and timers are built in.
+# make_guest_image ARCHIVE: the initramfs of the Linux test guests, for every flavour: console and timers are built into all.
 make_guest_image() {
-    local tree
+    local tree flavour
     tree=$(mktemp -d "$1.XXXXXX")
     add_busybox "$tree"
+    for flavour in "${KERNEL_FLAVOURS[@]}"; do
+        add_modules "$tree" "$flavour" "${GUEST_MODULES[@]}"
+    done
     install -m 0755 "$ROOT/scripts/image/guest-init" "$tree/init"
     pack_tree "$tree" "$1"
     rm -rf "$tree"
