@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+//
+// A guest that misbehaves as its command line says: `zero` jumps to address 0; `ud2` fills its memory with UD2 and runs it;
+// `random-msr N` and `random-port N` access N registers or ports drawn at random; `apic-remap` moves and disables its local
+// APIC; `svm` executes every SVM instruction; `triple` faults thrice; `halt` halts with interrupts off; `busy` computes for
+// ever; `reboot` resets.  What comes back says what it met; nothing here is judged but what the architecture promises.
+#include "kit/apic.hpp"
+#include "kit/boot.hpp"
+#include "kit/console.hpp"
+#include "kit/interfaces.hpp"
+#include "kit/interrupts.hpp"
+#include "kit/machine.hpp"
+
+#include "hv/x86/msr.hpp"
+
+namespace {
+
+using namespace guest;
+using hv::Hex;
+
+constexpr std::uint32_t undefined_opcode{6};
+
+/// The same numbers at every run [Marsaglia, "Xorshift RNGs", 2003, §3].
+class Random {
+public:
+    std::uint64_t next()
+    {
+        state_ ^= state_ << 13;
+        state_ ^= state_ >> 7;
+        state_ ^= state_ << 17;
+        return state_;
+    }
+
+private:
+    std::uint64_t state_{0x9e37'79b9'7f4a'7c15};
+};
+
+void jump_to_zero()
+{
+    std::uint64_t zero{};
+    asm volatile("" : "+r"(zero));
+    reinterpret_cast<void (*)()>(zero)();
+}
+
+[[noreturn]] void fill_with_ud2()
+{
+    // The string instruction overwrites itself, and what follows it: the next instruction fetched is a UD2.
+    constexpr std::uint64_t begin{0x10'0000};
+    constexpr std::uint16_t ud2{0x0b0f};
+    asm volatile("rep stosw" ::"D"(begin), "c"((memory_end() - begin) / 2), "a"(ud2) : "memory");
+    __builtin_unreachable();
+}
+
+/// Registers without which the guest could not go on to the next one.
+bool guest_lives_by(std::uint32_t msr)
+{
+    using hv::x86::Msr;
+    return msr == static_cast<std::uint32_t>(Msr::EFER) || msr == static_cast<std::uint32_t>(Msr::APIC_BASE);
+}
+
+std::uint32_t random_msr(Random& random)
+{
+    const std::uint64_t draw{random.next()};
+    const auto low = static_cast<std::uint32_t>(draw);
+    switch (draw >> 61) {
+    case 0: return low & 0x1fff;
+    case 1: return 0x4000'0000 | (low & 0x1ff);
+    case 2: return 0xc000'0000 | (low & 0x1fff);
+    case 3: return 0xc001'0000 | (low & 0x1fff);
+    case 4: return low & 0x3ff;
+    default: return low;
+    }
+}
+
+void random_msrs(std::uint64_t rounds)
+{
+    Random random;
+    std::uint64_t refused{};
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+        const std::uint32_t msr{random_msr(random)};
+        const std::uint64_t value{random.next()};
+        if (guest_lives_by(msr))
+            continue;
+        const bool accepted{(round & 1) != 0 ? write_msr(msr, value) : read_msr(msr).has_value()};
+        refused += accepted ? 0 : 1;
+    }
+    fact("random-msr", rounds, " accesses, ", refused, " refused");
+}
+
+/// Ports that end the domain or that these lines are written through.
+bool leave_alone(std::uint16_t port)
+{
+    const auto within = [&](unsigned first, unsigned count) { return port + 3u >= first && port < first + count; };
+    return within(0x3f8, 8) || within(0x600, 12) || within(0xcf9, 1) || within(0x64, 1) || within(0x92, 1);
+}
+
+void random_ports(std::uint64_t rounds)
+{
+    Random random;
+    std::uint64_t done{};
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+        const std::uint64_t draw{random.next()};
+        const auto port = static_cast<std::uint16_t>(draw);
+        const auto value = static_cast<std::uint32_t>(draw >> 16);
+        if (leave_alone(port))
+            continue;
+        ++done;
+        switch (draw >> 61) {
+        case 0: out8(port, static_cast<std::uint8_t>(value)); break;
+        case 1: out16(port, static_cast<std::uint16_t>(value)); break;
+        case 2: out32(port, value); break;
+        case 3: static_cast<void>(in16(port)); break;
+        case 4: static_cast<void>(in32(port)); break;
+        default: static_cast<void>(in8(port)); break;
+        }
+    }
+    fact("random-port", done, " accesses");
+}
+
+void remap_apic()
+{
+    using hv::x86::ApicBase;
+    constexpr auto msr = static_cast<std::uint32_t>(hv::x86::Msr::APIC_BASE);
+    const std::uint64_t original{read_msr(msr).value_or(0)};
+    const std::uint64_t flags{original & ~ApicBase::address_mask};
+    fact("apic-base", Hex{original});
+    for (const std::uint64_t base : {0x20'0000ull, 0xfed0'0000ull, 0xfee0'1000ull, 0xf'ffff'f000ull}) {
+        const bool accepted{write_msr(msr, flags | base)};
+        fact("apic-remap", Hex{base}, accepted ? " accepted, reads back " : " refused, reads back ",
+             Hex{read_msr(msr).value_or(0)});
+        if (accepted && base < 0x1'0000'0000)
+            fact("apic-version-there", Hex{read_device(base + 0x30)});
+        static_cast<void>(write_msr(msr, original));
+    }
+    fact("apic-version-here", Hex{apic_read(hv::x86::ApicRegister::VERSION)});
+    fact("apic-disable", write_msr(msr, original & ~ApicBase::AE::mask) ? "accepted" : "refused");
+    fact("apic-enable", write_msr(msr, original) ? "accepted" : "refused");
+}
+
+/// `name`: ok where the instruction raised #UD, as it must where EFER.SVME is clear [APM2-3.41 §15.4].
+#define EXPECT_UNDEFINED(name, instruction)                                                                            \
+    do {                                                                                                               \
+        std::uint32_t faulted{};                                                                                       \
+        asm volatile(GUEST_FIXUP_BEGIN instruction GUEST_FIXUP_END                                                     \
+                     : [faulted] "+r"(faulted)                                                                         \
+                     : "a"(0x3fu), "c"(0)                                                                              \
+                     : "memory", "rbx", "rdx");                                                                        \
+        expect("svm-" name, faulted != 0 && last_fixed_vector() == undefined_opcode);                                  \
+    } while (false)
+
+void execute_svm()
+{
+    EXPECT_UNDEFINED("vmrun", "vmrun %%rax");
+    EXPECT_UNDEFINED("vmload", "vmload %%rax");
+    EXPECT_UNDEFINED("vmsave", "vmsave %%rax");
+    EXPECT_UNDEFINED("stgi", "stgi");
+    EXPECT_UNDEFINED("clgi", "clgi");
+    EXPECT_UNDEFINED("skinit", "skinit %%eax");
+    EXPECT_UNDEFINED("invlpga", "invlpga %%rax, %%ecx");
+    if (!block_at(0) || find_block("TCGTCGTCGTCG"))
+        EXPECT_UNDEFINED("vmmcall", "vmmcall");  // elsewhere it may be somebody's hypercall
+    const auto efer = static_cast<std::uint32_t>(hv::x86::Msr::EFER);
+    const std::uint64_t before{read_msr(efer).value_or(0)};
+    const bool accepted{write_msr(efer, before | hv::x86::Efer::SVME::mask)};
+    fact("svm-enable", accepted ? "accepted" : "refused");
+    static_cast<void>(write_msr(efer, before));
+}
+
+[[noreturn]] void triple_fault()
+{
+    forget_all_handlers();
+    asm volatile("ud2");
+    __builtin_unreachable();
+}
+
+[[noreturn]] void compute_for_ever()
+{
+    for (;;)
+        asm volatile("");
+}
+
+bool misbehave(std::string_view what, std::uint64_t number)
+{
+    if (what == "zero")
+        jump_to_zero();
+    else if (what == "ud2")
+        fill_with_ud2();
+    else if (what == "random-msr")
+        random_msrs(number);
+    else if (what == "random-port")
+        random_ports(number);
+    else if (what == "apic-remap")
+        remap_apic();
+    else if (what == "svm")
+        execute_svm();
+    else if (what == "triple")
+        triple_fault();
+    else if (what == "halt")
+        stop_for_good();
+    else if (what == "busy")
+        compute_for_ever();
+    else if (what == "reboot")
+        reboot();
+    else
+        return false;
+    return true;
+}
+
+}  // namespace
+
+extern "C" void guest_main()
+{
+    constexpr std::uint64_t default_rounds{1000};
+    guest::say_begin("abuse");
+    const std::string_view what{guest::command_word(0)};
+    if (!misbehave(what, guest::parse_number(guest::command_word(1)).value_or(default_rounds)))
+        guest::fact("abuse", "'", what,
+                    "' is none of zero, ud2, random-msr N, random-port N, apic-remap, svm, triple, halt, busy, reboot");
+    guest::say_end();
+}
