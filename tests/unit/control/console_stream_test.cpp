@@ -156,6 +156,8 @@ TEST_F(ConsoleStreamTest, StreamOutlivesItsDomainUntilItIsRead)
     driver.messages();
     EXPECT_EQ(driver.read(2), "last words");
     ASSERT_TRUE(driver.write(2, "to nobody"));
+    driver.work();
+    EXPECT_TRUE(driver.collect(transmit_queue(2))) << "it goes nowhere, and does not wait either";
     driver.close(2);
     driver.messages();
     EXPECT_EQ(owner.released, 1u);

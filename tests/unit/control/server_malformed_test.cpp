@@ -150,6 +150,7 @@ TEST_F(ServerMalformed, WrongMagicEndsTheConversationUntilTheNextConnection)
     client.work();
     server->connected();
     EXPECT_TRUE(client.hello().ok());
+    EXPECT_TRUE(client.ask(Command::info, Empty{}).ok());
 }
 
 }  // namespace

@@ -206,7 +206,7 @@ struct ConsoleManyPorts : ConsoleDriverTest {
             ASSERT_TRUE(device.open_port(port, "p", backends[port]).has_value());
         driver.messages();
         for (unsigned port = first; port <= last; ++port)
-            driver.open(port);
+            driver.control(port, ConsoleEvent::PORT_OPEN, 1);
         driver.work();
     }
 };
@@ -226,7 +226,11 @@ TEST_F(ConsoleManyPorts, MoreToGiveThanOnePassMovesIsMovedByTheNext)
 {
     const std::size_t room{8 * ModelDriver::receive_buffer};
     for (unsigned port = first; port <= last; ++port) {
+        driver.fill(receive_queue(port));
+        driver.work();
         backends[port].to_give = std::string(room, 'g');
+    }
+    for (unsigned port = first; port <= last; ++port) {
         device.wake(port);
     }
     EXPECT_TRUE(device.service()) << "there is more";
