@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::uint64_t rsdp_address{0xe'0000};
 constexpr std::uint64_t facs_address{0xe'0040};
-constexpr std::uint64_t lowest_kernel{0x10'0000};
 constexpr std::uint64_t four_gib{1ull << 32};
 /// What a multiboot kernel's command line and PVH's may be; Linux says its own.
 constexpr std::size_t longest_cmdline{2047};
@@ -112,16 +111,14 @@ private:
         return address;
     }
 
-    /// Where Linux wants to be, or the lowest place for a relocatable one that does not fit there.
+    /// Where Linux wants to be: loaded lower, a relocatable kernel would move itself there; loaded higher gains nothing
+    /// where everything below is free [BOOT-6.1 "pref_address"].
     void load_linux()
     {
         const LinuxSetup& setup = request_.kernel.linux_setup;
-        std::uint64_t address{setup.preferred_address};
-        if (setup.relocatable && !layout_.is_free(address, setup.memory_bytes))
-            address = checked_align_up<std::uint64_t>(lowest_kernel, setup.kernel_alignment).value_or(lowest_kernel);
-        layout_.claim(address, setup.memory_bytes, "the kernel");
-        addresses_.kernel = address;
-        add(address, setup.payload);
+        addresses_.kernel = setup.preferred_address;
+        layout_.claim(addresses_.kernel, setup.memory_bytes, "the kernel");
+        add(addresses_.kernel, setup.payload);
     }
 
     void start_linux()
