@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The boot processor's last step as the hypervisor's: puts the control domain into its memory and becomes its processor.
+// The boot processor's last step as the hypervisor's: puts the control domain into its memory and becomes its
+// processor.
 #include <new>
 
 #include "hv/arch/x86/control_domain/control_domain.hpp"
@@ -71,15 +72,15 @@ void control_domain_main(BootedMachine& machine)
         refuse(why);
     const core::ControlDomainEntry entry = build(machine);
     auto& domain = *new (control_domain_storage)
-        ControlDomain{{.hvm = *hvm.value(),
-                       .frames = *machine.frames,
-                       .ledger = *machine.ledger,
-                       .machine = machine.boot.memory,
-                       .own = machine.split.control_domain,
-                       .firmware = machine.firmware,
-                       .rsdp = machine.boot.rsdp,
-                       .physical_address_end = 1ull << x86::features().physical_address_bits,
-                       .serial_port = x86::serial_console_port()}};
+                       ControlDomain{{.hvm = *hvm.value(),
+                                      .frames = *machine.frames,
+                                      .ledger = *machine.ledger,
+                                      .machine = machine.boot.memory,
+                                      .own = machine.split.control_domain,
+                                      .firmware = machine.firmware,
+                                      .rsdp = machine.boot.rsdp,
+                                      .physical_address_end = 1ull << x86::features().physical_address_bits,
+                                      .serial_port = x86::serial_console_port()}};
     if (!domain.create(entry, &control_function(), why))
         refuse(why);
     start_service(domain);

@@ -138,7 +138,8 @@ void read_context(const VcpuContext& context, core::ExecutionContext& out)
            .efer = system.efer,
            .code_base = code.base,
            .code_attributes = code.attributes,
-           .privilege_level = static_cast<std::uint8_t>((system.segments[core::segment_ss].attributes >> 5) & 3)};
+           .privilege_level =
+               static_cast<std::uint8_t>((system.segments[core::segment_ss].attributes >> 5) & 3)};
 }
 
 Status write_system(VcpuContext& context, const core::SystemRegisters& from)
@@ -233,8 +234,8 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
                 const FakeVcpu& vcpu = fake_vcpu(c);
                 return !vcpu.nmi_in_service && !vcpu.interrupt_shadow && !vcpu.queued;
             },
-        .request_interrupt_window =
-            [](VcpuContext& c, std::uint8_t priority) { fake_vcpu(c).window_class = priority; },
+        .request_interrupt_window = [](VcpuContext& c,
+                                       std::uint8_t priority) { fake_vcpu(c).window_class = priority; },
         .clear_interrupt_shadow =
             [](VcpuContext& c) {
                 fake_vcpu(c).interrupt_shadow = false;
@@ -252,8 +253,8 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .write_msr = write_msr,
         .emulate_system_instruction = emulate,
         .extended_control = [](const VcpuContext& c) { return fake_vcpu(c).extended_control; },
-        .offer_extended_control =
-            [](VcpuContext& c, std::uint64_t bits) { fake_vcpu(c).extended_offered = bits; },
+        .offer_extended_control = [](VcpuContext& c,
+                                     std::uint64_t bits) { fake_vcpu(c).extended_offered = bits; },
         .set_tsc_offset = [](VcpuContext& c, std::uint64_t offset) { fake_vcpu(c).tsc_offset = offset; },
         .flush = [](VcpuContext& c) { fake_vcpu(c).flush_wanted = true; },
         .intercept_control_ports = [](std::uint16_t, std::uint16_t) {},
@@ -267,7 +268,8 @@ std::optional<Translation> walk(HostPhysical root, GuestPhysical address)
     std::uint64_t table = root.raw();
     for (unsigned level = 4; level > 0; --level) {
         const unsigned shift = 12 + 9 * (level - 1);
-        const auto* const entries = static_cast<const std::uint64_t*>(core::platform::to_pointer(HostPhysical{table}));
+        const auto* const entries =
+            static_cast<const std::uint64_t*>(core::platform::to_pointer(HostPhysical{table}));
         const std::uint64_t entry = entries[(address.raw() >> shift) & 511];
         if (entry == 0)
             return std::nullopt;
@@ -292,7 +294,8 @@ std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Ex
             known = vcpu.translations.emplace(address.page_number(), *found).first;
     }
     if (known != vcpu.translations.end() && (known->second.write || !write))
-        return static_cast<std::byte*>(core::platform::to_pointer(known->second.page)) + address.page_offset();
+        return static_cast<std::byte*>(core::platform::to_pointer(known->second.page)) +
+               address.page_offset();
     fault = plain_exit(ExitKind::nested_fault);
     fault.fault = {.address = address,
                    .write = write,
@@ -322,9 +325,18 @@ FakeVcpu& fake_vcpu(const core::VcpuContext& vcpu)
     return *found->second;
 }
 
-unsigned fake_vcpus() { return static_cast<unsigned>(state().vcpus.size()); }
-void fail_vcpu_create(unsigned count) { state().creations_to_fail = count; }
-std::vector<unsigned> enabled_processors() { return state().enabled; }
+unsigned fake_vcpus()
+{
+    return static_cast<unsigned>(state().vcpus.size());
+}
+void fail_vcpu_create(unsigned count)
+{
+    state().creations_to_fail = count;
+}
+std::vector<unsigned> enabled_processors()
+{
+    return state().enabled;
+}
 
 core::Exit plain_exit(core::ExitKind kind, std::uint8_t instruction_length)
 {
@@ -346,7 +358,8 @@ Step exits(const core::Exit& exit)
     return [exit](VcpuContext&, FakeVcpu&) { return exit; };
 }
 
-bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::size_t bytes, core::Exit& fault)
+bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::size_t bytes,
+                core::Exit& fault)
 {
     HV_ASSERT(address.page_offset() + bytes <= page_size);
     const std::byte* const from = translate(vcpu, address, false, fault);
@@ -356,7 +369,8 @@ bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::s
     return true;
 }
 
-bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* from, std::size_t bytes, core::Exit& fault)
+bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* from, std::size_t bytes,
+                 core::Exit& fault)
 {
     HV_ASSERT(address.page_offset() + bytes <= page_size);
     std::byte* const to = translate(vcpu, address, true, fault);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// A processor's virtualization support as host tests have it: an HvmTable whose guests are scripts.  Each entry delivers
-// what was injected, opens the interrupt window if that is due, and else runs the next step of the guest's script, which
-// returns the exit.  Nested translations, once used, stay until a flush is asked for or the domain's generation has moved,
-// as on hardware: a core that forgets either reads the old page.  Vendor's control blocks are tests/unit/svm's matter.
+// A processor's virtualization support as host tests have it: an HvmTable whose guests are scripts.  Each
+// entry delivers what was injected, opens the interrupt window if that is due, and else runs the next step of
+// the guest's script, which returns the exit.  Nested translations, once used, stay until a flush is asked
+// for or the domain's generation has moved, as on hardware: a core that forgets either reads the old page.
+// Vendor's control blocks are tests/unit/svm's matter.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,8 @@ namespace hv::fake {
 
 struct FakeVcpu;
 
-/// What a guest does until it exits.  Registers are the context's; a step may change them as instructions would.
+/// What a guest does until it exits.  Registers are the context's; a step may change them as instructions
+/// would.
 using Step = std::function<core::Exit(core::VcpuContext&, FakeVcpu&)>;
 
 struct Translation {
@@ -33,7 +35,8 @@ struct FakeVcpu {
     Step when_done;  ///< runs when the script is empty; by default a physical interrupt
 
     core::SystemRegisters system{};
-    std::map<std::uint32_t, std::uint64_t> msrs;  ///< those that are not in `system`; absent ones do not exist
+    std::map<std::uint32_t, std::uint64_t>
+        msrs;  ///< those that are not in `system`; absent ones do not exist
     bool interrupt_shadow{};
     bool nmi_in_service{};  ///< set by delivery; the script's IRET clears it
     std::uint8_t task_priority{};
@@ -45,7 +48,7 @@ struct FakeVcpu {
     std::optional<core::Event> queued;
     std::vector<core::Event> delivered;  ///< in order
     unsigned entries{};
-    unsigned flushes{};                  ///< that took effect, for whichever reason
+    unsigned flushes{};  ///< that took effect, for whichever reason
     std::optional<unsigned> loaded_on;
 
     std::map<std::uint64_t, Translation> translations;  ///< by guest page number; stale until flushed
@@ -64,16 +67,19 @@ void fail_vcpu_create(unsigned count);
 /// Processors that enable_processor was called on.
 [[nodiscard]] std::vector<unsigned> enabled_processors();
 
-// ---- steps ------------------------------------------------------------------------------------------------------
+// ---- steps
+// ------------------------------------------------------------------------------------------------------
 
 [[nodiscard]] core::Exit plain_exit(core::ExitKind kind, std::uint8_t instruction_length = 0);
 [[nodiscard]] core::Exit port_exit(const core::PortAccess& access);
 /// A step that makes this exit and nothing else.
 [[nodiscard]] Step exits(const core::Exit& exit);
 
-/// What the guest's access to its memory gives, by the translation that it used before if it has one: true, or false
-/// and the nested fault that the access causes.
-bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::size_t bytes, core::Exit& fault);
-bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* from, std::size_t bytes, core::Exit& fault);
+/// What the guest's access to its memory gives, by the translation that it used before if it has one: true,
+/// or false and the nested fault that the access causes.
+bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::size_t bytes,
+                core::Exit& fault);
+bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* from, std::size_t bytes,
+                 core::Exit& fault);
 
 }  // namespace hv::fake

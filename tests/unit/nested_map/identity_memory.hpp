@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Memory for tests of page tables: a frame allocator over ordinary memory, in which a host-physical address is the
-// pointer's own value.
+// Memory for tests of page tables: a frame allocator over ordinary memory, in which a host-physical address
+// is the pointer's own value.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The nested page table against a model that holds one entry per 4 KiB page: random operations, also with too little
-// memory, and after each one both agree, on what was refused as well.
+// The nested page table against a model that holds one entry per 4 KiB page: random operations, also with too
+// little memory, and after each one both agree, on what was refused as well.
 #include <gtest/gtest.h>
 #include <map>
 #include <random>
@@ -71,7 +71,8 @@ INSTANTIATE_TEST_SUITE_P(MemoryLimits, NestedMapRandom, testing::Values(200, 7, 
 
 TEST_P(NestedMapRandom, AgreesWithAModelPageByPage)
 {
-    constexpr std::uint64_t area{4 * 512};  // pages that the operations are about: 8 MiB across a GiB boundary
+    constexpr std::uint64_t area{4 *
+                                 512};  // pages that the operations are about: 8 MiB across a GiB boundary
     constexpr std::uint64_t base{(1ull << 18) - area / 2};
     std::mt19937_64 random{20'26'11};
     IdentityMemory memory{256};
@@ -87,7 +88,8 @@ TEST_P(NestedMapRandom, AgreesWithAModelPageByPage)
         const std::uint64_t first = base + random() % (area / unit) * unit;
         const std::uint64_t room = base + area - first;
         const std::uint64_t count = 1 + random() % (room / unit) * unit + (whole ? 511 : 0);
-        const std::uint64_t host = random() % 2 == 0 ? first * page_size : random() % (1ull << 20) * page_size;
+        const std::uint64_t host =
+            random() % 2 == 0 ? first * page_size : random() % (1ull << 20) * page_size;
         const NestedAccess access{random() % 2 == 0, random() % 2 == 0};
         const GuestPhysical guest{first * page_size};
         const std::uint64_t bytes = std::min(count, room) * page_size;

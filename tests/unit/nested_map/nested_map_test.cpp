@@ -39,8 +39,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, NestedMapTest, testing::Values(amd_format, int
 
 TEST_P(NestedMapTest, UsesTheLargestPagesThatBothAddressesAllow)
 {
-    ASSERT_TRUE(map.map(GuestPhysical{gib1 - mib2 - kib4}, HostPhysical{8 * gib1 - mib2 - kib4}, gib1 + 2 * mib2 + 2 * kib4,
-                        access_all)
+    ASSERT_TRUE(map.map(GuestPhysical{gib1 - mib2 - kib4}, HostPhysical{8 * gib1 - mib2 - kib4},
+                        gib1 + 2 * mib2 + 2 * kib4, access_all)
                     .has_value());
     EXPECT_EQ(at(gib1 - mib2 - kib4).page_bytes, kib4);
     EXPECT_EQ(at(gib1 - mib2).page_bytes, mib2);
@@ -78,7 +78,8 @@ TEST_P(NestedMapTest, SplitsAGigabytePageDownToTheOnePageThatChanges)
     ASSERT_TRUE(map.unmap(GuestPhysical{5 * mib2 + 3 * kib4}, kib4).has_value());
     EXPECT_GT(generation(), before);
     EXPECT_FALSE(mapped(5 * mib2 + 3 * kib4));
-    for (const std::uint64_t guest : {std::uint64_t{0}, 5 * mib2, 5 * mib2 + 2 * kib4, 5 * mib2 + 4 * kib4, gib1 - 1}) {
+    for (const std::uint64_t guest :
+         {std::uint64_t{0}, 5 * mib2, 5 * mib2 + 2 * kib4, 5 * mib2 + 4 * kib4, gib1 - 1}) {
         EXPECT_EQ(at(guest).host.raw(), 4 * gib1 + guest);
         EXPECT_EQ(at(guest).access, access_read_execute);
     }
@@ -124,7 +125,8 @@ TEST_P(NestedMapTest, RefusesToProtectAHoleAndChangesNothing)
 TEST_P(NestedMapTest, RefusesAddressesThatAreNotPagesOrLieOutside)
 {
     EXPECT_EQ(map.map(GuestPhysical{1}, HostPhysical{0}, kib4, access_all).error(), Error::invalid_argument);
-    EXPECT_EQ(map.map(GuestPhysical{0}, HostPhysical{0x800}, kib4, access_all).error(), Error::invalid_argument);
+    EXPECT_EQ(map.map(GuestPhysical{0}, HostPhysical{0x800}, kib4, access_all).error(),
+              Error::invalid_argument);
     EXPECT_EQ(map.unmap(GuestPhysical{0}, 0).error(), Error::invalid_argument);
     EXPECT_EQ(map.unmap(GuestPhysical{0}, 100).error(), Error::invalid_argument);
     const std::uint64_t end = NestedMap::address_space_bytes;
@@ -144,8 +146,10 @@ TEST_P(NestedMapTest, ChangesNothingWhenTheLedgersLimitDoesNotSuffice)
     const std::uint64_t before = memory.ledger.frames();
     memory.ledger.set_limit(before + 1);  // two are needed: one per level that is split
     EXPECT_EQ(map.unmap(GuestPhysical{kib4}, kib4).error(), Error::limit_reached);
-    EXPECT_EQ(map.replace(GuestPhysical{0}, HostPhysical{mib2 + kib4}, gib1, access_all).error(), Error::limit_reached);
-    EXPECT_EQ(map.map(GuestPhysical{512 * gib1}, HostPhysical{0}, kib4, access_all).error(), Error::limit_reached);
+    EXPECT_EQ(map.replace(GuestPhysical{0}, HostPhysical{mib2 + kib4}, gib1, access_all).error(),
+              Error::limit_reached);
+    EXPECT_EQ(map.map(GuestPhysical{512 * gib1}, HostPhysical{0}, kib4, access_all).error(),
+              Error::limit_reached);
     EXPECT_EQ(memory.ledger.frames(), before);
     EXPECT_EQ(at(kib4).page_bytes, gib1);
     EXPECT_FALSE(mapped(512 * gib1));

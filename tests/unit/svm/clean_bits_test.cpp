@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Every change of a control block reaches a processor that believes clean bits: one test per way to change something.
-// The processor remembers the group from a run before; without the mark it would go on with what it remembers.
+// Every change of a control block reaches a processor that believes clean bits: one test per way to change
+// something. The processor remembers the group from a run before; without the mark it would go on with what
+// it remembers.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -27,7 +28,10 @@ struct Change {
     std::function<void(Bench&)> make;
     std::function<bool(const svm::Vmcb&)> arrived;
 };
-void PrintTo(const Change& change, std::ostream* out) { *out << change.name; }
+void PrintTo(const Change& change, std::ostream* out)
+{
+    *out << change.name;
+}
 
 /// The state of long_mode_state() with one register changed.
 template <typename Edit>
@@ -40,7 +44,10 @@ std::function<void(Bench&)> written(Edit edit)
     };
 }
 
-std::uint32_t raw(x86::Msr msr) { return static_cast<std::uint32_t>(msr); }
+std::uint32_t raw(x86::Msr msr)
+{
+    return static_cast<std::uint32_t>(msr);
+}
 
 std::function<void(Bench&)> msr_written(x86::Msr msr, std::uint64_t value)
 {
@@ -59,7 +66,8 @@ std::function<void(Bench&)> moved(std::uint8_t modrm, std::uint64_t value, std::
         const std::byte with_rex[]{std::byte{rex}, std::byte{0x0f}, std::byte{0x22}, std::byte{modrm}};
         const std::byte* const bytes = rex != 0 ? with_rex : with_rex + 1;
         const std::uint8_t length = rex != 0 ? 4 : 3;
-        ASSERT_TRUE(bench.hvm.emulate_system_instruction(bench.vcpu.context, exit, bytes, length).has_value());
+        ASSERT_TRUE(
+            bench.hvm.emulate_system_instruction(bench.vcpu.context, exit, bytes, length).has_value());
     };
 }
 
@@ -68,22 +76,29 @@ bool window_open(const svm::Vmcb& vmcb)
     return svm::VirtualInterrupt::IRQ::get(vmcb.control.virtual_interrupt) &&
            (vmcb.control.intercept_instructions & svm::intercept_bit(svm::ExitCode::VINTR)) != 0;
 }
-bool cr8_watched(const svm::Vmcb& vmcb) { return (vmcb.control.intercept_cr & 1u << 24) != 0; }
+bool cr8_watched(const svm::Vmcb& vmcb)
+{
+    return (vmcb.control.intercept_cr & 1u << 24) != 0;
+}
 bool iret_watched(const svm::Vmcb& vmcb)
 {
     return (vmcb.control.intercept_instructions & svm::intercept_bit(svm::ExitCode::IRET)) != 0;
 }
 
 const Change changes[]{
-    {"CR0", written([](auto& s) { s.cr0 |= x86::Cr0::WP::mask; }), [](auto& v) { return (v.save.cr0 >> 16 & 1) == 1; }},
+    {"CR0", written([](auto& s) { s.cr0 |= x86::Cr0::WP::mask; }),
+     [](auto& v) { return (v.save.cr0 >> 16 & 1) == 1; }},
     {"CR2", written([](auto& s) { s.cr2 = 0x123; }), [](auto& v) { return v.save.cr2 == 0x123; }},
     {"CR3", written([](auto& s) { s.cr3 = 0x9000; }), [](auto& v) { return v.save.cr3 == 0x9000; }},
     {"CR4", written([](auto& s) { s.cr4 |= 1 << 7; }), [](auto& v) { return (v.save.cr4 >> 7 & 1) == 1; }},
     {"EFER", written([](auto& s) { s.efer |= 1; }), [](auto& v) { return (v.save.efer & 1) == 1; }},
     {"DR7", written([](auto& s) { s.dr7 = 0x500; }), [](auto& v) { return v.save.dr7 == 0x500; }},
-    {"GDTR", written([](auto& s) { s.gdtr.base = 0x777; }), [](auto& v) { return v.save.gdtr.base == 0x777; }},
-    {"IDTR", written([](auto& s) { s.idtr.limit = 0x77; }), [](auto& v) { return v.save.idtr.limit == 0x77; }},
-    {"CS", written([](auto& s) { s.segments[core::segment_cs].base = 16; }), [](auto& v) { return v.save.cs.base == 16; }},
+    {"GDTR", written([](auto& s) { s.gdtr.base = 0x777; }),
+     [](auto& v) { return v.save.gdtr.base == 0x777; }},
+    {"IDTR", written([](auto& s) { s.idtr.limit = 0x77; }),
+     [](auto& v) { return v.save.idtr.limit == 0x77; }},
+    {"CS", written([](auto& s) { s.segments[core::segment_cs].base = 16; }),
+     [](auto& v) { return v.save.cs.base == 16; }},
     {"CPL", written([](auto& s) { s.segments[core::segment_ss].attributes |= 0x60; }),
      [](auto& v) { return v.save.cpl == 3; }},
     {"PAT", written([](auto& s) { s.pat = 6; }), [](auto& v) { return v.save.g_pat == 6; }},
@@ -123,7 +138,11 @@ const Change changes[]{
          b.hvm.set_task_priority(b.vcpu.context, 3);
      },
      [](auto& v) { return window_open(v) && cr8_watched(v); }},
-    {"NmiInjected", [](Bench& b) { b.hvm.inject(b.vcpu.context, {core::EventKind::nmi, 0, false, 0}); }, iret_watched},
+    {"NmiInjected",
+     [](Bench& b) {
+         b.hvm.inject(b.vcpu.context, {core::EventKind::nmi, 0, false, 0});
+     },
+     iret_watched},
     {"NmiReturned",
      [](Bench& b) {
          b.hvm.inject(b.vcpu.context, {core::EventKind::nmi, 0, false, 0});
@@ -133,14 +152,16 @@ const Change changes[]{
     {"DebugRegistersPassed",
      [](Bench& b) {
          b.vcpu.enter([](Guest& guest) {
-             guest.exits(guest.state.control.intercept_dr != 0 ? svm::number(svm::ExitCode::DR0_WRITE) : cpuid_exit);
+             guest.exits(guest.state.control.intercept_dr != 0 ? svm::number(svm::ExitCode::DR0_WRITE)
+                                                               : cpuid_exit);
          });
      },
      [](auto& v) { return v.control.intercept_dr == 0; }},
     {"DebugRegistersTaken",
      [](Bench& b) {
          b.vcpu.enter([](Guest& guest) {
-             guest.exits(guest.state.control.intercept_dr != 0 ? svm::number(svm::ExitCode::DR0_WRITE) : cpuid_exit);
+             guest.exits(guest.state.control.intercept_dr != 0 ? svm::number(svm::ExitCode::DR0_WRITE)
+                                                               : cpuid_exit);
          });
          b.vcpu.unload();
          b.vcpu.load(0);

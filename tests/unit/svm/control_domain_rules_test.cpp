@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the control domain sees of the machine: its physical addresses, CPUID, and which sleep states it may ask for.
+// What the control domain sees of the machine: its physical addresses, CPUID, and which sleep states it may
+// ask for.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -45,7 +46,10 @@ protected:
     AddressPlan plan{machine, own, 1ull << 40};
 
     Region at(std::uint64_t address) { return plan.region(GuestPhysical{address}); }
-    bool may_map(std::uint64_t begin, std::uint64_t bytes) { return plan.may_map({GuestPhysical{begin}, bytes}); }
+    bool may_map(std::uint64_t begin, std::uint64_t bytes)
+    {
+        return plan.may_map({GuestPhysical{begin}, bytes});
+    }
 };
 
 }  // namespace
@@ -110,13 +114,15 @@ TEST(SleepControl, FindsThePowerOffTypeInADefinitionBlock)
     EXPECT_EQ(find({0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x00, 0x00, 0x00, 0x00}), 0);
     EXPECT_EQ(find({0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x01, 0x00, 0x00, 0x00}), 1);
     EXPECT_EQ(find({'\\', '_', 'S', '5', '_', 0x12, 0x07, 0x04, 0x0a, 0x05, 0x0a, 0x05, 0x00, 0x00}), 5);
-    EXPECT_EQ(find({0x08, '_', 'S', '5', '_', 0x12, 0x40, 0x08, 0x04, 0x0a, 0x07, 0, 0, 0}), 7) << "a longer PkgLength";
+    EXPECT_EQ(find({0x08, '_', 'S', '5', '_', 0x12, 0x40, 0x08, 0x04, 0x0a, 0x07, 0, 0, 0}), 7)
+        << "a longer PkgLength";
     // The name alone (a reference to it), before the object.
     EXPECT_EQ(find({'_', 'S', '5', '_', 0x70, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x00, 0, 0, 0}), 0);
     EXPECT_EQ(find({'_', 'S', '4', '_', 0x12, 0x06, 0x04, 0x00, 0, 0, 0}), std::nullopt);
     const std::vector<int> whole{0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a};
     for (std::size_t length = 0; length <= whole.size(); ++length)
-        EXPECT_EQ(find({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)}), std::nullopt) << length;
+        EXPECT_EQ(find({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)}), std::nullopt)
+            << length;
 }
 
 TEST(SleepControl, ReadsThePortsOfTheFixedTable)

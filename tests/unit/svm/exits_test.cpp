@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Exits as the core sees them, events on their way into the guest, and what becomes of those that an exit interrupted.
+// Exits as the core sees them, events on their way into the guest, and what becomes of those that an exit
+// interrupted.
 #include <gtest/gtest.h>
 
 #include "hv/x86/control_registers.hpp"
@@ -53,17 +54,28 @@ TEST_F(Exits, EachCodeHasItsKind)
     const struct {
         ExitCode code;
         ExitKind kind;
-    } rows[]{{ExitCode::INTR, ExitKind::physical_interrupt}, {ExitCode::NMI, ExitKind::physical_nmi},
-             {ExitCode::INIT, ExitKind::init_signal},        {ExitCode::VINTR, ExitKind::interrupt_window},
-             {ExitCode::CPUID, ExitKind::cpuid},             {ExitCode::HLT, ExitKind::halt},
-             {ExitCode::VMMCALL, ExitKind::hypercall},       {ExitCode::PAUSE, ExitKind::pause},
-             {ExitCode::INVD, ExitKind::cache_control},      {ExitCode::WBINVD, ExitKind::cache_control},
-             {ExitCode::MONITOR, ExitKind::monitor},         {ExitCode::MWAIT, ExitKind::monitor},
-             {ExitCode::XSETBV, ExitKind::set_extended_control}, {ExitCode::SHUTDOWN, ExitKind::shutdown},
-             {ExitCode::INVALID, ExitKind::invalid_state},   {ExitCode::CR8_WRITE, ExitKind::control_register},
-             {ExitCode::VMRUN, ExitKind::privileged_instruction}, {ExitCode::STGI, ExitKind::privileged_instruction},
-             {ExitCode::SKINIT, ExitKind::privileged_instruction}, {ExitCode::INVLPGA, ExitKind::privileged_instruction},
-             {ExitCode::RDTSC, ExitKind::read_tsc},          {ExitCode::RDTSCP, ExitKind::read_tsc},
+    } rows[]{{ExitCode::INTR, ExitKind::physical_interrupt},
+             {ExitCode::NMI, ExitKind::physical_nmi},
+             {ExitCode::INIT, ExitKind::init_signal},
+             {ExitCode::VINTR, ExitKind::interrupt_window},
+             {ExitCode::CPUID, ExitKind::cpuid},
+             {ExitCode::HLT, ExitKind::halt},
+             {ExitCode::VMMCALL, ExitKind::hypercall},
+             {ExitCode::PAUSE, ExitKind::pause},
+             {ExitCode::INVD, ExitKind::cache_control},
+             {ExitCode::WBINVD, ExitKind::cache_control},
+             {ExitCode::MONITOR, ExitKind::monitor},
+             {ExitCode::MWAIT, ExitKind::monitor},
+             {ExitCode::XSETBV, ExitKind::set_extended_control},
+             {ExitCode::SHUTDOWN, ExitKind::shutdown},
+             {ExitCode::INVALID, ExitKind::invalid_state},
+             {ExitCode::CR8_WRITE, ExitKind::control_register},
+             {ExitCode::VMRUN, ExitKind::privileged_instruction},
+             {ExitCode::STGI, ExitKind::privileged_instruction},
+             {ExitCode::SKINIT, ExitKind::privileged_instruction},
+             {ExitCode::INVLPGA, ExitKind::privileged_instruction},
+             {ExitCode::RDTSC, ExitKind::read_tsc},
+             {ExitCode::RDTSCP, ExitKind::read_tsc},
              {ExitCode::FERR_FREEZE, ExitKind::unknown}};
     for (const auto& row : rows) {
         const core::Exit exit = exit_with(row.code);
@@ -197,7 +209,8 @@ TEST_F(Exits, AnInterruptedDeliveryIsQueuedAgain)
 
 TEST_F(Exits, AnInstructionThatRaisesAnInterruptIsExecutedAgainInstead)
 {
-    const std::uint64_t events[]{valid | 4ull << 8 | 0x80, valid | exception_type | 3, valid | exception_type | 4};
+    const std::uint64_t events[]{valid | 4ull << 8 | 0x80, valid | exception_type | 3,
+                                 valid | exception_type | 4};
     for (const std::uint64_t event : events) {
         interrupted(event);
         EXPECT_FALSE(hvm.event_pending(vcpu.context));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest never uses a translation that was taken away: on a processor whose TLB forgets nothing by itself, with and
-// without the feature that flushes a single address space, and with fewer address spaces than VCPUs.
+// A guest never uses a translation that was taken away: on a processor whose TLB forgets nothing by itself,
+// with and without the feature that flushes a single address space, and with fewer address spaces than VCPUs.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -89,7 +89,8 @@ TEST_P(Flush, AnAskedForFlushHappensOnce)
 TEST_P(Flush, WhatChangesTheMeaningOfTranslationsDropsThem)
 {
     const auto msr = [this](TestVcpu& vcpu, x86::Msr which, std::uint64_t value) {
-        ASSERT_TRUE(machine.hvm().write_msr(vcpu.context, static_cast<std::uint32_t>(which), value).has_value());
+        ASSERT_TRUE(
+            machine.hvm().write_msr(vcpu.context, static_cast<std::uint32_t>(which), value).has_value());
     };
     const std::function<void(TestVcpu&)> changes[]{
         [&](TestVcpu& vcpu) { msr(vcpu, x86::Msr::EFER, 0xd00); },
@@ -101,7 +102,8 @@ TEST_P(Flush, WhatChangesTheMeaningOfTranslationsDropsThem)
             const std::byte mov_cr3_rax[]{std::byte{0x0f}, std::byte{0x22}, std::byte{0xd8}};
             core::Exit exit{};
             exit.kind = core::ExitKind::control_register;
-            ASSERT_TRUE(machine.hvm().emulate_system_instruction(vcpu.context, exit, mov_cr3_rax, 3).has_value());
+            ASSERT_TRUE(
+                machine.hvm().emulate_system_instruction(vcpu.context, exit, mov_cr3_rax, 3).has_value());
         }};
     for (const auto& change : changes) {
         TestVcpu vcpu{machine};

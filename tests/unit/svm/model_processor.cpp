@@ -24,11 +24,11 @@ struct Covered {
     std::size_t bytes;
     svm::CleanBit group;
 };
-#define HV_CONTROL(first, last) \
-    offsetof(Vmcb, control.first), \
+#define HV_CONTROL(first, last)                                                                              \
+    offsetof(Vmcb, control.first),                                                                           \
         offsetof(Vmcb, control.last) + sizeof(svm::VmcbControlArea::last) - offsetof(Vmcb, control.first)
-#define HV_SAVE(first, last) \
-    offsetof(Vmcb, save.first), \
+#define HV_SAVE(first, last)                                                                                 \
+    offsetof(Vmcb, save.first),                                                                              \
         offsetof(Vmcb, save.last) + sizeof(svm::VmcbSaveArea::last) - offsetof(Vmcb, save.first)
 constexpr Covered covered_fields[]{
     {HV_CONTROL(intercept_cr, intercept_more), svm::clean_intercepts},
@@ -52,7 +52,10 @@ constexpr Covered covered_fields[]{
 #undef HV_CONTROL
 #undef HV_SAVE
 
-std::byte* bytes_of(Vmcb& vmcb) { return reinterpret_cast<std::byte*>(&vmcb); }
+std::byte* bytes_of(Vmcb& vmcb)
+{
+    return reinterpret_cast<std::byte*>(&vmcb);
+}
 
 /// The state that the processor really runs: its own copy where a clean bit lets it.
 Vmcb compose(ModelProcessor& processor, std::uint64_t address, Vmcb& memory)
@@ -91,7 +94,8 @@ void check_rules(const Vmcb& vmcb)
     check(vmcb.control.guest_asid < the_model.features.address_spaces, "the address space exists");
     check(x86::Efer::SVME::get(vmcb.save.efer), "EFER.SVME is set");
     check((vmcb.control.clean_bits & ~svm::clean_all) == 0, "reserved clean bits are clear");
-    check(vmcb.control.tlb_control == svm::TlbControl::keep || vmcb.control.tlb_control == svm::TlbControl::flush_all ||
+    check(vmcb.control.tlb_control == svm::TlbControl::keep ||
+              vmcb.control.tlb_control == svm::TlbControl::flush_all ||
               the_model.features.flush_by_address_space,
           "flushing one address space is a feature");
     check(here().host_state_saved, "the host's state was saved on this processor");
@@ -109,7 +113,8 @@ void flush_tlb(ModelProcessor& processor, const Vmcb& vmcb)
                       [&](const auto& entry) { return entry.first.first == vmcb.control.guest_asid; });
 }
 
-/// What #VMEXIT writes back [APM2-3.41 §15.6]: guest state, and the parts of the control area that a guest moves.
+/// What #VMEXIT writes back [APM2-3.41 §15.6]: guest state, and the parts of the control area that a guest
+/// moves.
 void write_back(Vmcb& memory, const Vmcb& running)
 {
     memory.save = running.save;
@@ -137,7 +142,8 @@ std::optional<std::uint64_t> Guest::translate(std::uint64_t guest_page)
     std::uint64_t table = state.control.nested_cr3.raw();
     for (unsigned level = 4; level > 0; --level) {
         const unsigned shift = 9 * (level - 1);
-        const auto* const entries = static_cast<const std::uint64_t*>(core::platform::to_pointer(HostPhysical{table}));
+        const auto* const entries =
+            static_cast<const std::uint64_t*>(core::platform::to_pointer(HostPhysical{table}));
         const std::uint64_t entry = entries[(guest_page >> shift) & 511];
         if ((entry & 1) == 0)
             return std::nullopt;
@@ -158,8 +164,14 @@ Model& reset_model(const ModelFeatures& features)
     the_model.features = features;
     return the_model;
 }
-Model& model() { return the_model; }
-ModelProcessor& here() { return the_model.processors[core::platform::current_processor()]; }
+Model& model()
+{
+    return the_model;
+}
+ModelProcessor& here()
+{
+    return the_model.processors[core::platform::current_processor()];
+}
 
 }  // namespace hv::test
 
@@ -197,7 +209,8 @@ x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t)
     switch (static_cast<CpuidLeaf>(leaf)) {
     case CpuidLeaf::features: return {.ecx = features.extended_state ? 1u << 26 | 1u << 27 : 0};
     case CpuidLeaf::extended_state: return {.eax = 0x207, .ecx = 0xa88};
-    case CpuidLeaf::structured_features: return {.ebx = 1u << 0 | 1u << 7 | 1u << 20, .ecx = 1u << 2 | 1u << 3};
+    case CpuidLeaf::structured_features:
+        return {.ebx = 1u << 0 | 1u << 7 | 1u << 20, .ecx = 1u << 2 | 1u << 3};
     case CpuidLeaf::extended_maximum: return {.eax = 0x8000'001f};
     case CpuidLeaf::extended_features: return {.ecx = 1u << 2, .edx = 1u << 26 | 1u << 27};
     case CpuidLeaf::address_sizes: return {.eax = 0x3028};
@@ -205,15 +218,28 @@ x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t)
         return {.eax = 1,
                 .ebx = features.address_spaces,
                 .edx = 1u | (features.next_rip ? 1u << 3 : 0) | (features.clean_bits ? 1u << 5 : 0) |
-                       (features.flush_by_address_space ? 1u << 6 : 0) | (features.decode_assists ? 1u << 7 : 0)};
+                       (features.flush_by_address_space ? 1u << 6 : 0) |
+                       (features.decode_assists ? 1u << 7 : 0)};
     default: return {};
     }
 }
 
-std::uint64_t read_msr(std::uint32_t msr) { return here().msrs[msr]; }
-void write_msr(std::uint32_t msr, std::uint64_t value) { here().msrs[msr] = value; }
-void save_host_state(HostPhysical) { here().host_state_saved = true; }
-void enable_extended_state(std::uint64_t mask) { here().extended_control = mask; }
+std::uint64_t read_msr(std::uint32_t msr)
+{
+    return here().msrs[msr];
+}
+void write_msr(std::uint32_t msr, std::uint64_t value)
+{
+    here().msrs[msr] = value;
+}
+void save_host_state(HostPhysical)
+{
+    here().host_state_saved = true;
+}
+void enable_extended_state(std::uint64_t mask)
+{
+    here().extended_control = mask;
+}
 void save_extended_state(void* area, std::uint64_t)
 {
     HV_ASSERT(here().extended_area == area);
@@ -225,7 +251,18 @@ void load_extended_state(const void* area, std::uint64_t, std::uint64_t guest_co
     here().extended_area = area;
     here().extended_control = guest_control;
 }
-void write_extended_control(std::uint64_t value) { here().extended_control = value; }
+void write_extended_control(std::uint64_t value)
+{
+    here().extended_control = value;
+}
+std::uint64_t read_extended_control()
+{
+    return here().extended_control;
+}
+std::uint64_t read_extended_control()
+{
+    return here().extended_control;
+}
 void save_debug_addresses(std::uint64_t (&addresses)[4])
 {
     std::memcpy(addresses, here().debug_addresses, sizeof addresses);

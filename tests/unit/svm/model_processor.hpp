@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A processor with SVM for host tests, as unforgiving as the manual allows: what a clean bit covers is taken from a copy
-// that each processor keeps of every control block it ever ran, and translations stay in the TLB, by address space, until
-// they are flushed.  Links in the place of processor.cpp and run.S.  Specification: [APM2-3.41 §15.15, §15.16, §15.5].
+// A processor with SVM for host tests, as unforgiving as the manual allows: what a clean bit covers is taken
+// from a copy that each processor keeps of every control block it ever ran, and translations stay in the TLB,
+// by address space, until they are flushed.  Links in the place of processor.cpp and run.S.  Specification:
+// [APM2-3.41 §15.15, §15.16, §15.5].
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ struct ModelFeatures {
     std::uint32_t address_spaces{16};
 };
 
-/// What the guest does in one run: looks at the state that the processor runs it with, changes it as instructions would, and
-/// sets the exit fields.
+/// What the guest does in one run: looks at the state that the processor runs it with, changes it as
+/// instructions would, and sets the exit fields.
 class Guest {
 public:
     Guest(svm::Vmcb& running, core::Registers& general) : state{running}, registers{general} {}
@@ -43,17 +44,18 @@ public:
         state.control.exit_info_1 = info_1;
         state.control.exit_info_2 = info_2;
     }
-    /// The host page that a guest page is translated to, by the TLB if it has the page; nothing: a nested fault.
+    /// The host page that a guest page is translated to, by the TLB if it has the page; nothing: a nested
+    /// fault.
     [[nodiscard]] std::optional<std::uint64_t> translate(std::uint64_t guest_page);
 };
 using Program = std::function<void(Guest&)>;
 
 struct ModelProcessor {
-    std::map<std::uint64_t, svm::Vmcb> remembered;  ///< by the control block's address
+    std::map<std::uint64_t, svm::Vmcb> remembered;                         ///< by the control block's address
     std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> tlb;  ///< (ASID, page) to page
     std::map<std::uint32_t, std::uint64_t> msrs;
     std::uint64_t extended_control{1};
-    const void* extended_area{};       ///< that the extended state was last loaded from
+    const void* extended_area{};  ///< that the extended state was last loaded from
     std::uint64_t debug_addresses[4]{};
     bool host_state_saved{};
 };
@@ -65,7 +67,8 @@ struct Model {
     /// The control block as the last run saw it at its beginning.
     svm::Vmcb entered{};
     unsigned runs{};
-    /// Groups of fields that were marked clean and were not, ever: what real processors make of that nobody knows.
+    /// Groups of fields that were marked clean and were not, ever: what real processors make of that nobody
+    /// knows.
     std::uint32_t wrongly_clean{};
     /// Runs that violated a rule of VMRUN, in words.
     std::vector<std::string> violations;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Registers in and out of the control block, what VMRUN would refuse, the MSRs that it holds, extended state, and what a
-// guest reaches without an exit.
+// Registers in and out of the control block, what VMRUN would refuse, the MSRs that it holds, extended state,
+// and what a guest reaches without an exit.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -30,7 +30,10 @@ protected:
     {
         return hvm.write_msr(vcpu.context, static_cast<std::uint32_t>(msr), value);
     }
-    Expected<std::uint64_t> read_msr(x86::Msr msr) { return hvm.read_msr(vcpu.context, static_cast<std::uint32_t>(msr)); }
+    Expected<std::uint64_t> read_msr(x86::Msr msr)
+    {
+        return hvm.read_msr(vcpu.context, static_cast<std::uint32_t>(msr));
+    }
 
     SvmMachine machine;
     TestVcpu vcpu{machine};
@@ -52,7 +55,10 @@ std::vector<std::uint64_t> values(const core::SystemRegisters& system)
     all.insert(all.end(), plain, reinterpret_cast<const std::uint64_t*>(&system + 1));
     return all;
 }
-bool same(const core::SystemRegisters& a, const core::SystemRegisters& b) { return values(a) == values(b); }
+bool same(const core::SystemRegisters& a, const core::SystemRegisters& b)
+{
+    return values(a) == values(b);
+}
 
 }  // namespace
 
@@ -136,7 +142,8 @@ TEST_F(State, MsrsAreHeldWithTheirRules)
     EXPECT_TRUE(write_msr(x86::Msr::EFER, 0xd01).has_value());
     EXPECT_EQ(read_msr(x86::Msr::EFER).value(), 0xd01u);
     EXPECT_EQ(write_msr(x86::Msr::EFER, 0x1d01).error(), Error::invalid_argument);
-    EXPECT_EQ(write_msr(x86::Msr::EFER, 0).error(), Error::invalid_argument) << "long mode cannot end with paging on";
+    EXPECT_EQ(write_msr(x86::Msr::EFER, 0).error(), Error::invalid_argument)
+        << "long mode cannot end with paging on";
     EXPECT_EQ(read_msr(x86::Msr::EFER).value(), 0xd01u);
     EXPECT_EQ(write_msr(x86::Msr::PAT, 2).error(), Error::invalid_argument);
     EXPECT_EQ(write_msr(x86::Msr::LSTAR, 1ull << 50).error(), Error::invalid_argument);
@@ -187,6 +194,12 @@ TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
     vcpu.unload();
     vcpu.load(1);
     EXPECT_EQ(here().extended_control, 7u);
+    here().extended_control = 3;  // an XSETBV without an exit
+    EXPECT_EQ(hvm.extended_control(vcpu.context), 3u);
+    vcpu.unload();
+    here().extended_control = 0x207;
+    vcpu.load(0);
+    EXPECT_EQ(here().extended_control, 3u);
 }
 
 TEST_F(State, GivesBackWhatItTook)
@@ -231,8 +244,8 @@ TEST(PermissionMaps, KeepTheControlDomainFromVirtualizationAndMemoryTypes)
     auto msrs = std::make_unique<svm::MsrPermissionMap>();
     auto ports = std::make_unique<svm::PortPermissionMap>();
     svm::fill_control_maps(*msrs, *ports);
-    for (const std::uint32_t msr : {0x1bu, 0x200u, 0x20fu, 0x250u, 0x268u, 0x2ffu, 0xc000'0080u, 0xc001'0010u, 0xc001'001au,
-                                    0xc001'001du, 0xc001'0020u, 0xc001'0114u, 0xc001'0117u})
+    for (const std::uint32_t msr : {0x1bu, 0x200u, 0x20fu, 0x250u, 0x268u, 0x2ffu, 0xc000'0080u, 0xc001'0010u,
+                                    0xc001'001au, 0xc001'001du, 0xc001'0020u, 0xc001'0114u, 0xc001'0117u})
         EXPECT_TRUE(msrs->write_exits(msr)) << std::hex << msr;
     for (const std::uint32_t msr : {0x10u, 0x277u, 0x6e0u, 0x830u, 0xc000'0082u, 0xc001'0015u})
         EXPECT_FALSE(msrs->write_exits(msr)) << std::hex << msr;
@@ -252,7 +265,8 @@ TEST(Intercepts, GiveTheControlDomainItsInterruptsAndHaltAndTakeThemFromGuests)
         EXPECT_EQ(control.instructions & svm::intercept_bit(code), 0u);
         EXPECT_NE(guest.instructions & svm::intercept_bit(code), 0u);
     }
-    for (const ExitCode code : {ExitCode::VMRUN, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI, ExitCode::CLGI}) {
+    for (const ExitCode code :
+         {ExitCode::VMRUN, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI, ExitCode::CLGI}) {
         EXPECT_NE(control.svm & svm::intercept_bit(code), 0u);
         EXPECT_NE(guest.svm & svm::intercept_bit(code), 0u);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The nested page table: every operation first counts the tables that it will need, gets them, and then cannot fail.
+// The nested page table: every operation first counts the tables that it will need, gets them, and then
+// cannot fail.
 #include "hv/core/memory/nested_map.hpp"
 
 #include <cstring>
@@ -16,13 +17,17 @@ constexpr unsigned root_level{4};
 constexpr unsigned entries{512};
 
 /// Bytes that one entry of a table of that level maps.
-constexpr std::uint64_t span(unsigned level) { return page_size << (9 * (level - 1)); }
+constexpr std::uint64_t span(unsigned level)
+{
+    return page_size << (9 * (level - 1));
+}
 constexpr unsigned index_of(std::uint64_t guest, unsigned level)
 {
     return static_cast<unsigned>(guest / span(level)) % entries;
 }
 
-/// Calls `visit` with the part of the change that falls to each entry of a table at `level`, until it returns false.
+/// Calls `visit` with the part of the change that falls to each entry of a table at `level`, until it returns
+/// false.
 template <typename Change, typename Visit>
 void for_each_part(const Change& change, unsigned level, Visit visit)
 {
@@ -40,7 +45,8 @@ void for_each_part(const Change& change, unsigned level, Visit visit)
 
 }  // namespace
 
-NestedMap::NestedMap(FrameAllocator& frames, Ledger& ledger, const NestedEntryFormat& format, bool gigabyte_pages)
+NestedMap::NestedMap(FrameAllocator& frames, Ledger& ledger, const NestedEntryFormat& format,
+                     bool gigabyte_pages)
     : frames_{frames}, ledger_{ledger}, format_{format}, largest_leaf_level_{gigabyte_pages ? 3u : 2u}
 {
 }
@@ -115,13 +121,14 @@ bool NestedMap::settles(const Change& part, unsigned level, std::uint64_t entry)
 }
 
 /// Counts the tables that apply() will take, and finds every reason to refuse.
-Status NestedMap::plan(const Change& change, unsigned level, Planned table, std::uint64_t& tables_needed) const
+Status NestedMap::plan(const Change& change, unsigned level, Planned table,
+                       std::uint64_t& tables_needed) const
 {
     Status result{Done{}};
     for_each_part(change, level, [&](const Change& part) {
-        const std::uint64_t entry = table.table == nullptr
-                                        ? table.filler
-                                        : table.table[index_of(part.guest, level)].load(std::memory_order_relaxed);
+        const std::uint64_t entry =
+            table.table == nullptr ? table.filler
+                                   : table.table[index_of(part.guest, level)].load(std::memory_order_relaxed);
         if (entry == 0 && part.action == Action::protect)
             result = Error::not_found;
         else if (is_leaf(entry, level) && part.action == Action::map)
@@ -132,7 +139,8 @@ Status NestedMap::plan(const Change& change, unsigned level, Planned table, std:
             result = plan(part, level - 1, {table_at(entry), 0}, tables_needed);
         else {
             ++tables_needed;
-            result = plan(part, level - 1, {nullptr, entry == 0 ? 0 : make_leaf(0, {}, level - 1)}, tables_needed);
+            result =
+                plan(part, level - 1, {nullptr, entry == 0 ? 0 : make_leaf(0, {}, level - 1)}, tables_needed);
         }
         return result.has_value();
     });
@@ -161,8 +169,8 @@ void NestedMap::apply(const Change& change, unsigned level, Entry* table)
 void NestedMap::set_leaf(const Change& part, unsigned level, Entry& entry)
 {
     const std::uint64_t old = entry.load(std::memory_order_relaxed);
-    const std::uint64_t host = part.action == Action::protect ? old & format_.address_mask & ~(span(level) - 1)
-                                                              : part.host;
+    const std::uint64_t host =
+        part.action == Action::protect ? old & format_.address_mask & ~(span(level) - 1) : part.host;
     const std::uint64_t value = part.action == Action::unmap ? 0 : make_leaf(host, part.access, level);
     entry.store(value, std::memory_order_release);
     changed_ = changed_ || (old != 0 && old != value);

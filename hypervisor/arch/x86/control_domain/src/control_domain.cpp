@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Setting the control domain up, and its loop.  What each exit is answered with is in the files beside this one.
+// Setting the control domain up, and its loop.  What each exit is answered with is in the files beside this
+// one.
 #include "hv/arch/x86/control_domain/control_domain.hpp"
 
 #include "hv/arch/x86/cpu/instructions.hpp"
@@ -45,7 +46,8 @@ core::SystemRegisters entry_registers(const core::ControlDomainEntry& entry)
 }
 
 /// Where function 0 of a device on bus 0 is in memory-mapped configuration space, if the machine has that.
-std::optional<GuestRange> configuration_page(const core::FirmwareMemory& firmware, HostPhysical rsdp, PciAddress address)
+std::optional<GuestRange> configuration_page(const core::FirmwareMemory& firmware, HostPhysical rsdp,
+                                             PciAddress address)
 {
     constexpr std::uint64_t base_offset{44};
     BoundedText<200> unused;
@@ -62,14 +64,16 @@ std::optional<GuestRange> configuration_page(const core::FirmwareMemory& firmwar
 }  // namespace
 
 ControlDomain::ControlDomain(const Setup& setup)
-    : setup_{setup}, plan_{setup.machine, setup.own, setup.physical_address_end},
+    : setup_{setup},
+      plan_{setup.machine, setup.own, setup.physical_address_end},
       map_{setup.frames, setup.ledger, setup.hvm.nested_format, setup.hvm.capabilities.gigabyte_pages},
       ram_map_{setup.frames, setup.ledger, setup.hvm.nested_format, setup.hvm.capabilities.gigabyte_pages},
       memory_{ram_map_}
 {
 }
 
-Status ControlDomain::create(const core::ControlDomainEntry& entry, ControlFunction* function, TextWriter& why)
+Status ControlDomain::create(const core::ControlDomainEntry& entry, ControlFunction* function,
+                             TextWriter& why)
 {
     if (!map_.create() || !ram_map_.create() || !map_own_ram()) {
         say(why, "Graft needs more memory: dom0's nested page tables do not fit.");
@@ -209,15 +213,17 @@ void ControlDomain::dispatch(const core::Exit& exit)
     }
 }
 
-/// Its processor cannot go on, and without it no device works: the machine starts over, as it would at a triple fault.
+/// Its processor cannot go on, and without it no device works: the machine starts over, as it would at a
+/// triple fault.
 void ControlDomain::end_machine(const core::Exit& exit)
 {
     constexpr std::uint16_t reset_port{0xcf9}, keyboard_port{0x64};
     core::SystemRegisters system{};
     setup_.hvm.read_system(context_, system);
-    core::log_error("dom0 went down: ", core::exit_kind_name(exit.kind), " (exit code ", Hex{exit.code}, ") at RIP ",
-                    Hex{context_.registers.rip}, ", RSP ", Hex{context_.registers.general[core::rsp]}, ", CR2 ",
-                    Hex{system.cr2}, ", CR3 ", Hex{system.cr3}, "; the machine is reset");
+    core::log_error("dom0 went down: ", core::exit_kind_name(exit.kind), " (exit code ", Hex{exit.code},
+                    ") at RIP ", Hex{context_.registers.rip}, ", RSP ",
+                    Hex{context_.registers.general[core::rsp]}, ", CR2 ", Hex{system.cr2}, ", CR3 ",
+                    Hex{system.cr3}, "; the machine is reset");
     x86::stop_other_processors();
     x86::out8(reset_port, 0x02);
     x86::out8(reset_port, 0x06);

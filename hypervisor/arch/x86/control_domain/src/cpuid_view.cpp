@@ -30,8 +30,8 @@ CpuidResult hypervisor_leaf(std::uint32_t leaf)
 
 CpuidResult view_cpuid(std::uint32_t leaf, const CpuidResult& host, const CpuidView& view)
 {
-    using OSPKE = Bit<4>;     // leaf 7 ECX
-    using SKINIT = Bit<12>;   // leaf 0x80000001 ECX
+    using OSPKE = Bit<4>;    // leaf 7 ECX
+    using SKINIT = Bit<12>;  // leaf 0x80000001 ECX
     CpuidResult result = host;
     if (leaf >= static_cast<std::uint32_t>(CpuidLeaf::hypervisor_first) && leaf < hypervisor_leaves_end)
         return hypervisor_leaf(leaf);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// CPUID and MSRs of the control domain, and what every instruction's exit needs: its bytes, its length, its end.
+// CPUID and MSRs of the control domain, and what every instruction's exit needs: its bytes, its length, its
+// end.
 #include "hv/arch/x86/control_domain/control_domain.hpp"
 #include "hv/arch/x86/control_domain/cpuid_view.hpp"
 #include "hv/arch/x86/cpu/instructions.hpp"
@@ -44,8 +45,8 @@ void ControlDomain::advance(std::uint64_t next_rip)
     setup_.hvm.clear_interrupt_shadow(context_);
 }
 
-/// Steps over the instruction that exited.  False: its bytes are not (or no longer) that instruction, and the processor
-/// is to look at them again.
+/// Steps over the instruction that exited.  False: its bytes are not (or no longer) that instruction, and the
+/// processor is to look at them again.
 bool ControlDomain::skip(const core::Exit& exit, core::emulate::Intercepted which)
 {
     std::uint64_t length = exit.instruction_length;
@@ -64,7 +65,8 @@ bool ControlDomain::skip(const core::Exit& exit, core::emulate::Intercepted whic
 
 void ControlDomain::raise(x86::Exception vector, bool has_error_code)
 {
-    setup_.hvm.inject(context_, {core::EventKind::exception, static_cast<std::uint8_t>(vector), has_error_code, 0});
+    setup_.hvm.inject(context_,
+                      {core::EventKind::exception, static_cast<std::uint8_t>(vector), has_error_code, 0});
 }
 
 void ControlDomain::answer_cpuid(const core::Exit& exit)
@@ -130,14 +132,16 @@ Status ControlDomain::write_msr(std::uint32_t msr, std::uint64_t value)
     case x86::Msr::APIC_BASE:
         refused_msr_.log(core::LogLevel::warning, "dom0 may not write ", Hex{value}, " to MSR ", Hex{msr});
         return Error::permission_denied;
-    // A processor whose memory types are changed and changed back for a moment is none the worse for having kept them.
+    // A processor whose memory types are changed and changed back for a moment is none the worse for having
+    // kept them.
     case x86::Msr::MTRRdefType: return Done{};
     default: break;
     }
     const bool is_ours = is_memory_type(msr) || within(msr, x86::Msr::SYSCFG, x86::Msr::PATCH_LOADER);
     if (!is_ours)
         return x86::write_msr_safe(msr, value);
-    refused_msr_.log(core::LogLevel::warning, "dom0's write of ", Hex{value}, " to MSR ", Hex{msr}, " has no effect");
+    refused_msr_.log(core::LogLevel::warning, "dom0's write of ", Hex{value}, " to MSR ", Hex{msr},
+                     " has no effect");
     return Done{};
 }
 

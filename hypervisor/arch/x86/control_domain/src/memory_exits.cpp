@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Nested page faults of the control domain: devices that it touches for the first time, the registers of the hypervisor's
-// own PCI function, memory that is not its own.
+// Nested page faults of the control domain: devices that it touches for the first time, the registers of the
+// hypervisor's own PCI function, memory that is not its own.
 #include <algorithm>
 
 #include "hv/arch/x86/control_domain/control_domain.hpp"
@@ -20,7 +20,8 @@ struct MemoryAccess {
 
     Expected<GuestPhysical> translate(GuestLinear address, bool write) const
     {
-        const core::LinearAccess access{.write = write, .user = execution.privilege_level == 3, .execute = false};
+        const core::LinearAccess access{
+            .write = write, .user = execution.privilege_level == 3, .execute = false};
         const auto walk = core::walk_guest_tables(domain.memory_, execution, address, access);
         if (!walk)
             return Error::not_found;
@@ -83,7 +84,8 @@ private:
         if (found.registers)
             domain.function_->bar_write(found.offset, size, value);
         else if (size <= 4)
-            domain.function_->config_write(static_cast<unsigned>(found.offset), size, static_cast<std::uint32_t>(value));
+            domain.function_->config_write(static_cast<unsigned>(found.offset), size,
+                                           static_cast<std::uint32_t>(value));
     }
 };
 
@@ -99,8 +101,9 @@ void ControlDomain::answer_nested_fault(const core::Exit& exit)
         return end_machine(exit);
     case Region::window: return emulate_access(exit);
     case Region::hidden:
-        hidden_access_.log(core::LogLevel::warning, "dom0 touched memory that is not its own, at ", Hex{address.raw()},
-                           " (RIP ", Hex{context_.registers.rip}, "): such reads give ones, such writes are dropped");
+        hidden_access_.log(core::LogLevel::warning, "dom0 touched memory that is not its own, at ",
+                           Hex{address.raw()}, " (RIP ", Hex{context_.registers.rip},
+                           "): such reads give ones, such writes are dropped");
         return emulate_access(exit);
     case Region::outside:
         wild_access_.log(core::LogLevel::warning, "dom0 touched ", Hex{address.raw()},
@@ -142,8 +145,9 @@ void ControlDomain::emulate_access(const core::Exit& exit)
         setup_.hvm.clear_interrupt_shadow(context_);
         return;
     }
-    odd_memory_access_.log(core::LogLevel::warning, "dom0's access to ", Hex{exit.fault.address.raw()}, " at RIP ",
-                           Hex{context_.registers.rip}, " cannot be carried out: ", error_name(done.error()));
+    odd_memory_access_.log(core::LogLevel::warning, "dom0's access to ", Hex{exit.fault.address.raw()},
+                           " at RIP ", Hex{context_.registers.rip},
+                           " cannot be carried out: ", error_name(done.error()));
     raise(x86::Exception::GP, true);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The machine's PCI configuration mechanism #1: the address latch at port 0xcf8, data at 0xcfc–0xcff [PCI-3.0 §3.2.2.3.2].
+// The machine's PCI configuration mechanism #1: the address latch at port 0xcf8, data at 0xcfc–0xcff [PCI-3.0
+// §3.2.2.3.2].
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,9 @@ struct PciLatch {
     }
     static constexpr std::uint32_t make(PciAddress address, unsigned offset)
     {
-        return static_cast<std::uint32_t>(Enable::mask | Bus::make(address.bus) | Device::make(address.device) |
-                                          Function::make(address.function) | Register::make(offset / 4));
+        return static_cast<std::uint32_t>(Enable::mask | Bus::make(address.bus) |
+                                          Device::make(address.device) | Function::make(address.function) |
+                                          Register::make(offset / 4));
     }
 };
 static_assert(PciLatch::make({0, 31, 0}, 4) == 0x8000'f804);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The ports of the control domain that exit: configuration data of the hypervisor's own PCI function, the serial port that
-// the hypervisor logs on, PM1 control.
+// The ports of the control domain that exit: configuration data of the hypervisor's own PCI function, the
+// serial port that the hypervisor logs on, PM1 control.
 #include "hv/arch/x86/control_domain/control_domain.hpp"
 #include "hv/x86/exceptions.hpp"
 #include "pci_bus.hpp"
@@ -28,7 +28,8 @@ void ControlDomain::answer_port(const core::Exit& exit)
 {
     const core::PortAccess& access = exit.port;
     if (access.string) {
-        odd_port_access_.log(core::LogLevel::warning, "dom0 may not use string instructions on port ", Hex{access.port});
+        odd_port_access_.log(core::LogLevel::warning, "dom0 may not use string instructions on port ",
+                             Hex{access.port});
         return raise(x86::Exception::GP, true);
     }
     std::uint64_t& rax = context_.registers.general[core::rax];
@@ -39,19 +40,21 @@ void ControlDomain::answer_port(const core::Exit& exit)
     advance(access.next_rip);
 }
 
-/// True when an access to the configuration data ports is meant for the hypervisor's own function.  The address latch is
-/// the machine's own: the control domain writes it without an exit.
+/// True when an access to the configuration data ports is meant for the hypervisor's own function.  The
+/// address latch is the machine's own: the control domain writes it without an exit.
 bool ControlDomain::config_target(unsigned port_offset, unsigned& register_offset) const
 {
     const std::uint32_t latch = port_in(pci_address_port, 4);
     register_offset = PciLatch::Register::get(latch) * 4 + port_offset;
-    return function_ != nullptr && PciLatch::Enable::get(latch) && PciLatch::address(latch) == function_address_;
+    return function_ != nullptr && PciLatch::Enable::get(latch) &&
+           PciLatch::address(latch) == function_address_;
 }
 
 std::uint32_t ControlDomain::read_port(std::uint16_t port, unsigned size)
 {
     unsigned offset{};
-    if (within(port, pci_data_port, pci_data_ports) && config_target(static_cast<unsigned>(port - pci_data_port), offset))
+    if (within(port, pci_data_port, pci_data_ports) &&
+        config_target(static_cast<unsigned>(port - pci_data_port), offset))
         return function_->config_read(offset, size);
     if (within(port, setup_.serial_port, 8))
         return static_cast<std::uint32_t>(all_ones(size));
@@ -61,7 +64,8 @@ std::uint32_t ControlDomain::read_port(std::uint16_t port, unsigned size)
 void ControlDomain::write_port(std::uint16_t port, unsigned size, std::uint32_t value)
 {
     unsigned offset{};
-    if (within(port, pci_data_port, pci_data_ports) && config_target(static_cast<unsigned>(port - pci_data_port), offset))
+    if (within(port, pci_data_port, pci_data_ports) &&
+        config_target(static_cast<unsigned>(port - pci_data_port), offset))
         return function_->config_write(offset, size, value);
     if (within(port, setup_.serial_port, 8))
         return;
@@ -82,7 +86,8 @@ void ControlDomain::write_sleep_port(std::uint16_t port, unsigned offset, unsign
     case SleepRequest::power_off: core::log_info("dom0 turns the machine off"); break;
     case SleepRequest::none: break;
     case SleepRequest::refused:
-        refused_sleep_.log(core::LogLevel::warning, "dom0 may not put the machine to sleep, only turn it off");
+        refused_sleep_.log(core::LogLevel::warning,
+                           "dom0 may not put the machine to sleep, only turn it off");
         return;
     }
     port_out(port, size, value);

@@ -31,6 +31,9 @@ inline void port_out(std::uint16_t port, unsigned size, std::uint32_t value)
 }
 
 /// All ones in `size` bytes: what reads where nothing answers.
-constexpr std::uint64_t all_ones(unsigned size) { return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1; }
+constexpr std::uint64_t all_ones(unsigned size)
+{
+    return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1;
+}
 
 }  // namespace hv::control_domain

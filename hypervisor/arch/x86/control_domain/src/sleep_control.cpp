@@ -30,7 +30,8 @@ std::optional<std::uint8_t> first_element(std::span<const std::byte> bytes, std:
 
 }  // namespace
 
-std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definition_block, const char (&name)[5])
+std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definition_block,
+                                            const char (&name)[5])
 {
     constexpr std::size_t name_bytes{4};
     for (std::size_t at = 0; at + name_bytes <= definition_block.size(); ++at)

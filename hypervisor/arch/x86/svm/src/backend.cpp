@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The members of the HVM function table.  The rules are in the pure files beside this one; here they meet the processor.
+// The members of the HVM function table.  The rules are in the pure files beside this one; here they meet the
+// processor.
 #include "hv/arch/x86/svm/backend.hpp"
 
 #include <cstring>
@@ -47,14 +48,22 @@ struct Backend {
 };
 constinit Backend backend{};
 
-VcpuState& state_of(const VcpuContext& context) { return *static_cast<VcpuState*>(context.backend); }
+VcpuState& state_of(const VcpuContext& context)
+{
+    return *static_cast<VcpuState*>(context.backend);
+}
 
 constexpr std::uint64_t area_alignment{64};
-constexpr std::uint64_t area_offset{page_size + (sizeof(VcpuState) + area_alignment - 1) / area_alignment * area_alignment};
+constexpr std::uint64_t area_offset{page_size + (sizeof(VcpuState) + area_alignment - 1) / area_alignment *
+                                                    area_alignment};
 
-std::uint32_t as_number(x86::Msr msr) { return static_cast<std::uint32_t>(msr); }
+std::uint32_t as_number(x86::Msr msr)
+{
+    return static_cast<std::uint32_t>(msr);
+}
 
-// ---- processors -------------------------------------------------------------------------------------------------
+// ---- processors
+// -------------------------------------------------------------------------------------------------
 
 Status enable_processor()
 {
@@ -80,7 +89,8 @@ Status enable_processor()
     return Done{};
 }
 
-// ---- life of a VCPU -----------------------------------------------------------------------------------------------
+// ---- life of a VCPU
+// -----------------------------------------------------------------------------------------------
 
 void fill_control_area(VmcbControlArea& control, const VcpuContext& context)
 {
@@ -151,7 +161,8 @@ void load(VcpuContext& context)
     HV_ASSERT(self.enabled && vcpu.processor == nullptr);
     vcpu.processor = &self;
     vcpu.attention = true;
-    processor::load_extended_state(vcpu.extended_area, backend.features.extended_state_mask, vcpu.extended_control);
+    processor::load_extended_state(vcpu.extended_area, backend.features.extended_state_mask,
+                                   vcpu.extended_control);
     if (context.kind == VcpuKind::control)
         return;
     if (backend.features.tsc_aux)
@@ -161,18 +172,29 @@ void load(VcpuContext& context)
         pass_debug_registers(vcpu);
 }
 
+/// XCR0 as the guest has it.  While it is loaded the register itself tells: QEMU 7.2 lets XSETBV through though its intercept
+/// is set, so that what was noted at the exits would be stale.
+std::uint64_t extended_control(const VcpuContext& context)
+{
+    const VcpuState& vcpu = state_of(context);
+    const bool live = vcpu.processor != nullptr && backend.features.extended_state_mask != 0;
+    return live ? processor::read_extended_control() : vcpu.extended_control;
+}
+
 void unload(VcpuContext& context)
 {
     VcpuState& vcpu = state_of(context);
     HV_ASSERT(vcpu.processor == &backend.processors[core::platform::current_processor()]);
     HV_ASSERT(context.kind == VcpuKind::guest);
+    vcpu.extended_control = extended_control(context);
     vcpu.processor = nullptr;
     processor::save_extended_state(vcpu.extended_area, backend.features.extended_state_mask);
     if (vcpu.debug_loaded)
         take_debug_registers(vcpu);
 }
 
-// ---- running ------------------------------------------------------------------------------------------------------
+// ---- running
+// ------------------------------------------------------------------------------------------------------
 
 /// One #VMRUN and #VMEXIT.  Every instruction here is paid on every exit.
 void run_once(VcpuContext& context, VcpuState& vcpu)
@@ -182,7 +204,8 @@ void run_once(VcpuContext& context, VcpuState& vcpu)
     core::Registers& registers = context.registers;
     const std::uint64_t generation = context.nested_generation->load(std::memory_order_acquire);
     if (vcpu.attention || generation != vcpu.nested_seen) [[unlikely]]
-        prepare_entry(vcpu, generation, backend.features.address_spaces, backend.features.flush_by_address_space);
+        prepare_entry(vcpu, generation, backend.features.address_spaces,
+                      backend.features.flush_by_address_space);
     save.rax = registers.general[core::rax];
     save.rsp = registers.general[core::rsp];
     save.rip = registers.rip;
@@ -222,7 +245,8 @@ void enter(VcpuContext& context, Exit& exit)
     }
 }
 
-// ---- state --------------------------------------------------------------------------------------------------------
+// ---- state
+// --------------------------------------------------------------------------------------------------------
 
 Expected<std::uint64_t> table_read_msr(const VcpuContext& context, std::uint32_t msr)
 {
@@ -279,7 +303,10 @@ void clear_interrupt_shadow(VcpuContext& context)
     context.registers.rflags &= ~x86::Rflags::RF::mask;
 }
 
-void intercept_control_ports(std::uint16_t first, std::uint16_t count) { backend.control_maps->ports.intercept(first, count); }
+void intercept_control_ports(std::uint16_t first, std::uint16_t count)
+{
+    backend.control_maps->ports.intercept(first, count);
+}
 
 /// Entries that the processor walks for us, accessed and dirty from the start [APM2-3.41 §15.25.5].
 core::NestedEntryFormat nested_format()
@@ -308,7 +335,7 @@ core::HvmTable make_table()
                          .gigabyte_pages = features.gigabyte_pages,
                          .address_spaces = features.address_spaces},
         .nested_format = nested_format(),
-        .hypercall_instruction = {0x0f, 0x01, 0xd9},  // VMMCALL [APM3-3.36]
+        .hypercall_instruction = {0x0f, 0x01, 0xd9},  // VMMCALL [APM3-3.35]
         .enable_processor = enable_processor,
         .vcpu_create = vcpu_create,
         .vcpu_destroy = vcpu_destroy,
@@ -327,14 +354,17 @@ core::HvmTable make_table()
             [](const VcpuContext& c) {
                 return VirtualInterrupt::TPR::get(state_of(c).vmcb->control.virtual_interrupt);
             },
-        .set_task_priority = [](VcpuContext& c, std::uint8_t value) { set_task_priority(state_of(c), value); },
-        .read_context = [](const VcpuContext& c, core::ExecutionContext& out) { read_context(state_of(c), out); },
-        .read_system = [](const VcpuContext& c, core::SystemRegisters& out) { read_system(state_of(c), out); },
+        .set_task_priority = [](VcpuContext& c,
+                                std::uint8_t value) { set_task_priority(state_of(c), value); },
+        .read_context = [](const VcpuContext& c,
+                           core::ExecutionContext& out) { read_context(state_of(c), out); },
+        .read_system = [](const VcpuContext& c,
+                          core::SystemRegisters& out) { read_system(state_of(c), out); },
         .write_system = table_write_system,
         .read_msr = table_read_msr,
         .write_msr = table_write_msr,
         .emulate_system_instruction = emulate,
-        .extended_control = [](const VcpuContext& c) { return state_of(c).extended_control; },
+        .extended_control = extended_control,
         .offer_extended_control =
             [](VcpuContext& c, std::uint64_t bits) {
                 state_of(c).extended_offered = bits & backend.features.extended_state_mask;
@@ -347,7 +377,8 @@ core::HvmTable make_table()
 
 }  // namespace
 
-Expected<const core::HvmTable*> find_backend(core::FrameAllocator& frames, core::Ledger& ledger, TextWriter& why)
+Expected<const core::HvmTable*> find_backend(core::FrameAllocator& frames, core::Ledger& ledger,
+                                             TextWriter& why)
 {
     const Features features = find_features(processor::cpuid);
     if (!features.usable) {

@@ -33,14 +33,15 @@ void assign(VcpuState& vcpu, std::uint32_t& intercepts, std::uint32_t bit, bool 
     dirty(vcpu, clean_intercepts);
 }
 
-/// The processor is asked for the exit only while the task priority lets the waiting interrupt through; while it does not,
-/// the guest's writes of CR8 exit, and bring us here again.  They do so for as long as a window is wanted: an emulated
-/// processor does not bear such a write with a virtual interrupt pending.
+/// The processor is asked for the exit only while the task priority lets the waiting interrupt through; while
+/// it does not, the guest's writes of CR8 exit, and bring us here again.  They do so for as long as a window
+/// is wanted: an emulated processor does not bear such a write with a virtual interrupt pending.
 void update_window(VcpuState& vcpu)
 {
     VmcbControlArea& control = vcpu.vmcb->control;
     const bool armed = vcpu.window_class > VirtualInterrupt::TPR::get(control.virtual_interrupt);
-    const std::uint64_t request = (control.virtual_interrupt & ~window_request) | (armed ? window_request : 0);
+    const std::uint64_t request =
+        (control.virtual_interrupt & ~window_request) | (armed ? window_request : 0);
     if (request != control.virtual_interrupt) {
         control.virtual_interrupt = request;
         dirty(vcpu, clean_virtual_interrupt);
@@ -70,9 +71,9 @@ std::uint64_t requeued_event(std::uint64_t exit_interrupt_info)
         return 0;
     const std::uint8_t type = EventFormat::Type::get(exit_interrupt_info);
     const std::uint8_t vector = EventFormat::Vector::get(exit_interrupt_info);
-    const bool by_instruction = type == EventFormat::exception &&
-                                (vector == static_cast<std::uint8_t>(x86::Exception::BP) ||
-                                 vector == static_cast<std::uint8_t>(x86::Exception::OF));
+    const bool by_instruction =
+        type == EventFormat::exception && (vector == static_cast<std::uint8_t>(x86::Exception::BP) ||
+                                           vector == static_cast<std::uint8_t>(x86::Exception::OF));
     if (type == EventFormat::software_interrupt || by_instruction)
         return 0;
     return exit_interrupt_info;
@@ -80,7 +81,8 @@ std::uint64_t requeued_event(std::uint64_t exit_interrupt_info)
 
 void inject_event(VcpuState& vcpu, const core::Event& event)
 {
-    HV_ASSERT(event.kind != core::EventKind::exception || (event.vector < x86::exception_vectors && event.vector != 2));
+    HV_ASSERT(event.kind != core::EventKind::exception ||
+              (event.vector < x86::exception_vectors && event.vector != 2));
     vcpu.vmcb->control.event_injection = encode_event(event);
     if (event.kind != core::EventKind::nmi)
         return;

@@ -48,9 +48,9 @@ constexpr std::array<ExitRow, exit_rows> make_table()
     row(ExitCode::TASK_SWITCH, ExitKind::task_switch, Detail::information);
     row(ExitCode::SHUTDOWN, ExitKind::shutdown);
     row(ExitCode::VMMCALL, ExitKind::hypercall);
-    for (const ExitCode code : {ExitCode::VMRUN, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI, ExitCode::CLGI,
-                                ExitCode::SKINIT, ExitCode::RDPRU, ExitCode::INVLPGB, ExitCode::INVLPGB_ILLEGAL,
-                                ExitCode::MCOMMIT, ExitCode::TLBSYNC})
+    for (const ExitCode code : {ExitCode::VMRUN, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI,
+                                ExitCode::CLGI, ExitCode::SKINIT, ExitCode::RDPRU, ExitCode::INVLPGB,
+                                ExitCode::INVLPGB_ILLEGAL, ExitCode::MCOMMIT, ExitCode::TLBSYNC})
         row(code, ExitKind::privileged_instruction);
     row(ExitCode::RDTSCP, ExitKind::read_tsc);
     row(ExitCode::WBINVD, ExitKind::cache_control);
@@ -81,7 +81,8 @@ struct FaultInformation {
 void describe_port(const VmcbControlArea& control, std::uint64_t rip, core::Exit& exit)
 {
     const std::uint64_t information = control.exit_info_1;
-    // The segment would be there with decode assists only; whoever needs it reads the instruction on every processor.
+    // The segment would be there with decode assists only; whoever needs it reads the instruction on every
+    // processor.
     exit.port = {.port = PortInformation::Port::get(information),
                  .size = PortInformation::Size::get(information),
                  .in = PortInformation::In::get(information),
@@ -150,7 +151,8 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
         pass_debug_registers(vcpu);  // the first access since it was loaded
         return false;
     case Detail::general_protection:
-        exit.exception = {.vector = static_cast<std::uint8_t>(x86::Exception::GP), .error_code = 0, .address = 0};
+        exit.exception = {
+            .vector = static_cast<std::uint8_t>(x86::Exception::GP), .error_code = 0, .address = 0};
         queue_exception(vcpu, x86::Exception::GP, 0);
         break;
     }

@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::uint32_t fxsave_bytes{512};
 
-
 std::uint64_t control_4_mask(CpuidFunction cpuid)
 {
     using namespace x86;
@@ -61,7 +60,8 @@ Features find_features(CpuidFunction cpuid)
         found.extended_state_bytes = state.ecx;
     }
     found.control_4_mask = control_4_mask(cpuid);
-    found.efer_mask = Efer::SCE::mask | Efer::LME::mask | Efer::LMA::mask | Efer::NXE::mask | Efer::FFXSR::mask;
+    found.efer_mask =
+        Efer::SCE::mask | Efer::LME::mask | Efer::LMA::mask | Efer::NXE::mask | Efer::FFXSR::mask;
     const std::uint32_t bits = ask(CpuidLeaf::address_sizes).eax & 0xff;
     found.physical_address_mask = bits == 0 || bits > 52 ? (1ull << 40) - 1 : (1ull << bits) - 1;
     return found;
@@ -69,8 +69,11 @@ Features find_features(CpuidFunction cpuid)
 
 bool legal_extended_control(std::uint64_t value, std::uint64_t mask)
 {
-    constexpr std::uint64_t x87{1u << 0}, sse{1u << 1}, avx{1u << 2}, mpx{3u << 3}, avx512{7u << 5}, amx{3u << 17};
-    const auto whole_or_none = [&](std::uint64_t bits) { return (value & bits) == 0 || (value & bits) == bits; };
+    constexpr std::uint64_t x87{1u << 0}, sse{1u << 1}, avx{1u << 2}, mpx{3u << 3}, avx512{7u << 5},
+        amx{3u << 17};
+    const auto whole_or_none = [&](std::uint64_t bits) {
+        return (value & bits) == 0 || (value & bits) == bits;
+    };
     if ((value & ~mask) != 0 || (value & x87) == 0)
         return false;
     if ((value & avx) != 0 && (value & sse) == 0)

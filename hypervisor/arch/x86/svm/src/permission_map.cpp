@@ -7,10 +7,11 @@ namespace hv::svm {
 
 namespace {
 
-/// Held in the VMCB and exchanged by VMLOAD and VMSAVE, so that the guest's accesses touch nothing of the host's.
-constexpr std::array guest_msrs{x86::Msr::STAR,         x86::Msr::LSTAR,        x86::Msr::CSTAR,
-                                x86::Msr::SFMASK,       x86::Msr::KERNEL_GS_BASE, x86::Msr::FS_BASE,
-                                x86::Msr::GS_BASE,      x86::Msr::SYSENTER_CS,  x86::Msr::SYSENTER_ESP,
+/// Held in the VMCB and exchanged by VMLOAD and VMSAVE, so that the guest's accesses touch nothing of the
+/// host's.
+constexpr std::array guest_msrs{x86::Msr::STAR,        x86::Msr::LSTAR,          x86::Msr::CSTAR,
+                                x86::Msr::SFMASK,      x86::Msr::KERNEL_GS_BASE, x86::Msr::FS_BASE,
+                                x86::Msr::GS_BASE,     x86::Msr::SYSENTER_CS,    x86::Msr::SYSENTER_ESP,
                                 x86::Msr::SYSENTER_EIP};
 
 struct MsrRange {
@@ -18,8 +19,9 @@ struct MsrRange {
     bool read_exits, write_exits;
 };
 
-/// What the control domain must not change under the hypervisor: virtualization and the host save area, memory types and
-/// the memory map, its local APIC's place and mode, microcode.  EFER is read with SVME hidden.
+/// What the control domain must not change under the hypervisor: virtualization and the host save area,
+/// memory types and the memory map, its local APIC's place and mode, microcode.  EFER is read with SVME
+/// hidden.
 constexpr std::array control_msrs{
     MsrRange{x86::Msr::APIC_BASE, x86::Msr::APIC_BASE, false, true},
     MsrRange{x86::Msr::MTRRphysBase0, x86::Msr::MTRRphysMask7, false, true},
@@ -66,8 +68,8 @@ void fill_control_maps(MsrPermissionMap& msrs, PortPermissionMap& ports)
     msrs.fill(false);
     ports.fill(false);
     for (const MsrRange& range : control_msrs)
-        for (std::uint32_t msr = static_cast<std::uint32_t>(range.first); msr <= static_cast<std::uint32_t>(range.last);
-             ++msr)
+        for (std::uint32_t msr = static_cast<std::uint32_t>(range.first);
+             msr <= static_cast<std::uint32_t>(range.last); ++msr)
             msrs.set(msr, range.read_exits, range.write_exits);
 }
 

@@ -24,17 +24,32 @@ private:
 
 void set_extended_control(std::uint64_t value)
 {
-    asm volatile("xsetbv" : : "c"(0), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+    asm volatile("xsetbv"
+                 :
+                 : "c"(0), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
                  : "memory");
 }
 
 }  // namespace
 
-x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return x86::cpuid(leaf, subleaf); }
-std::uint64_t read_msr(std::uint32_t msr) { return x86::read_msr(static_cast<x86::Msr>(msr)); }
-void write_msr(std::uint32_t msr, std::uint64_t value) { x86::write_msr(static_cast<x86::Msr>(msr), value); }
+x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf)
+{
+    return x86::cpuid(leaf, subleaf);
+}
+std::uint64_t read_msr(std::uint32_t msr)
+{
+    return x86::read_msr(static_cast<x86::Msr>(msr));
+}
+void write_msr(std::uint32_t msr, std::uint64_t value)
+{
+    x86::write_msr(static_cast<x86::Msr>(msr), value);
+}
 
-void save_host_state(HostPhysical host_vmcb) { asm volatile("vmsave %0" : : "a"(host_vmcb.raw()) : "memory"); }
+void save_host_state(HostPhysical host_vmcb)
+{
+    asm volatile("vmsave %0" : : "a"(host_vmcb.raw()) : "memory");
+}
 
 void enable_extended_state(std::uint64_t mask)
 {
@@ -65,7 +80,24 @@ void load_extended_state(const void* area, std::uint64_t mask, std::uint64_t gue
     set_extended_control(guest_control);
 }
 
-void write_extended_control(std::uint64_t value) { set_extended_control(value); }
+void write_extended_control(std::uint64_t value)
+{
+    set_extended_control(value);
+}
+
+std::uint64_t read_extended_control()
+{
+    std::uint32_t low{}, high{};
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return static_cast<std::uint64_t>(high) << 32 | low;
+}
+
+std::uint64_t read_extended_control()
+{
+    std::uint32_t low{}, high{};
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return std::uint64_t{high} << 32 | low;
+}
 
 void save_debug_addresses(std::uint64_t (&addresses)[4])
 {

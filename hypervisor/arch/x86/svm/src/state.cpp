@@ -30,8 +30,9 @@ constexpr core::Segment from_vmcb(const VmcbSegment& from)
 }
 
 /// The save area's place for each segment register, in the instruction encoding's order.
-constexpr VmcbSegment VmcbSaveArea::*segment_places[]{&VmcbSaveArea::es, &VmcbSaveArea::cs, &VmcbSaveArea::ss,
-                                                      &VmcbSaveArea::ds, &VmcbSaveArea::fs, &VmcbSaveArea::gs};
+constexpr VmcbSegment VmcbSaveArea::*segment_places[]{&VmcbSaveArea::es, &VmcbSaveArea::cs,
+                                                      &VmcbSaveArea::ss, &VmcbSaveArea::ds,
+                                                      &VmcbSaveArea::fs, &VmcbSaveArea::gs};
 
 constexpr bool canonical(std::uint64_t address)
 {
@@ -51,7 +52,8 @@ constexpr bool legal_pat(std::uint64_t value)
 }
 
 /// What CR0, CR3, CR4 and EFER must agree on for VMRUN [APM2-3.41 §15.5.1].
-bool legal_control(std::uint64_t cr0, std::uint64_t cr3, std::uint64_t cr4, std::uint64_t efer, const Features& features)
+bool legal_control(std::uint64_t cr0, std::uint64_t cr3, std::uint64_t cr4, std::uint64_t efer,
+                   const Features& features)
 {
     if ((cr0 & ~low_half) != 0 || (Cr0::NW::get(cr0) && !Cr0::CD::get(cr0)))
         return false;
@@ -69,7 +71,9 @@ std::uint8_t privilege_level(const core::SystemRegisters& from, std::uint64_t rf
 {
     if (!Cr0::PE::get(from.cr0))
         return 0;
-    return Rflags::VM::get(rflags) ? 3 : static_cast<std::uint8_t>((from.segments[core::segment_ss].attributes >> 5) & 3);
+    return Rflags::VM::get(rflags)
+               ? 3
+               : static_cast<std::uint8_t>((from.segments[core::segment_ss].attributes >> 5) & 3);
 }
 
 bool legal_segments(const core::SystemRegisters& from)
@@ -79,7 +83,8 @@ bool legal_segments(const core::SystemRegisters& from)
             return false;
     if (((from.ldtr.attributes | from.tr.attributes) & ~attribute_mask) != 0)
         return false;
-    if (!canonical(from.ldtr.base) || !canonical(from.tr.base) || !canonical(from.gdtr.base) || !canonical(from.idtr.base))
+    if (!canonical(from.ldtr.base) || !canonical(from.tr.base) || !canonical(from.gdtr.base) ||
+        !canonical(from.idtr.base))
         return false;
     const core::Segment& code = from.segments[core::segment_cs];
     return !(Efer::LMA::get(from.efer) && code.long_mode() && code.default_32());
@@ -186,7 +191,8 @@ void read_system(const VcpuState& vcpu, core::SystemRegisters& out)
     out.pat = save.g_pat;
 }
 
-Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uint64_t rflags, const Features& features)
+Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uint64_t rflags,
+                    const Features& features)
 {
     if (!legal_system(from, features))
         return Error::invalid_argument;
@@ -289,7 +295,8 @@ Status write_control_register(VcpuState& vcpu, unsigned number, std::uint64_t va
     default: return Error::not_supported;
     }
     efer = Efer::LMA::set(efer, Efer::LME::get(efer) && Cr0::PG::get(cr0));
-    const bool leaves_from_64 = Efer::LMA::get(save.efer) && !Cr0::PG::get(cr0) && (save.cs.attributes & 0x200) != 0;
+    const bool leaves_from_64 =
+        Efer::LMA::get(save.efer) && !Cr0::PG::get(cr0) && (save.cs.attributes & 0x200) != 0;
     if (leaves_from_64 || !legal_control(cr0, cr3, cr4, efer, features))
         return Error::invalid_argument;
     save.cr0 = cr0;

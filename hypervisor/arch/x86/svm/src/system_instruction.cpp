@@ -51,7 +51,8 @@ Status set_extended_control(VcpuState& vcpu, const core::Registers& registers)
     const VmcbSaveArea& save = vcpu.vmcb->save;
     if (vcpu.extended_offered == 0 || !x86::Cr4::OSXSAVE::get(save.cr4))
         return Error::not_supported;
-    const std::uint64_t value = registers.general[core::rdx] << 32 | (registers.general[core::rax] & 0xffff'ffff);
+    const std::uint64_t value =
+        registers.general[core::rdx] << 32 | (registers.general[core::rax] & 0xffff'ffff);
     const bool first_register = (registers.general[core::rcx] & 0xffff'ffff) == 0;
     if (save.cpl != 0 || !first_register || !legal_extended_control(value, vcpu.extended_offered))
         return Error::invalid_argument;

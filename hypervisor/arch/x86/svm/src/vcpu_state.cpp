@@ -29,7 +29,8 @@ void prepare_entry(VcpuState& vcpu, std::uint64_t nested_generation, std::uint32
     vcpu.flush_wanted = false;
     vcpu.nested_seen = nested_generation;
     if (moved) {
-        // This processor may remember the VMCB, and translations of the number, from before the VCPU was elsewhere.
+        // This processor may remember the VMCB, and translations of the number, from before the VCPU was
+        // elsewhere.
         vcpu.clean = 0;
         vcpu.last_processor = vcpu.processor;
     }

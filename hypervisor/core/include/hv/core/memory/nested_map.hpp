@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain's physical memory: the nested page table that takes its guest-physical addresses to host-physical ones, in
-// whatever entry format the processor wants.  Knows nothing of who owns the memory that it maps, and flushes nothing: it
-// raises `generation`, and the back end flushes by that.  Four levels, 48 bits of guest-physical address.
+// A domain's physical memory: the nested page table that takes its guest-physical addresses to host-physical
+// ones, in whatever entry format the processor wants.  Knows nothing of who owns the memory that it maps, and
+// flushes nothing: it raises `generation`, and the back end flushes by that.  Four levels, 48 bits of
+// guest-physical address.
 #pragma once
 
 #include <atomic>
@@ -31,14 +32,14 @@ inline constexpr NestedAccess access_no_execute{.write = true, .execute = false}
 
 /// What one guest-physical address is mapped to.
 struct NestedTranslation {
-    HostPhysical host;         ///< of the very byte that was asked for
+    HostPhysical host;  ///< of the very byte that was asked for
     NestedAccess access;
     std::uint64_t page_bytes;  ///< of the page that maps it: 4 KiB, 2 MiB or 1 GiB
 };
 
-/// Changes are serialised by a lock inside; lookup() takes none and may run beside them on any processor: it sees each
-/// entry as it was before or after.  A table that was once made stays until the end, so that no processor, and no
-/// lookup(), can walk one that was given back.
+/// Changes are serialised by a lock inside; lookup() takes none and may run beside them on any processor: it
+/// sees each entry as it was before or after.  A table that was once made stays until the end, so that no
+/// processor, and no lookup(), can walk one that was given back.
 class NestedMap {
 public:
     static constexpr std::uint64_t address_space_bytes{1ull << 48};
@@ -53,13 +54,15 @@ public:
     /// Makes the (empty) root.  Once, before anything else.  Fails as allocate() does.
     Status create();
 
-    // Addresses and lengths are multiples of 4 KiB (invalid_argument else) and lie below 2^48 (out_of_range else).  Each
-    // operation happens wholly or not at all: one that fails (no_memory, limit_reached, …) has changed no translation.
+    // Addresses and lengths are multiples of 4 KiB (invalid_argument else) and lie below 2^48 (out_of_range
+    // else).  Each operation happens wholly or not at all: one that fails (no_memory, limit_reached, …) has
+    // changed no translation.
 
     /// Maps what was not mapped, with the largest pages that the alignment of both addresses allows.
     /// already_exists: some page of the range is mapped.
     Status map(GuestPhysical guest, HostPhysical host, std::uint64_t bytes, NestedAccess access);
-    /// The same whether or not something was mapped there: page by page, the old or the new is there, never neither.
+    /// The same whether or not something was mapped there: page by page, the old or the new is there, never
+    /// neither.
     Status replace(GuestPhysical guest, HostPhysical host, std::uint64_t bytes, NestedAccess access);
     /// Afterwards nothing is mapped in the range; holes in it are no error.
     Status unmap(GuestPhysical guest, std::uint64_t bytes);
@@ -69,14 +72,19 @@ public:
     [[nodiscard]] std::optional<NestedTranslation> lookup(GuestPhysical guest) const;
 
     [[nodiscard]] HostPhysical root() const { return root_; }
-    /// Raised, after the entries were written, whenever a translation that existed has changed.  Whoever made the change
-    /// then kicks the domain's VCPUs.
+    /// Raised, after the entries were written, whenever a translation that existed has changed.  Whoever made
+    /// the change then kicks the domain's VCPUs.
     [[nodiscard]] const std::atomic<std::uint64_t>& generation() const { return generation_; }
     /// Frames that the tables take, the root included.
     [[nodiscard]] std::uint64_t table_frames() const { return table_frames_; }
 
 private:
-    enum class Action : std::uint8_t { map, replace, unmap, protect };
+    enum class Action : std::uint8_t {
+        map,
+        replace,
+        unmap,
+        protect
+    };
     struct Change {
         Action action;
         NestedAccess access;
@@ -86,7 +94,8 @@ private:
     };
     using Entry = std::atomic<std::uint64_t>;  // the processor reads and marks entries beside us
 
-    /// A table while an operation is planned: one that exists, or one that would be made with `filler` in every entry.
+    /// A table while an operation is planned: one that exists, or one that would be made with `filler` in
+    /// every entry.
     struct Planned {
         const Entry* table;
         std::uint64_t filler;

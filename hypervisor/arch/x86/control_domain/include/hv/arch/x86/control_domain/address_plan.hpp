@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What lies at each physical address, for the control domain, which sees them 1:1: its own RAM, the machine's devices and
-// firmware, RAM that is not its own, and windows that the hypervisor answers for.  Pure.
+// What lies at each physical address, for the control domain, which sees them 1:1: its own RAM, the machine's
+// devices and firmware, RAM that is not its own, and windows that the hypervisor answers for.  Pure.
 #pragma once
 
 #include <array>
@@ -15,14 +15,17 @@ namespace hv::control_domain {
 
 enum class Region : std::uint8_t {
     own_ram,
-    device,    ///< everything that is no RAM of the machine, mapped on demand
-    hidden,    ///< RAM of the hypervisor and of guests: reads give all ones, writes are dropped
-    window,    ///< registers of the hypervisor's own PCI function
-    outside,   ///< beyond what the processor can address
+    device,   ///< everything that is no RAM of the machine, mapped on demand
+    hidden,   ///< RAM of the hypervisor and of guests: reads give all ones, writes are dropped
+    window,   ///< registers of the hypervisor's own PCI function
+    outside,  ///< beyond what the processor can address
 };
 
 /// Windows: the function's registers, and its page of memory-mapped configuration space.
-enum class Window : std::uint8_t { registers, configuration };
+enum class Window : std::uint8_t {
+    registers,
+    configuration
+};
 
 class AddressPlan {
 public:
@@ -32,7 +35,10 @@ public:
     {
     }
 
-    void set_window(Window which, std::optional<GuestRange> range) { windows_[static_cast<unsigned>(which)] = range; }
+    void set_window(Window which, std::optional<GuestRange> range)
+    {
+        windows_[static_cast<unsigned>(which)] = range;
+    }
     [[nodiscard]] std::optional<GuestRange> window(Window which) const
     {
         return windows_[static_cast<unsigned>(which)];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The control domain's processor: enters the control domain, 1:1 and with its interrupts, timers and devices its own, and
-// answers the few things that exit.  Nobody watches this processor and its exits hold devices up, so an exit takes note
-// and sends an IPI, and does no work.
+// The control domain's processor: enters the control domain, 1:1 and with its interrupts, timers and devices
+// its own, and answers the few things that exit.  Nobody watches this processor and its exits hold devices
+// up, so an exit takes note and sends an IPI, and does no work.
 #pragma once
 
 #include <array>
@@ -33,9 +33,9 @@ namespace hv::control_domain {
 struct Setup {
     const core::HvmTable& hvm;
     core::FrameAllocator& frames;
-    core::Ledger& ledger;           ///< nested tables and the VCPU are charged to it
-    const core::MemoryMap& machine; ///< all of the machine's memory
-    const core::MemoryMap& own;     ///< the control domain's, as split_memory made it
+    core::Ledger& ledger;            ///< nested tables and the VCPU are charged to it
+    const core::MemoryMap& machine;  ///< all of the machine's memory
+    const core::MemoryMap& own;      ///< the control domain's, as split_memory made it
     core::FirmwareMemory firmware;
     HostPhysical rsdp;
     std::uint64_t physical_address_end;  ///< what the processor can address
@@ -49,9 +49,9 @@ public:
     ControlDomain(const ControlDomain&) = delete;
     ControlDomain& operator=(const ControlDomain&) = delete;
 
-    /// Makes nested map and VCPU, finds a free place for the PCI function (which may be null), and sets the registers.  On
-    /// processor 0, after HvmTable::enable_processor, before run().  Fails with no_memory, not_found (no free place on
-    /// PCI bus 0) or invalid_argument; `why` then holds one sentence.
+    /// Makes nested map and VCPU, finds a free place for the PCI function (which may be null), and sets the
+    /// registers.  On processor 0, after HvmTable::enable_processor, before run().  Fails with no_memory,
+    /// not_found (no free place on PCI bus 0) or invalid_argument; `why` then holds one sentence.
     Status create(const core::ControlDomainEntry& entry, ControlFunction* function, TextWriter& why);
 
     /// Processor 0 is the control domain's from here on.
@@ -60,8 +60,8 @@ public:
     /// The function's registers answer at `range` from now on, or nowhere.  In an exit, or before run().
     void place_window(std::optional<GuestRange> range);
 
-    /// The control domain's own RAM, for a device that serves it: empty where a byte of the range is something else.  Any
-    /// processor.
+    /// The control domain's own RAM, for a device that serves it: empty where a byte of the range is
+    /// something else.  Any processor.
     [[nodiscard]] std::span<std::byte> ram(GuestPhysical address, std::uint64_t bytes) const;
 
     /// Where the function is.  After create().
@@ -99,8 +99,8 @@ private:
 
     Setup setup_;
     AddressPlan plan_;
-    core::NestedMap map_;       ///< what its processor runs on: RAM, and devices on demand
-    core::NestedMap ram_map_;   ///< its RAM alone: what the hypervisor may touch for it
+    core::NestedMap map_;      ///< what its processor runs on: RAM, and devices on demand
+    core::NestedMap ram_map_;  ///< its RAM alone: what the hypervisor may touch for it
     core::GuestMemory memory_;
     core::CodeReader reader_;
     core::VcpuContext context_{};
@@ -109,7 +109,8 @@ private:
     SleepPorts sleep_{};
     std::optional<std::uint8_t> power_off_type_;
     core::ExitCounters counters_{};
-    core::OncePerDomain hidden_access_, refused_sleep_, refused_msr_, odd_port_access_, odd_memory_access_, wild_access_;
+    core::OncePerDomain hidden_access_, refused_sleep_, refused_msr_, odd_port_access_, odd_memory_access_,
+        wild_access_;
 };
 
 }  // namespace hv::control_domain

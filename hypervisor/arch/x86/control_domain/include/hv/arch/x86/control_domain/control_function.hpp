@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The PCI function by which the control domain talks to the hypervisor, as its processor's exits see it.  Who implements it
-// takes note and sends an IPI: no member may wait or work.
+// The PCI function by which the control domain talks to the hypervisor, as its processor's exits see it.  Who
+// implements it takes note and sends an IPI: no member may wait or work.
 #pragma once
 
 #include <cstdint>

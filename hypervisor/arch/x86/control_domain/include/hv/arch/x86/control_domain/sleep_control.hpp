@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The PM1 control register: which ports it has, and which sleep state a write asks for.  The control domain may turn the
-// machine off (S5) but not put it to sleep, for nobody would wake the guests.  Pure.
-// Specification: [ACPI-6.5 §4.8.3.2.1 (PM1 control), §5.2.9 (FADT), §7.4.2 (_Sx), §20.2.5.4 (package encoding)].
+// The PM1 control register: which ports it has, and which sleep state a write asks for.  The control domain
+// may turn the machine off (S5) but not put it to sleep, for nobody would wake the guests.  Pure.
+// Specification: [ACPI-6.5 §4.8.3.2.1 (PM1 control), §5.2.9 (FADT), §7.4.2 (_Sx), §20.2.5.4 (package
+// encoding)].
 #pragma once
 
 #include <array>
@@ -13,8 +14,10 @@
 
 namespace hv::control_domain {
 
-/// SLP_TYPa of a sleep state as the namespace's package `name` ("_S5_") gives it, found in the bytes of a DSDT or SSDT.
-[[nodiscard]] std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definition_block, const char (&name)[5]);
+/// SLP_TYPa of a sleep state as the namespace's package `name` ("_S5_") gives it, found in the bytes of a
+/// DSDT or SSDT.
+[[nodiscard]] std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definition_block,
+                                                          const char (&name)[5]);
 
 /// What the FADT says.
 struct SleepPorts {
@@ -23,10 +26,14 @@ struct SleepPorts {
 };
 [[nodiscard]] std::optional<SleepPorts> parse_sleep_ports(std::span<const std::byte> fadt);
 
-enum class SleepRequest : std::uint8_t { none, power_off, refused };
+enum class SleepRequest : std::uint8_t {
+    none,
+    power_off,
+    refused
+};
 
-/// What a write of `size` bytes at `offset` into the 16-bit register asks for.  Without a known S5 type every request to
-/// sleep is refused.
+/// What a write of `size` bytes at `offset` into the 16-bit register asks for.  Without a known S5 type every
+/// request to sleep is refused.
 [[nodiscard]] SleepRequest judge_sleep_write(unsigned offset, unsigned size, std::uint32_t value,
                                              std::optional<std::uint8_t> power_off_type);
 

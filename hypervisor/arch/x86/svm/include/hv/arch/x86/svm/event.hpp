@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Events on their way into a guest: injection, what becomes of an event whose delivery an exit interrupted, the
-// interrupt window, NMI masking.  Pure.  Specification: [APM2-3.41 §15.20 (injection), §15.7.2, §15.21 (virtual interrupts)].
+// Events on their way into a guest: injection, what becomes of an event whose delivery an exit interrupted,
+// the interrupt window, NMI masking.  Pure.  Specification: [APM2-3.41 §15.20 (injection), §15.7.2, §15.21
+// (virtual interrupts)].
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,13 @@
 namespace hv::svm {
 
 [[nodiscard]] std::uint64_t encode_event(const core::Event& event);
-/// EVENTINJ for the next entry out of EXITINTINFO: the same event, but for software interrupts and INT3 and INTO, which the
-/// guest executes again.
+/// EVENTINJ for the next entry out of EXITINTINFO: the same event, but for software interrupts and INT3 and
+/// INTO, which the guest executes again.
 [[nodiscard]] std::uint64_t requeued_event(std::uint64_t exit_interrupt_info);
 
 void inject_event(VcpuState& vcpu, const core::Event& event);
-/// Queues an exception unless an interrupted event is queued, which then comes first and raises the exception anew.
+/// Queues an exception unless an interrupted event is queued, which then comes first and raises the exception
+/// anew.
 void queue_exception(VcpuState& vcpu, x86::Exception vector, std::uint32_t error_code);
 
 [[nodiscard]] bool event_queued(const VcpuState& vcpu);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Exit codes of #VMEXIT.  The intercept bit of a code below c0h is bit (code mod 32) of the vector for its row of 32
-// (intercepts.hpp builds on that).  Specification: [APM2-3.41 appendix C].
+// Exit codes of #VMEXIT.  The intercept bit of a code below c0h is bit (code mod 32) of the vector for its
+// row of 32 (intercepts.hpp builds on that).  Specification: [APM2-3.41 appendix C].
 #pragma once
 
 #include <cstdint>
@@ -63,8 +63,14 @@ enum class ExitCode : std::uint64_t {
     INVALID = ~0ull,
 };
 
-constexpr std::uint64_t number(ExitCode code) { return static_cast<std::uint64_t>(code); }
+constexpr std::uint64_t number(ExitCode code)
+{
+    return static_cast<std::uint64_t>(code);
+}
 /// The bit of `code` in its row of the intercept vectors.
-constexpr std::uint32_t intercept_bit(ExitCode code) { return 1u << (number(code) % 32); }
+constexpr std::uint32_t intercept_bit(ExitCode code)
+{
+    return 1u << (number(code) % 32);
+}
 
 }  // namespace hv::svm

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// From a VMCB after #VMEXIT to an Exit that the core understands.  Specification: [APM2-3.41 §15.7, appendix C].
+// From a VMCB after #VMEXIT to an Exit that the core understands.  Specification: [APM2-3.41 §15.7, appendix
+// C].
 #pragma once
 
 #include <array>
@@ -33,8 +34,8 @@ inline constexpr std::size_t exit_rows{0xa8};
 /// By exit code.  Beyond the table are NPF and INVALID; describe_exit() knows them.
 extern const std::array<ExitRow, exit_rows> exit_table;
 
-/// Fills what the table's row does not say, or everything for codes beyond the table.  False: the exit was the back end's
-/// own business, and the guest goes on.
+/// Fills what the table's row does not say, or everything for codes beyond the table.  False: the exit was
+/// the back end's own business, and the guest goes on.
 [[nodiscard]] bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit);
 
 }  // namespace hv::svm

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Which instructions and events leave guest mode, for the two kinds of VCPU.  Specification: [APM2-3.41 §15.9, appendix B].
+// Which instructions and events leave guest mode, for the two kinds of VCPU.  Specification: [APM2-3.41
+// §15.9, appendix B].
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,8 @@ constexpr std::uint32_t intercept_bits(std::initializer_list<ExitCode> codes)
     return bits;
 }
 
-/// Instructions that belong to the hypervisor: every VCPU runs with EFER.SVME set, so each must exit to become #UD.
+/// Instructions that belong to the hypervisor: every VCPU runs with EFER.SVME set, so each must exit to
+/// become #UD.
 inline constexpr std::uint32_t svm_instructions{
     intercept_bits({ExitCode::VMRUN, ExitCode::VMMCALL, ExitCode::VMLOAD, ExitCode::VMSAVE, ExitCode::STGI,
                     ExitCode::CLGI, ExitCode::SKINIT})};
@@ -45,17 +47,18 @@ constexpr Intercepts intercepts_for(core::VcpuKind kind, bool pause_filter)
         return {.cr = 0,
                 .dr = 0,
                 .exceptions = 0,
-                .instructions = intercept_bits({ExitCode::NMI, ExitCode::INIT, ExitCode::CPUID, ExitCode::INVLPGA,
-                                                ExitCode::IOIO, ExitCode::MSR, ExitCode::SHUTDOWN}),
+                .instructions =
+                    intercept_bits({ExitCode::NMI, ExitCode::INIT, ExitCode::CPUID, ExitCode::INVLPGA,
+                                    ExitCode::IOIO, ExitCode::MSR, ExitCode::SHUTDOWN}),
                 .svm = svm_instructions,
                 .more = 0};
     return {.cr = 0,
             .dr = all_debug_registers,
             .exceptions = guest_exceptions,
             .instructions =
-                intercept_bits({ExitCode::INTR, ExitCode::NMI, ExitCode::INIT, ExitCode::RDPMC, ExitCode::CPUID,
-                                ExitCode::RSM, ExitCode::INVD, ExitCode::HLT, ExitCode::INVLPGA, ExitCode::IOIO,
-                                ExitCode::MSR, ExitCode::SHUTDOWN}) |
+                intercept_bits({ExitCode::INTR, ExitCode::NMI, ExitCode::INIT, ExitCode::RDPMC,
+                                ExitCode::CPUID, ExitCode::RSM, ExitCode::INVD, ExitCode::HLT,
+                                ExitCode::INVLPGA, ExitCode::IOIO, ExitCode::MSR, ExitCode::SHUTDOWN}) |
                 (pause_filter ? intercept_bit(ExitCode::PAUSE) : 0),
             .svm = svm_instructions | intercept_bits({ExitCode::WBINVD, ExitCode::MONITOR, ExitCode::MWAIT,
                                                       ExitCode::XSETBV, ExitCode::RDPRU}),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The bitmaps that say which MSRs and ports a guest reaches without an exit.  Specification: [APM2-3.41 §15.10, §15.11].
+// The bitmaps that say which MSRs and ports a guest reaches without an exit.  Specification: [APM2-3.41
+// §15.10, §15.11].
 #pragma once
 
 #include <array>
@@ -43,7 +44,8 @@ static_assert(MsrPermissionMap::bit_of(0xc000'0080) == 0x800 * 8 + 0x100);
 static_assert(MsrPermissionMap::bit_of(0xc001'0000) == 0x1000 * 8);
 static_assert(!MsrPermissionMap::bit_of(0x4000'0000) && !MsrPermissionMap::bit_of(0x2000));
 
-/// One bit per port; a set bit is an exit.  The third page holds the bits of an access that runs past port 0xffff.
+/// One bit per port; a set bit is an exit.  The third page holds the bits of an access that runs past port
+/// 0xffff.
 struct alignas(4096) PortPermissionMap {
     std::array<std::uint8_t, 3 * 4096> bytes;
 

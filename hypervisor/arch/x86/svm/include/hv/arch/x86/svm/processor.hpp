@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What the back end does to the processor that it runs on, and nothing else does: a link-time seam.  The target's
-// definitions are processor.cpp and run.S; the host tests link a model of the processor that keeps stale translations
-// and believes clean bits.
+// What the back end does to the processor that it runs on, and nothing else does: a link-time seam.  The
+// target's definitions are processor.cpp and run.S; the host tests link a model of the processor that keeps
+// stale translations and believes clean bits.
 #pragma once
 
 #include <cstddef>
@@ -12,9 +12,9 @@
 #include "hv/core/vcpu/registers.hpp"
 #include "hv/x86/cpuid.hpp"
 
-/// CLGI, VMLOAD, VMRUN, VMSAVE of the guest, VMLOAD of the host, STGI [APM2-3.41 §15.5, §15.6, §15.17].  Loads and stores
-/// the general registers but RAX and RSP, which are in the VMCB.  Physical interrupts end guest mode; they are still
-/// pending afterwards, NMIs are taken.
+/// CLGI, VMLOAD, VMRUN, VMSAVE of the guest, VMLOAD of the host, STGI [APM2-3.41 §15.5, §15.6, §15.17]. Loads
+/// and stores the general registers but RAX and RSP, which are in the VMCB.  Physical interrupts end guest
+/// mode; they are still pending afterwards, NMIs are taken.
 extern "C" void hv_svm_run(hv::core::Registers* registers, std::uint64_t vmcb, std::uint64_t host_vmcb);
 
 namespace hv::svm::processor {
@@ -33,6 +33,8 @@ void save_extended_state(void* area, std::uint64_t mask);
 /// The reverse; afterwards XCR0 is the guest's.
 void load_extended_state(const void* area, std::uint64_t mask, std::uint64_t guest_control);
 void write_extended_control(std::uint64_t value);
+/// XCR0 as it is; only where the processor has XSAVE.
+std::uint64_t read_extended_control();
 
 void save_debug_addresses(std::uint64_t (&addresses)[4]);
 void load_debug_addresses(const std::uint64_t (&addresses)[4]);

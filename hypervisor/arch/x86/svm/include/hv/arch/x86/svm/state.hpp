@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The registers that a VMCB holds: reset state, reading, and writing with all that VMRUN would refuse refused first.
-// Pure.  Specification: [APM2-3.41 §15.5.1 (consistency checks), §14.1 (reset)], [SDM3-083 §9.1.1].
+// The registers that a VMCB holds: reset state, reading, and writing with all that VMRUN would refuse refused
+// first. Pure.  Specification: [APM2-3.41 §15.5.1 (consistency checks), §14.1 (reset)], [SDM3-083 §9.1.1].
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,16 @@ void reset_registers(VcpuState& vcpu, core::Registers& registers);
 void read_context(const VcpuState& vcpu, core::ExecutionContext& out);
 void read_system(const VcpuState& vcpu, core::SystemRegisters& out);
 /// invalid_argument: the processor would refuse to run it; nothing is changed.
-Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uint64_t rflags, const Features& features);
+Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uint64_t rflags,
+                    const Features& features);
 
 /// As HvmTable::read_msr and write_msr, but for TSC_AUX, which the processor holds.
 Expected<std::uint64_t> read_msr(const VcpuState& vcpu, std::uint32_t msr);
 Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value, const Features& features);
 
 /// MOV to and from a control register, CR8 included.  invalid_argument: #GP(0); not_supported: #UD.
-Status write_control_register(VcpuState& vcpu, unsigned number, std::uint64_t value, const Features& features);
+Status write_control_register(VcpuState& vcpu, unsigned number, std::uint64_t value,
+                              const Features& features);
 Expected<std::uint64_t> read_control_register(const VcpuState& vcpu, unsigned number);
 
 }  // namespace hv::svm

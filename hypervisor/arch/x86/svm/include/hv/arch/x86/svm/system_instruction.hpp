@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Instructions on system registers that exit: MOV to and from control registers, XSETBV, and the guest's use of debug
-// registers.  Specification: [APM2-3.41 §15.8, §15.9], [APM3-3.36 "MOV CRn", "XSETBV"].
+// Instructions on system registers that exit: MOV to and from control registers, XSETBV, and the guest's use
+// of debug registers.  Specification: [APM2-3.41 §15.8, §15.9], [APM3-3.35 "MOV CRn", "XSETBV"].
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::s
 /// XSETBV; the caller then gives `extended_control` to the processor.
 Status set_extended_control(VcpuState& vcpu, const core::Registers& registers);
 
-/// The guest's debug address registers go into the processor, and its accesses no longer exit; and the reverse.
+/// The guest's debug address registers go into the processor, and its accesses no longer exit; and the
+/// reverse.
 void pass_debug_registers(VcpuState& vcpu);
 void take_debug_registers(VcpuState& vcpu);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The back end's own state of a VCPU and of a processor, and the rules that go with every change of a VMCB: which clean
-// bit it dirties, when a guest gets a new address space.  Pure.  Specification: [APM2-3.41 §15.15, §15.16].
+// The back end's own state of a VCPU and of a processor, and the rules that go with every change of a VMCB:
+// which clean bit it dirties, when a guest gets a new address space.  Pure.  Specification: [APM2-3.41
+// §15.15, §15.16].
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@
 
 namespace hv::svm {
 
-/// One physical processor.  Address-space numbers (ASIDs) are handed out upwards and never again within a generation; a
-/// new generation begins with a flush of the whole TLB, and every VCPU then needs a new number.
+/// One physical processor.  Address-space numbers (ASIDs) are handed out upwards and never again within a
+/// generation; a new generation begins with a flush of the whole TLB, and every VCPU then needs a new number.
 struct ProcessorState {
     HostPhysical host_vmcb{};  ///< the host's FS, GS, TR, LDTR, SYSCALL and SYSENTER registers
     std::uint64_t generation{1};
@@ -48,10 +49,13 @@ struct VcpuState {
 };
 
 /// Says that fields of a group were changed since the last run.
-inline void dirty(VcpuState& vcpu, std::uint32_t groups) { vcpu.clean &= ~groups; }
+inline void dirty(VcpuState& vcpu, std::uint32_t groups)
+{
+    vcpu.clean &= ~groups;
+}
 
-/// What is left to do before an entry when `attention` is set or the nested generation has moved: flushes, address space,
-/// and distrust of everything that this processor may have kept of this VMCB.
+/// What is left to do before an entry when `attention` is set or the nested generation has moved: flushes,
+/// address space, and distrust of everything that this processor may have kept of this VMCB.
 void prepare_entry(VcpuState& vcpu, std::uint64_t nested_generation, std::uint32_t address_spaces,
                    bool flush_by_address_space);
 

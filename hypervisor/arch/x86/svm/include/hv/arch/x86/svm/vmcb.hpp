@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The virtual machine control block as the processor reads it.  Layout only: who may change a field, and which clean bit
-// that dirties, is in vcpu.hpp and state.hpp.  Specification: [APM2-3.41 appendix B, tables B-1 and B-2].
+// The virtual machine control block as the processor reads it.  Layout only: who may change a field, and
+// which clean bit that dirties, is in vcpu.hpp and state.hpp.  Specification: [APM2-3.41 appendix B, tables
+// B-1 and B-2].
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,11 @@
 namespace hv::svm {
 
 /// VMCB offset 058h: bits 39:32.  What VMRUN does to the TLB first.
-enum class TlbControl : std::uint8_t { keep = 0, flush_all = 1, flush_address_space = 3 };
+enum class TlbControl : std::uint8_t {
+    keep = 0,
+    flush_all = 1,
+    flush_address_space = 3
+};
 
 /// VMCB offset 060h, the fields of virtual interrupts [APM2-3.41 §15.21].
 struct VirtualInterrupt {
@@ -23,7 +28,8 @@ struct VirtualInterrupt {
     using GIF = Bit<9>;
     using Priority = Field<19, 16>;
     using IgnoreTpr = Bit<20>;
-    using Masking = Bit<24>;  ///< the guest's RFLAGS.IF masks virtual interrupts only; the host's masks physical ones
+    using Masking =
+        Bit<24>;  ///< the guest's RFLAGS.IF masks virtual interrupts only; the host's masks physical ones
     using Vector = Field<39, 32>;
 };
 
@@ -47,11 +53,11 @@ struct EventFormat {
 
 /// VMCB offset 0c0h: a set bit lets the processor use its copy of that group of fields [APM2-3.41 §15.15.3].
 enum CleanBit : std::uint32_t {
-    clean_intercepts = 1u << 0,    ///< intercept vectors, TSC offset, pause filter
-    clean_permissions = 1u << 1,   ///< IOPM_BASE_PA, MSRPM_BASE_PA
+    clean_intercepts = 1u << 0,   ///< intercept vectors, TSC offset, pause filter
+    clean_permissions = 1u << 1,  ///< IOPM_BASE_PA, MSRPM_BASE_PA
     clean_address_space = 1u << 2,
     clean_virtual_interrupt = 1u << 3,
-    clean_nested_paging = 1u << 4,  ///< N_CR3, G_PAT
+    clean_nested_paging = 1u << 4,      ///< N_CR3, G_PAT
     clean_control_registers = 1u << 5,  ///< CR0, CR3, CR4, EFER
     clean_debug_registers = 1u << 6,    ///< DR6, DR7
     clean_descriptor_tables = 1u << 7,  ///< GDTR, IDTR
@@ -125,7 +131,8 @@ static_assert(offsetof(VmcbControlArea, instruction_byte_count) == 0x0d0);
 static_assert(offsetof(VmcbControlArea, instruction_bytes) == 0x0d1);
 static_assert(sizeof(VmcbControlArea) == 0x400);
 
-/// A segment register in the VMCB; the attributes are the descriptor's bits 55:52 and 47:40, packed into twelve bits.
+/// A segment register in the VMCB; the attributes are the descriptor's bits 55:52 and 47:40, packed into
+/// twelve bits.
 struct VmcbSegment {
     std::uint16_t selector;
     std::uint16_t attributes;
