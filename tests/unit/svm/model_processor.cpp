@@ -259,10 +259,6 @@ std::uint64_t read_extended_control()
 {
     return here().extended_control;
 }
-std::uint64_t read_extended_control()
-{
-    return here().extended_control;
-}
 void save_debug_addresses(std::uint64_t (&addresses)[4])
 {
     std::memcpy(addresses, here().debug_addresses, sizeof addresses);

@@ -89,13 +89,6 @@ std::uint64_t read_extended_control()
 {
     std::uint32_t low{}, high{};
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return static_cast<std::uint64_t>(high) << 32 | low;
-}
-
-std::uint64_t read_extended_control()
-{
-    std::uint32_t low{}, high{};
-    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return std::uint64_t{high} << 32 | low;
 }
 
