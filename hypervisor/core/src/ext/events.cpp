@@ -29,7 +29,7 @@ void serve(VcpuBinding& own)
     if (asked(pending, VcpuBinding::Pending::kick) && own.binding.hooks.before_entry != nullptr)
         settle(own, call_hook(own, Hook::before_entry, own.binding.hooks.before_entry));
     if (asked(pending, VcpuBinding::Pending::window))
-        own.vcpu.window_wanted = true;
+        own.wants_window = own.vcpu.window_wanted = true;
     if (own.continuing)
         continue_hypercall(own);
 }
