@@ -99,6 +99,7 @@ void start_service(control_domain::ControlDomain& domain)
     the_service->endpoint.attach(domain);
     the_service->target.show_control_domain(
         {core::ram_bytes(booted_machine().split.control_domain), &domain.exits()});
+    core::set_log_listener([] { the_service->control.events_waiting(); });
     load_boot_extensions();
     release_boot_modules(booted_machine());
     service_started.store(true, std::memory_order_release);

@@ -62,6 +62,8 @@ void ControlEndpoint::send_deferred()
 
 void ControlEndpoint::kick() { core::announce_work(); }
 
+void ControlEndpoint::kick_soon() { core::announce_work_soon(); }
+
 void ControlEndpoint::place_window(std::optional<GuestPhysical> base)
 {
     control_domain::ControlDomain* const domain = domain_.load(std::memory_order_acquire);

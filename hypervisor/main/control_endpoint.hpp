@@ -29,6 +29,7 @@ public:
     /// middle of its own use, the message is put down and a guest processor sends it.
     void send_msi(const core::virtio::MsiMessage& message) override;
     void kick() override;
+    void kick_soon() override;
     void place_window(std::optional<GuestPhysical> base) override;
 
     // ---- the control domain's exits

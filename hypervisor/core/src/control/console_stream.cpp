@@ -69,6 +69,7 @@ std::size_t ConsoleStream::put(std::span<const std::byte> bytes)
 {
     std::size_t taken{0};
     bool read{};
+    bool hurry{std::find(bytes.begin(), bytes.end(), std::byte{'\n'}) != bytes.end()};
     {
         const LockGuard guard{lock_};
         read = open_;
@@ -80,9 +81,14 @@ std::size_t ConsoleStream::put(std::span<const std::byte> bytes)
         }
         taken += output_.push(bytes.subspan(taken));
         output_refused_ |= taken < bytes.size();
+        hurry |= output_refused_ || output_.count >= hurry_bytes;
     }
-    if (taken != 0 && read)
+    if (taken == 0 || !read)
+        return taken;
+    if (hurry)
         device_.wake(slot_);
+    else
+        device_.wake_soon(slot_);
     return taken;
 }
 

@@ -18,6 +18,7 @@ constinit std::array<char, log_ring_bytes> ring_storage{};
 constinit TextRing ring{ring_storage};
 constinit Spinlock lock{};
 constinit std::atomic<LogLevel> threshold{LogLevel::info};
+constinit std::atomic<void (*)()> listener{};
 
 /// `[    3.000041 1] ` — seconds since the processor was reset, as far as its counter knows, and the
 /// processor.
@@ -66,9 +67,18 @@ void log_text(LogLevel level, std::string_view text)
     for (const char character : text.substr(0, maximum_log_text))
         line.append(static_cast<unsigned char>(character) < ' ' || character == 0x7f ? '?' : character);
     line.append('\n');
-    const LockGuard guard{lock};
-    ring.append(line.view());
-    platform::console_write(line.view());
+    {
+        const LockGuard guard{lock};
+        ring.append(line.view());
+        platform::console_write(line.view());
+    }
+    if (void (*const tell)() = listener.load(std::memory_order_acquire); tell != nullptr)
+        tell();
+}
+
+void set_log_listener(void (*function)())
+{
+    listener.store(function, std::memory_order_release);
 }
 
 std::size_t read_log(std::uint64_t& cursor, std::span<char> buffer)

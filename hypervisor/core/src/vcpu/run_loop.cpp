@@ -147,6 +147,8 @@ void announce_work()
     machine().attend(1);
 }
 
+void announce_work_soon() { work_announced.store(true, std::memory_order_release); }
+
 bool run_one_turn(BackgroundWork& work)
 {
     Processor& processor = machine().here();

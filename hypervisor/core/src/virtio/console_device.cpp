@@ -58,8 +58,19 @@ Status ConsoleDevice::close_port(unsigned port)
 
 void ConsoleDevice::wake(unsigned port)
 {
-    if (port < ports && woken_.set(port))
+    if (port >= ports)
+        return;
+    const bool fresh{woken_.set(port)};
+    if (unhurried_.exchange(false) || fresh)
         host_.kick();
+}
+
+void ConsoleDevice::wake_soon(unsigned port)
+{
+    if (port >= ports || !woken_.set(port))
+        return;
+    unhurried_.store(true);
+    host_.kick_soon();
 }
 
 // ---- service ----------------------------------------------------------------------------------------------

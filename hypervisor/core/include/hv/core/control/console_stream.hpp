@@ -47,6 +47,8 @@ class ConsoleStream final : private virtio::PortBackend {
 public:
     static constexpr std::size_t output_bytes{16 * 1024};
     static constexpr std::size_t input_bytes{1024};
+    /// From so many bytes on, or at the end of a line, the reader is told at once; of fewer when a processor has a moment.
+    static constexpr std::size_t hurry_bytes{256};
 
     /// `slot` is 1 … protocol::maximum_consoles, the port's number.
     ConsoleStream(virtio::ConsoleDevice& device, unsigned slot, ConsoleOwner& owner)

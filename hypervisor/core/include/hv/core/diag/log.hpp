@@ -72,6 +72,8 @@ void log_debug(const Parts&... parts)
 /// a count of bytes since boot and begins at 0.  One that points at what is overwritten already goes on at
 /// the oldest whole line; one beyond the end (it was never ours) is answered with nothing and put at the end.
 std::size_t read_log(std::uint64_t& cursor, std::span<char> buffer);
+/// Called after every line that was kept, on the processor that said it, without a lock; it must not log.  Set once.
+void set_log_listener(void (*listener)());
 /// The cursor behind the newest line: reading from here on yields only what comes later.
 [[nodiscard]] std::uint64_t log_end();
 

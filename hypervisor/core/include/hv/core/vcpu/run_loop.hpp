@@ -21,6 +21,8 @@ protected:
 [[noreturn]] void run_processor(BackgroundWork& work);
 /// Makes a guest processor call the work's step() soon.  Any processor, an exit of the control domain's too.
 void announce_work();
+/// The same without hurry: at the next turn of any guest processor, or when a VCPU next looks around.
+void announce_work_soon();
 
 /// One turn of the main loop, for tests: true when a VCPU was run.
 bool run_one_turn(BackgroundWork& work);

@@ -87,6 +87,8 @@ public:
     Status close_port(unsigned port);
     /// The backend has bytes to give or room to take.
     void wake(unsigned port);
+    /// The same without hurry: for bytes that more will follow soon.
+    void wake_soon(unsigned port);
 
     /// Does a bounded amount of the work that is waiting.  True: there is more, call again.
     bool service();
@@ -147,6 +149,7 @@ private:
     std::array<Port, ports> ports_{};
     std::array<Virtqueue, TransportRegisters::maximum_queues> queues_{};
     AtomicBitmap<ports> woken_{};
+    std::atomic<bool> unhurried_{false};  ///< a port was woken without hurry: a later wake() still has to kick
     std::atomic<bool> serving_{false};
     bool driver_ready_{};       ///< DEVICE_READY came
     bool idle_{true};           ///< the last pass found no driver: wakes were dropped

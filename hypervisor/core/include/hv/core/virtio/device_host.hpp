@@ -37,6 +37,9 @@ public:
     /// register access of the driver: it takes note and sends an IPI, no more.
     virtual void kick() = 0;
 
+    /// The same, but there is no hurry: when a processor next has a moment.  Any processor.
+    virtual void kick_soon() { kick(); }
+
     /// The register window (bar_bytes long) is now at `base`, or nowhere.  Called within config_write().
     virtual void place_window(std::optional<GuestPhysical> base) = 0;
 
