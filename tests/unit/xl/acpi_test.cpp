@@ -100,7 +100,8 @@ TEST(AcpiTables, MadtGivesEachVcpuItsNumberAsBothIds)
     for (const std::uint32_t vcpus : {1u, 64u, 300u}) {
         const Found found{vcpus};
         std::uint32_t processors{0};
-        for (std::size_t offset = 44; offset < found.madt.size(); offset += at<std::uint8_t>(found.madt, offset + 1)) {
+        for (std::size_t offset = 44; offset < found.madt.size();
+             offset += at<std::uint8_t>(found.madt, offset + 1)) {
             const auto type = at<std::uint8_t>(found.madt, offset);
             if (type == 0) {
                 EXPECT_EQ(at<std::uint8_t>(found.madt, offset + 2), processors);
@@ -147,19 +148,22 @@ TEST(Aml, DsdtIsReadByAcpicaWithoutAWarning)
 {
     if (std::system("iasl -v >/dev/null 2>&1") != 0)
         GTEST_SKIP() << "iasl (package acpica-tools) is not installed";
-    const auto folder = std::filesystem::temp_directory_path() / ("xl_acpi_test." + std::to_string(::getpid()));
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("xl_acpi_test." + std::to_string(::getpid()));
     std::filesystem::create_directory(folder);
     for (const std::uint32_t vcpus : {1u, 64u}) {
         const auto dsdt = acpi_dsdt(vcpus);
         std::ofstream{folder / "dsdt.aml", std::ios::binary}.write(reinterpret_cast<const char*>(dsdt.data()),
                                                                   static_cast<std::streamsize>(dsdt.size()));
         const std::string in_folder{"cd " + folder.string() + " && "};
-        ASSERT_EQ(std::system((in_folder + "iasl -d dsdt.aml >d.log 2>&1").c_str()), 0) << text_of(folder / "d.log");
+        ASSERT_EQ(std::system((in_folder + "iasl -d dsdt.aml >d.log 2>&1").c_str()), 0)
+            << text_of(folder / "d.log");
         const std::string source{text_of(folder / "dsdt.dsl")};
         for (const char* wanted : {"PNP0501", "PNP0B00", "ACPI0007", "_S5"})
             EXPECT_NE(source.find(wanted), std::string::npos) << wanted;
         EXPECT_EQ(text_of(folder / "d.log").find("Warning"), std::string::npos) << text_of(folder / "d.log");
-        ASSERT_EQ(std::system((in_folder + "iasl dsdt.dsl >c.log 2>&1").c_str()), 0) << text_of(folder / "c.log");
+        ASSERT_EQ(std::system((in_folder + "iasl dsdt.dsl >c.log 2>&1").c_str()), 0)
+            << text_of(folder / "c.log");
         EXPECT_NE(text_of(folder / "c.log").find("0 Errors, 0 Warnings"), std::string::npos)
             << text_of(folder / "c.log");
     }

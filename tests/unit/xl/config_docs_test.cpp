@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// docs/config.md carries the table that the schema makes, and the configs that come with Graft are valid.  With
-// HV_UPDATE_DOCS set in the environment the table in the file is written anew instead of compared.
+// docs/config.md carries the table that the schema makes, and the configs that come with Graft are valid.
+// With HV_UPDATE_DOCS set in the environment the table in the file is written anew instead of compared.
 #include "config/reference.hpp"
 
 #include <gtest/gtest.h>

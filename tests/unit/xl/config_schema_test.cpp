@@ -43,8 +43,21 @@ TEST(DomainSchema, AcceptsAFullConfig)
 
 TEST(DomainSchema, WalkAndJudgeAgreeWhereverAValueIsReplaced)
 {
-    const std::vector<Json> replacements{nullptr,     true, 0,  -1, 65, 1.5, "", "x", "512MiB", Json::array(), {1},
-                                         {"x"},       Json::object(), {{"x", 1}}, std::string(5000, 'x')};
+    const std::vector<Json> replacements{nullptr,
+                                         true,
+                                         0,
+                                         -1,
+                                         65,
+                                         1.5,
+                                         "",
+                                         "x",
+                                         "512MiB",
+                                         Json::array(),
+                                         {1},
+                                         {"x"},
+                                         Json::object(),
+                                         {{"x", 1}},
+                                         std::string(5000, 'x')};
     std::vector<Json::json_pointer> places;
     pointers_of(full(), Json::json_pointer{}, places);
     std::size_t refused{0};
@@ -53,7 +66,8 @@ TEST(DomainSchema, WalkAndJudgeAgreeWhereverAValueIsReplaced)
             Json changed = full();
             changed[place] = replacement;
             const bool valid{explain(changed, domain_schema()).empty()};
-            EXPECT_EQ(valid, judge(changed).empty()) << place.to_string() << " = " << replacement.dump(-1).substr(0, 40);
+            EXPECT_EQ(valid, judge(changed).empty())
+                << place.to_string() << " = " << replacement.dump(-1).substr(0, 40);
             refused += valid ? 0 : 1;
         }
     }
@@ -62,7 +76,8 @@ TEST(DomainSchema, WalkAndJudgeAgreeWhereverAValueIsReplaced)
 
 TEST(DomainSchema, NamesExactlyTheFeaturesThatTheCodeKnows)
 {
-    std::vector<std::string> named = domain_schema()["properties"]["cpuid"]["properties"]["hide"]["items"]["enum"];
+    std::vector<std::string> named =
+        domain_schema()["properties"]["cpuid"]["properties"]["hide"]["items"]["enum"];
     std::vector<std::string> known;
     for (const CpuidFeature& feature : cpuid_features())
         known.emplace_back(feature.name);
@@ -89,7 +104,8 @@ TEST(CpuidMasks, ALeafClearsAndSets)
 {
     std::vector<Problem> problems;
     const auto masks = cpuid_masks(
-        Json::parse(R"({"leaves": {"0xd:0x1": {"eax": {"clear": "0xff", "set": "0x100"}}, "0x80000008": {}}})"),
+        Json::parse(
+            R"({"leaves": {"0xd:0x1": {"eax": {"clear": "0xff", "set": "0x100"}}, "0x80000008": {}}})"),
         problems);
     ASSERT_EQ(masks.size(), 2u);
     EXPECT_EQ(masks[0].leaf, 0xdu);

@@ -13,11 +13,13 @@ namespace {
 
 Json least()
 {
-    return parse_json_text(R"({"apiVersion": 1, "name": "web1", "memory": "64MiB", "boot": {"kernel": "vmlinuz"}})");
+    return parse_json_text(
+        R"({"apiVersion": 1, "name": "web1", "memory": "64MiB", "boot": {"kernel": "vmlinuz"}})");
 }
 
 /// Every problem as "pointer|suggestion|message"; empty when the config is accepted.
-std::vector<Problem> problems_of(const Json& config, const std::optional<std::vector<std::string>>& known = {})
+std::vector<Problem> problems_of(const Json& config,
+                                 const std::optional<std::vector<std::string>>& known = {})
 {
     try {
         static_cast<void>(resolve_config(config, "/configs", known));
@@ -65,7 +67,8 @@ TEST(DomainConfig, KeepsParametersWithTheirTypesAndOrder)
 {
     Json config = least();
     config["extensions"] = {{{"name", "novell"}, {"params", {{"spin", 7}, {"mode", "x"}, {"on", true}}}}};
-    EXPECT_EQ(resolve_config(config, "/").extensions.at(0).params.dump(), R"({"spin":7,"mode":"x","on":true})");
+    EXPECT_EQ(resolve_config(config, "/").extensions.at(0).params.dump(),
+              R"({"spin":7,"mode":"x","on":true})");
 }
 
 TEST(DomainConfig, ReportsAllErrorsAtOnce)
@@ -173,7 +176,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongConfig{"ExtensionWithoutName", R"({"extensions": [{}]})", "/extensions/0/name", ""},
         WrongConfig{"ExtensionAText", R"({"extensions": ["viridian"]})", "/extensions/0", ""},
         WrongConfig{"ExtensionNameAPath", R"({"extensions": [{"name": "../x"}]})", "/extensions/0/name", ""},
-        WrongConfig{"ExtensionTwice", R"({"extensions": [{"name": "a"}, {"name": "a"}]})", "/extensions/1/name", ""},
+        WrongConfig{"ExtensionTwice", R"({"extensions": [{"name": "a"}, {"name": "a"}]})",
+                    "/extensions/1/name", ""},
         WrongConfig{"ParameterAnObject", R"({"extensions": [{"name": "a", "params": {"x": {}}}]})",
                     "/extensions/0/params/x", ""},
         WrongConfig{"ParameterAFraction", R"({"extensions": [{"name": "a", "params": {"x": 1.5}}]})",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The programs end to end: xl as a process, xld as a thread, a fake hypervisor behind the real control server.  Each verb
-// is tested by its effect on a domain.
+// The programs end to end: xl as a process, xld as a thread, a fake hypervisor behind the real control
+// server.  Each verb is tested by its effect on a domain.
 #include "daemon/daemon.hpp"
 
 #include <gtest/gtest.h>
@@ -41,7 +41,8 @@ struct Outcome {
 /// A process that runs xl.
 class XlProcess {
 public:
-    XlProcess(const std::filesystem::path& folder, std::vector<std::string> words, const std::string& input = {})
+    XlProcess(const std::filesystem::path& folder, std::vector<std::string> words,
+              const std::string& input = {})
         : folder_{folder}
     {
         std::ofstream{folder_ / "stdin", std::ios::binary} << input;
@@ -172,7 +173,8 @@ protected:
     void expect_nothing_created()
     {
         EXPECT_FALSE(exists("web1"));
-        EXPECT_EQ(hypervisor.ask<std::uint64_t>([&] { return hypervisor.free_memory; }), FakeHypervisor::all_memory);
+        EXPECT_EQ(hypervisor.ask<std::uint64_t>([&] { return hypervisor.free_memory; }),
+                  FakeHypervisor::all_memory);
     }
 
     FakeHypervisor hypervisor;
@@ -188,7 +190,8 @@ TEST_F(Xld, CreateBuildsTheDomainThatTheConfigSays)
 {
     config["vcpus"] = 3;
     config["boot"]["ramdisk"] = "disk";
-    config["extensions"] = {{{"name", "viridian"}, {"params", {{"spin", 5}, {"quiet", true}}}}, {{"name", "novell"}}};
+    config["extensions"] = {{{"name", "viridian"}, {"params", {{"spin", 5}, {"quiet", true}}}},
+                            {{"name", "novell"}}};
     const Outcome outcome{create({"-o", "json"})};
     ASSERT_EQ(outcome.status, 0) << outcome.err << outcome.out;
     EXPECT_EQ(outcome.json()["name"], "web1");
@@ -294,7 +297,8 @@ TEST_F(Xld, TypedBytesReachTheGuestAndCtrlBracketLeaves)
 
 TEST_F(Xld, EndOfInputDoesNotDetach)
 {
-    XlProcess process{start({"create", "-c", (write("config.json", config.dump()), folder / "config.json").string()})};
+    XlProcess process{
+        start({"create", "-c", (write("config.json", config.dump()), folder / "config.json").string()})};
     eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.state == 3; });
     std::this_thread::sleep_for(100ms);
     hypervisor.run([&] {
@@ -516,12 +520,14 @@ TEST_F(Xld, MalformedClientsAreAnsweredAndCutOff)
 
 TEST_F(Xld, RequestsWithoutWhatTheyNeedAreRefused)
 {
-    for (const char* request : {R"({"verb": "create"})", R"({"verb": "nosuch"})", R"({"verb": "destroy"})",
-                                R"({"verb": "destroy", "domain": 7})", R"({"verb": "create", "config": 1})",
-                                R"({"verb": "ext-load", "path": "x"})", R"({"verb": "trigger", "domain": "dom0"})"}) {
+    for (const char* request :
+         {R"({"verb": "create"})", R"({"verb": "nosuch"})", R"({"verb": "destroy"})",
+          R"({"verb": "destroy", "domain": 7})", R"({"verb": "create", "config": 1})",
+          R"({"verb": "ext-load", "path": "x"})", R"({"verb": "trigger", "domain": "dom0"})"}) {
         const FileDescriptor client{raw_client(folder / "sock")};
         const std::string stream{encode_frame(FrameType::request, 9, request)};
-        ASSERT_EQ(::send(client.number(), stream.data(), stream.size(), 0), static_cast<ssize_t>(stream.size()));
+        ASSERT_EQ(::send(client.number(), stream.data(), stream.size(), 0),
+                  static_cast<ssize_t>(stream.size()));
         FrameReader reader;
         char buffer[4096];
         const ssize_t count{::recv(client.number(), buffer, sizeof buffer, 0)};
@@ -545,7 +551,9 @@ TEST(XlAlone, SaysThatThereIsNoXldAndWhatIsWrongWithTheCommandLine)
 {
     std::string name{"/tmp/xl_test.XXXXXX"};
     const std::filesystem::path folder{::mkdtemp(name.data())};
-    const auto xl = [&](std::vector<std::string> words) { return XlProcess{folder, std::move(words)}.wait(); };
+    const auto xl = [&](std::vector<std::string> words) {
+        return XlProcess{folder, std::move(words)}.wait();
+    };
     EXPECT_EQ(xl({"list"}).status, 6);
     EXPECT_EQ(xl({}).status, 2);
     EXPECT_EQ(xl({"list", "--nosuch"}).status, 2);
@@ -553,9 +561,10 @@ TEST(XlAlone, SaysThatThereIsNoXldAndWhatIsWrongWithTheCommandLine)
     EXPECT_EQ(misspelt.status, 2);
     EXPECT_EQ(misspelt.json()["error"]["suggestion"], "list");
     EXPECT_EQ(xl({"validate", (folder / "nosuch.json").string()}).status, 3);
-    for (const char* verb : {"create", "validate", "list", "destroy", "shutdown", "reboot", "pause", "unpause", "console",
-                             "info", "dmesg", "vcpu-list", "domid", "domname", "rename", "uptime", "trigger", "exits",
-                             "ext-load", "ext-unload", "ext-list", "ext-verify"}) {
+    for (const char* verb :
+         {"create",  "validate", "list",     "destroy",    "shutdown", "reboot",    "pause",  "unpause",
+          "console", "info",     "dmesg",    "vcpu-list",  "domid",    "domname",   "rename", "uptime",
+          "trigger", "exits",    "ext-load", "ext-unload", "ext-list", "ext-verify"}) {
         const Outcome help{xl({verb, "--help"})};
         EXPECT_EQ(help.status, 0) << verb;
         EXPECT_NE(help.out.find("Exit codes"), std::string::npos) << verb;

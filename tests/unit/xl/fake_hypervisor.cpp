@@ -88,7 +88,8 @@ void FakeHypervisor::serve()
     while (!stopping_) {
         std::array<pollfd, 2> descriptors{
             {{control_.open() ? control_.number() : -1,
-              static_cast<short>((server_.wants_input() ? POLLIN : 0) | (server_.has_output() ? POLLOUT : 0)), 0},
+              static_cast<short>((server_.wants_input() ? POLLIN : 0) | (server_.has_output() ? POLLOUT : 0)),
+              0},
              {wake_read_.number(), POLLIN, 0}}};
         ::poll(descriptors.data(), descriptors.size(), server_.needs_step() ? 1 : -1);
         std::array<char, 64> wakes;
@@ -281,7 +282,8 @@ bool FakeHypervisor::next_domain(std::uint64_t& cursor, protocol::DomainInfo& en
     return true;
 }
 
-Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& cursor, protocol::VcpuInfo& entry)
+Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& cursor,
+                                         protocol::VcpuInfo& entry)
 {
     const FakeDomain& domain = domains.at(id);
     if (cursor >= domain.info.vcpus)
@@ -292,8 +294,8 @@ Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& c
     return true;
 }
 
-Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::ExitTable table, std::uint64_t& cursor,
-                                               protocol::ExitCount& entry)
+Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::ExitTable table,
+                                               std::uint64_t& cursor, protocol::ExitCount& entry)
 {
     if (cursor != 0 || table == protocol::ExitTable::port)
         return false;
@@ -303,7 +305,8 @@ Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::Exi
     return true;
 }
 
-Expected<bool> FakeHypervisor::next_binding(protocol::DomainId id, std::uint64_t& cursor, protocol::Binding& entry)
+Expected<bool> FakeHypervisor::next_binding(protocol::DomainId id, std::uint64_t& cursor,
+                                            protocol::Binding& entry)
 {
     const FakeDomain& domain = domains.at(id);
     if (cursor >= domain.modules.size())
@@ -322,23 +325,23 @@ bool FakeHypervisor::next_module(std::uint64_t& cursor, protocol::ModuleInfo& en
     return true;
 }
 
-Status FakeHypervisor::write_memory(protocol::DomainId id, std::uint64_t address, std::span<const std::byte> bytes,
-                                    Reason&)
+Status FakeHypervisor::write_memory(protocol::DomainId id, std::uint64_t address,
+                                    std::span<const std::byte> bytes, Reason&)
 {
     domains.at(id).memory[address].assign(bytes.begin(), bytes.end());
     return Done{};
 }
 
-Status FakeHypervisor::set_registers(protocol::DomainId id, std::uint32_t, const protocol::VcpuRegisters& registers,
-                                     Reason&)
+Status FakeHypervisor::set_registers(protocol::DomainId id, std::uint32_t,
+                                     const protocol::VcpuRegisters& registers, Reason&)
 {
     domains.at(id).registers = registers;
     return Done{};
 }
 
 Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest& request,
-                                                  protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
-                                                  Reason& reason)
+                                                  protocol::ParameterReader parameters,
+                                                  protocol::ExtBindReply& reply, Reason& reason)
 {
     FakeDomain& domain = domains.at(request.domain);
     const std::string name{protocol::text_of(request.module)};

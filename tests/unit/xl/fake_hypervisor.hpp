@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A hypervisor for xld's tests: the real control server over domains that are only remembered.  Its ports are sockets; it
-// runs on a thread of its own, and what a test asks of it is done there.
+// A hypervisor for xld's tests: the real control server over domains that are only remembered.  Its ports are
+// sockets; it runs on a thread of its own, and what a test asks of it is done there.
 #pragma once
 
 #include <functional>
@@ -72,30 +72,37 @@ private:
                                                     const protocol::EntryView<protocol::CpuidMask>& cpuid,
                                                     protocol::DomainCreateReply& reply,
                                                     core::control::Reason& reason) override;
-    Expected<core::control::Progress> finish_build(protocol::DomainId domain, core::control::Reason& reason) override;
+    Expected<core::control::Progress> finish_build(protocol::DomainId domain,
+                                                   core::control::Reason& reason) override;
     Status unpause(protocol::DomainId domain, core::control::Reason& reason) override;
-    Expected<core::control::Progress> pause(protocol::DomainId domain, core::control::Reason& reason) override;
+    Expected<core::control::Progress> pause(protocol::DomainId domain,
+                                            core::control::Reason& reason) override;
     Expected<core::control::Progress> destroy_domain(protocol::DomainId domain,
                                                      core::control::Reason& reason) override;
-    Status rename_domain(protocol::DomainId domain, std::string_view name, core::control::Reason& reason) override;
+    Status rename_domain(protocol::DomainId domain, std::string_view name,
+                         core::control::Reason& reason) override;
     Status shutdown_domain(protocol::DomainId domain, core::control::Reason& reason) override;
     Status trigger(protocol::DomainId domain, protocol::Trigger trigger, std::uint32_t vcpu,
                    core::control::Reason& reason) override;
     bool next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry) override;
-    Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor, protocol::VcpuInfo& entry) override;
-    Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table, std::uint64_t& cursor,
-                                   protocol::ExitCount& entry) override;
-    Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor, protocol::Binding& entry) override;
+    Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor,
+                             protocol::VcpuInfo& entry) override;
+    Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table,
+                                   std::uint64_t& cursor, protocol::ExitCount& entry) override;
+    Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
+                                protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
                         core::control::Reason& reason) override;
-    Status read_memory(protocol::DomainId, std::uint64_t, std::span<std::byte>, core::control::Reason&) override
+    Status read_memory(protocol::DomainId, std::uint64_t, std::span<std::byte>,
+                       core::control::Reason&) override
     {
         return Error::not_supported;
     }
-    Status set_registers(protocol::DomainId domain, std::uint32_t vcpu, const protocol::VcpuRegisters& registers,
-                         core::control::Reason& reason) override;
-    Status get_registers(protocol::DomainId, std::uint32_t, protocol::VcpuRegisters&, core::control::Reason&) override
+    Status set_registers(protocol::DomainId domain, std::uint32_t vcpu,
+                         const protocol::VcpuRegisters& registers, core::control::Reason& reason) override;
+    Status get_registers(protocol::DomainId, std::uint32_t, protocol::VcpuRegisters&,
+                         core::control::Reason&) override
     {
         return Error::not_supported;
     }
@@ -105,7 +112,8 @@ private:
                                                      core::control::Reason& reason) override;
     Expected<std::uint32_t> begin_module(const protocol::ExtLoadBeginRequest& request,
                                          core::control::Reason& reason) override;
-    Status module_data(std::uint32_t, std::uint64_t, std::span<const std::byte> bytes, core::control::Reason&) override;
+    Status module_data(std::uint32_t, std::uint64_t, std::span<const std::byte> bytes,
+                       core::control::Reason&) override;
     Expected<core::control::Progress> finish_module(std::uint32_t upload, protocol::ModuleInfo& reply,
                                                     core::control::Reason& reason) override;
     void abort_module(std::uint32_t) override {}

@@ -55,10 +55,13 @@ struct Built {
     Kernel kernel;
     GuestImage image;
 
-    Built(ByteBuffer bytes, std::uint64_t memory, std::string cmdline = "a=b c", std::size_t ramdisk_bytes = 5000,
-          std::uint32_t vcpus = 2)
-        : file{std::move(bytes)}, ramdisk(ramdisk_bytes, std::byte{0x5a}), kernel{parse_kernel(file.view())},
-          image{build_guest_image({kernel, ramdisk, "kernel.bin", "disk.img", std::move(cmdline), memory, vcpus})}
+    Built(ByteBuffer bytes, std::uint64_t memory, std::string cmdline = "a=b c",
+          std::size_t ramdisk_bytes = 5000, std::uint32_t vcpus = 2)
+        : file{std::move(bytes)},
+          ramdisk(ramdisk_bytes, std::byte{0x5a}),
+          kernel{parse_kernel(file.view())},
+          image{build_guest_image(
+              {kernel, ramdisk, "kernel.bin", "disk.img", std::move(cmdline), memory, vcpus})}
     {
     }
 };
@@ -69,7 +72,8 @@ void expect_no_overlap_and_in_ram(const GuestImage& image, std::uint64_t memory)
         const GuestRange range{GuestPhysical{image.parts[i].address()}, image.parts[i].bytes().size()};
         EXPECT_LE(range.begin.raw() + range.bytes, memory);
         for (std::size_t j = 0; j < i; ++j)
-            EXPECT_FALSE(range.overlaps({GuestPhysical{image.parts[j].address()}, image.parts[j].bytes().size()}));
+            EXPECT_FALSE(
+                range.overlaps({GuestPhysical{image.parts[j].address()}, image.parts[j].bytes().size()}));
     }
 }
 

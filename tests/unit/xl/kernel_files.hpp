@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Kernel files made by hand for tests: just enough of each kind, field by field, so that a test can spoil one.
+// Kernel files made by hand for tests: just enough of each kind, field by field, so that a test can spoil
+// one.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +35,8 @@ inline ByteBuffer bzimage(bool wide, std::uint32_t payload_bytes = 0x1000, std::
     return file;
 }
 
-/// One PT_LOAD at 1 MiB (virtual: 3 GiB + 1 MiB) with 64 bytes in the file and 256 in memory.  With `note`, a second
-/// program header for a PVH note that names the entry 1 MiB + 4.
+/// One PT_LOAD at 1 MiB (virtual: 3 GiB + 1 MiB) with 64 bytes in the file and 256 in memory.  With `note`, a
+/// second program header for a PVH note that names the entry 1 MiB + 4.
 inline ByteBuffer elf(bool wide, bool note)
 {
     const std::size_t header{wide ? 64u : 52u};
@@ -59,8 +60,8 @@ inline ByteBuffer elf(bool wide, bool note)
     word(wide ? 32 : 28, header);
     file.set<std::uint16_t>(wide ? 54 : 42, static_cast<std::uint16_t>(entry_bytes));
     file.set<std::uint16_t>(wide ? 56 : 44, note ? 2 : 1);
-    const auto program_header = [&](std::size_t at, std::uint32_t type, std::uint64_t offset, std::uint64_t physical,
-                                    std::uint64_t bytes, std::uint64_t memory) {
+    const auto program_header = [&](std::size_t at, std::uint32_t type, std::uint64_t offset,
+                                    std::uint64_t physical, std::uint64_t bytes, std::uint64_t memory) {
         file.set<std::uint32_t>(at, type);
         word(at + (wide ? 8 : 4), offset);
         word(at + (wide ? 16 : 8), physical == 0 ? 0 : physical + 0xc000'0000);

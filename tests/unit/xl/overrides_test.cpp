@@ -45,8 +45,8 @@ TEST(Override, MakesMissingObjectsAndStepsIntoArrays)
 
 TEST(Override, RefusesWhatItCannotPlaceAndChangesNothing)
 {
-    for (const char* setting : {"memory", "=1", "a..b=1", "memory.x=1", "extensions.5.name=x", "extensions.x=1",
-                                "name=\xff", "boot.=1"}) {
+    for (const char* setting : {"memory", "=1", "a..b=1", "memory.x=1", "extensions.5.name=x",
+                                "extensions.x=1", "name=\xff", "boot.=1"}) {
         Json config = start();
         EXPECT_THROW(apply_override(config, setting), Failure) << setting;
         EXPECT_EQ(config, start()) << setting;

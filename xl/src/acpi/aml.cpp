@@ -52,7 +52,8 @@ Aml with_length(const Aml& contents)
             head.push_back(static_cast<std::byte>((length >> (4 + 8 * i)) & 0xff));
         return join(head, contents);
     }
-    HV_ASSERT(!"AML longer than 256 MiB");
+    constexpr bool fits_256_mib{false};
+    HV_ASSERT(fits_256_mib);
     return {};
 }
 

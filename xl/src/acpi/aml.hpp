@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Enough of the ACPI machine language to name things: scopes, devices, names, packages, integers, resource templates.
-// No methods: nothing in a guest's tables has to be computed by it.  Specification: [ACPI-6.5 §20.2 "AML Grammar
-// Definition", §6.4 "Resource Data Types for ACPI", §19.3.4 for EISA ids].
+// Enough of the ACPI machine language to name things: scopes, devices, names, packages, integers, resource
+// templates. No methods: nothing in a guest's tables has to be computed by it.  Specification: [ACPI-6.5
+// §20.2 "AML Grammar Definition", §6.4 "Resource Data Types for ACPI", §19.3.4 for EISA ids].
 #pragma once
 
 #include <cstddef>

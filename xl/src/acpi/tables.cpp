@@ -61,18 +61,21 @@ void set_port(ByteBuffer& table, std::size_t offset, std::uint16_t port, std::ui
 Aml processor(std::uint32_t number)
 {
     static constexpr std::string_view digits{"0123456789ABCDEF"};
-    const std::string name{'C', digits[(number >> 8) & 0xf], digits[(number >> 4) & 0xf], digits[number & 0xf]};
+    const std::string name{'C', digits[(number >> 8) & 0xf], digits[(number >> 4) & 0xf],
+                           digits[number & 0xf]};
     return aml_device(name, aml_list({aml_name("_HID", aml_string("ACPI0007")),
                                       aml_name("_UID", aml_integer(number))}));
 }
 
 Aml uart()
 {
-    return aml_device("COM1", aml_list({aml_name("_HID", aml_eisa_id("PNP0501")), aml_name("_UID", aml_integer(1)),
-                                        aml_name("_CRS", AmlResources{}
-                                                             .ports(layout::uart_port, layout::uart_ports)
-                                                             .irq(layout::uart_gsi)
-                                                             .aml())}));
+    return aml_device(
+        "COM1",
+        aml_list(
+            {aml_name("_HID", aml_eisa_id("PNP0501")), aml_name("_UID", aml_integer(1)),
+             aml_name(
+                 "_CRS",
+                 AmlResources{}.ports(layout::uart_port, layout::uart_ports).irq(layout::uart_gsi).aml())}));
 }
 
 Aml real_time_clock()
@@ -87,7 +90,8 @@ Aml real_time_clock()
 ByteBuffer dsdt(std::uint32_t vcpus)
 {
     ByteBuffer table{start_table("DSDT", 2)};
-    const Aml s5{aml_package({aml_integer(layout::sleep_type_s5), aml_integer(0), aml_integer(0), aml_integer(0)})};
+    const Aml s5{
+        aml_package({aml_integer(layout::sleep_type_s5), aml_integer(0), aml_integer(0), aml_integer(0)})};
     table.put_bytes(aml_name("\\_S5", s5));
     Aml devices{aml_list({uart(), real_time_clock()})};
     for (std::uint32_t vcpu = 0; vcpu < vcpus; ++vcpu)
@@ -119,7 +123,8 @@ ByteBuffer fadt(const AcpiPlacement& placement, std::uint64_t dsdt_address)
     table.set<std::uint16_t>(98, 0xffff);
     table.set<std::uint8_t>(108, layout::rtc_century_index);
     table.set<std::uint16_t>(109, LEGACY_DEVICES | VGA_NOT_PRESENT);
-    // PWR_BUTTON is clear: the power button is fixed hardware.  SLP_BUTTON and FIX_RTC are set: those are not.
+    // PWR_BUTTON is clear: the power button is fixed hardware.  SLP_BUTTON and FIX_RTC are set: those are
+    // not.
     table.set<std::uint32_t>(112, WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | TMR_VAL_EXT | RESET_REG_SUP);
     set_port(table, 116, layout::reset_port, 1);
     table.set<std::uint8_t>(128, layout::reset_value);

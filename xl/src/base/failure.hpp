@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// How xl and xld say that something was not done: what is wrong, where, what was probably meant, and the exit code that
-// INTERFACES gives it.  A Failure travels from xld to xl unchanged, so that a refusal of the hypervisor reaches the
-// operator word for word.
+// How xl and xld say that something was not done: what is wrong, where, what was probably meant, and the exit
+// code that xl promises for it.  A Failure travels from xld to xl unchanged, so that a refusal of the
+// hypervisor reaches the operator word for word.
 #pragma once
 
 #include <exception>
@@ -22,7 +22,8 @@ enum class ExitCode : int {
     not_connected = 6,
 };
 
-/// One thing that is wrong.  `pointer` is a JSON pointer into the config, or empty; `suggestion` a name, or empty.
+/// One thing that is wrong.  `pointer` is a JSON pointer into the config, or empty; `suggestion` a name, or
+/// empty.
 struct Problem {
     std::string message;
     std::string pointer;

@@ -34,7 +34,8 @@ FileDescriptor open_file(const std::string& path, const std::string& pointer)
     // Non-blocking, so that a FIFO cannot hold xl before it is found not to be a file.
     FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
     if (!file.open())
-        throw Failure{ExitCode::not_found, {"cannot open " + path + ": " + system_reason(errno), pointer, {}}};
+        throw Failure{ExitCode::not_found,
+                      {"cannot open " + path + ": " + system_reason(errno), pointer, {}}};
     struct stat status{};
     if (::fstat(file.number(), &status) != 0 || !S_ISREG(status.st_mode))
         throw Failure{ExitCode::not_found, {path + " is not a regular file", pointer, {}}};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// File descriptors that close themselves, and files read whole.  Nothing here maps a file: one that shrinks while it is
-// read is an error, not a signal.
+// File descriptors that close themselves, and files read whole.  Nothing here maps a file: one that shrinks
+// while it is read is an error, not a signal.
 #pragma once
 
 #include <cstddef>
@@ -33,12 +33,12 @@ private:
     int number_{-1};
 };
 
-/// Opens a regular file for reading.  Failure: not_found, with the system's reason; anything but a regular file is
-/// refused.
+/// Opens a regular file for reading.  Failure: not_found, with the system's reason; anything but a regular
+/// file is refused.
 [[nodiscard]] FileDescriptor open_file(const std::string& path, const std::string& pointer = {});
 
-/// The whole file, from its start whatever was read before.  Failure: not a regular file, more than `limit` bytes,
-/// unreadable, or shorter than it said.  `what` names the file in the message.
+/// The whole file, from its start whatever was read before.  Failure: not a regular file, more than `limit`
+/// bytes, unreadable, or shorter than it said.  `what` names the file in the message.
 [[nodiscard]] std::vector<std::byte> read_whole(int descriptor, std::uint64_t limit, const std::string& what);
 
 /// The system's words for an errno.

@@ -10,8 +10,8 @@
 
 namespace hv::xl {
 
-/// Insertions, deletions, substitutions and swaps of neighbours that make one word of the other.  Letters that differ
-/// in case alone are equal.
+/// Insertions, deletions, substitutions and swaps of neighbours that make one word of the other.  Letters
+/// that differ in case alone are equal.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 
 /// The candidate nearest to `wrong`, or an empty string when none is near enough to have been meant.

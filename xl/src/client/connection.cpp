@@ -58,8 +58,8 @@ void Connection::send_request(const Json& request, const std::vector<int>& files
     if (files.empty())
         return send(FrameType::request, request.dump(-1, ' ', false, Json::error_handler_t::replace));
     // The descriptors go ahead with the first byte of the frame.
-    const std::string frame{
-        encode_frame(FrameType::request, only_request, request.dump(-1, ' ', false, Json::error_handler_t::replace))};
+    const std::string frame{encode_frame(FrameType::request, only_request,
+                                         request.dump(-1, ' ', false, Json::error_handler_t::replace))};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(most_files * sizeof(int))> control{};
     iovec piece{const_cast<char*>(frame.data()), 1};
     msghdr message{};

@@ -17,8 +17,8 @@ public:
     /// Failure (not_connected) where no xld answers there.
     explicit Connection(const std::string& socket);
 
-    /// Sends a request with open files and waits for its reply.  Throws the Failure that xld answers with, and
-    /// not_connected where the connection ends.  Pieces of text on the way go to `on_text`.
+    /// Sends a request with open files and waits for its reply.  Throws the Failure that xld answers with,
+    /// and not_connected where the connection ends.  Pieces of text on the way go to `on_text`.
     Json call(const Json& request, const std::vector<int>& files = {},
               const std::function<void(const std::string&)>& on_text = {});
 

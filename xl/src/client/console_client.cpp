@@ -107,9 +107,11 @@ private:
         const std::string reason{notice.value("reason", "")};
         const bool restarting{notice.value("event", "") == "restarting"};
         const std::string action{restarting ? "; it is started again"
-                                 : notice.value("action", "") == "preserve" ? "; it is preserved until `xl destroy`"
-                                                                            : ""};
-        const std::string failure{notice.contains("failure") ? "; " + notice["failure"].get<std::string>() : ""};
+                                 : notice.value("action", "") == "preserve"
+                                     ? "; it is preserved until `xl destroy`"
+                                     : ""};
+        const std::string failure{notice.contains("failure") ? "; " + notice["failure"].get<std::string>()
+                                                             : ""};
         std::fprintf(stderr, "xl: the domain %sended: %s%s%s%s", name_.empty() ? "" : (name_ + " ").c_str(),
                      reason.c_str(), action.c_str(), failure.c_str(), terminal_.line_end());
         if (!restarting)

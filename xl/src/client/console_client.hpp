@@ -7,9 +7,11 @@
 
 namespace hv::xl {
 
-/// Sends the request (a `create` or `console` with attachment) and passes bytes until the domain is gone for good or the
-/// user types Ctrl-].  Console bytes go to standard output, what happens to the domain to standard error.  The result is
-/// `failed` where the last end was a crash, else `done`.  Throws what the request is refused with.
-[[nodiscard]] ExitCode run_console(Connection& connection, const Json& request, const std::vector<int>& files);
+/// Sends the request (a `create` or `console` with attachment) and passes bytes until the domain is gone for
+/// good or the user types Ctrl-].  Console bytes go to standard output, what happens to the domain to
+/// standard error.  The result is `failed` where the last end was a crash, else `done`.  Throws what the
+/// request is refused with.
+[[nodiscard]] ExitCode run_console(Connection& connection, const Json& request,
+                                   const std::vector<int>& files);
 
 }  // namespace hv::xl

@@ -18,9 +18,9 @@ namespace {
 
 using Run = ExitCode (*)(const Arguments&);
 
-constexpr const char* exit_codes{
-    "Exit codes: 0 done; 1 failed, or the domain crashed; 2 bad text; 3 no such domain, module or file; 4 cannot be "
-    "granted; 5 timed out; 6 not connected"};
+constexpr const char* exit_codes{"Exit codes: 0 done; 1 failed, or the domain crashed; 2 bad text; 3 no such "
+                                 "domain, module or file; 4 cannot be "
+                                 "granted; 5 timed out; 6 not connected"};
 
 /// What a verb takes beside its own options.
 enum class Operand : unsigned char { none, config, module_file, module_name, domain, optional_domain };
@@ -37,8 +37,9 @@ void no_options(CLI::App&, Arguments&) {}
 
 void set_option(CLI::App& app, Arguments& arguments)
 {
-    app.add_option("--set", arguments.settings,
-                   "a.b=VALUE: replaces one value of the config; VALUE is JSON if it parses as such, else a string")
+    app.add_option(
+           "--set", arguments.settings,
+           "a.b=VALUE: replaces one value of the config; VALUE is JSON if it parses as such, else a string")
         ->type_name("PATH=VALUE")
         ->allow_extra_args(false);
 }
@@ -85,8 +86,8 @@ constexpr Verb verbs[]{
     {"list", "show the domains", Operand::optional_domain, run_list, list_options},
     {"destroy", "end a domain at once and free what it has", Operand::domain, run_destroy, no_options},
     {"shutdown", "press a domain's ACPI power button", Operand::domain, run_shutdown, wait_options},
-    {"reboot", "press the power button, and start the domain again once it is off", Operand::domain, run_reboot,
-     wait_options},
+    {"reboot", "press the power button, and start the domain again once it is off", Operand::domain,
+     run_reboot, wait_options},
     {"pause", "stop a domain's VCPUs and its time", Operand::domain, run_pause, no_options},
     {"unpause", "let a paused domain run", Operand::domain, run_unpause, no_options},
     {"console", "attach to a domain's console; Ctrl-] leaves", Operand::domain, run_console_verb, no_options},
@@ -100,7 +101,8 @@ constexpr Verb verbs[]{
     {"trigger", "send a domain an NMI or a reset", Operand::domain, run_trigger, trigger_options},
     {"exits", "show a domain's exits by reason, MSR and port", Operand::domain, run_exits, no_options},
     {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
-    {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload, no_options},
+    {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload,
+     no_options},
     {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, no_options},
     {"ext-verify", "check a module's file as the hypervisor would; needs no hypervisor", Operand::module_file,
      run_ext_verify, no_options},
@@ -112,10 +114,15 @@ void add_operand(CLI::App& app, Operand operand, Arguments& arguments)
     case Operand::none: return;
     case Operand::config: app.add_option("config", arguments.file, "the domain's config")->required(); return;
     case Operand::module_file:
-        app.add_option("module", arguments.file, "the module's file, or its name in the folder of modules")->required();
+        app.add_option("module", arguments.file, "the module's file, or its name in the folder of modules")
+            ->required();
         return;
-    case Operand::module_name: app.add_option("module", arguments.name, "the module's name")->required(); return;
-    case Operand::domain: app.add_option("domain", arguments.domain, "name, number or UUID")->required(); return;
+    case Operand::module_name:
+        app.add_option("module", arguments.name, "the module's name")->required();
+        return;
+    case Operand::domain:
+        app.add_option("domain", arguments.domain, "name, number or UUID")->required();
+        return;
     case Operand::optional_domain: app.add_option("domain", arguments.domain, "name, number or UUID"); return;
     }
 }
@@ -145,7 +152,8 @@ bool asks_for_json(int argc, char** argv)
     for (int i = 1; i < argc; ++i) {
         const std::string_view word{argv[i]};
         const std::string_view next{i + 1 < argc ? argv[i + 1] : ""};
-        if (word == "-ojson" || word == "--output=json" || ((word == "-o" || word == "--output") && next == "json"))
+        if (word == "-ojson" || word == "--output=json" ||
+            ((word == "-o" || word == "--output") && next == "json"))
             return true;
     }
     return false;
@@ -216,7 +224,8 @@ int run_xl(int argc, char** argv)
     app.require_subcommand(1);
     app.footer(exit_codes);
     app.add_option("--socket", arguments.socket, "where xld listens")->capture_default_str();
-    app.add_option("--extensions", arguments.extensions_folder, "where NAME.hvx is looked for")->capture_default_str();
+    app.add_option("--extensions", arguments.extensions_folder, "where NAME.hvx is looked for")
+        ->capture_default_str();
     add_output_option(app, arguments);
     for (const Verb& verb : verbs)
         add_verb(app, verb, arguments, chosen);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// create and validate.  A config is checked as a whole before anything that it names is touched; xld then gets the
-// resolved config and the files, opened with the rights of who asked.
+// create and validate.  A config is checked as a whole before anything that it names is touched; xld then
+// gets the resolved config and the files, opened with the rights of who asked.
 #include <algorithm>
 #include <filesystem>
 
@@ -31,8 +31,8 @@ Json read_config(const Arguments& arguments)
     return config;
 }
 
-/// Names of the extensions that a domain could have: what xld says, or what lies in the folder where no xld answers;
-/// nothing where nobody knows (a config can be checked on any machine).
+/// Names of the extensions that a domain could have: what xld says, or what lies in the folder where no xld
+/// answers; nothing where nobody knows (a config can be checked on any machine).
 std::optional<std::vector<std::string>> known_extensions(const Arguments& arguments,
                                                          const std::optional<Connection>& connection)
 {

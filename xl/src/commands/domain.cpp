@@ -35,7 +35,8 @@ void wait_for_end(Connection& connection, const Json& domid, unsigned seconds)
         bool there{false};
         const Json all = connection.call({{"verb", "list"}});
         for (const auto& one : all)
-            there = there || (one.at("domid") == domid && one.at("state") != "ended" && one.at("state") != "dying");
+            there = there ||
+                    (one.at("domid") == domid && one.at("state") != "ended" && one.at("state") != "dying");
         if (!there)
             return;
         if (std::chrono::steady_clock::now() >= deadline)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The verbs about extension modules.  ext-verify needs no hypervisor: it runs the loader's own checks on a file.
+// The verbs about extension modules.  ext-verify needs no hypervisor: it runs the loader's own checks on a
+// file.
 #include <array>
 
 #include "base/file.hpp"
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::uint64_t largest_module{64ull << 20};
 
-/// A path where it holds a slash or such a file is here; else the module of that name in the folder of modules.
+/// A path where it holds a slash or such a file is here; else the module of that name in the folder of
+/// modules.
 std::string module_path(const Arguments& arguments)
 {
     if (arguments.file.find('/') != std::string::npos)
@@ -62,11 +64,13 @@ ExitCode run_ext_load(const Arguments& arguments)
 {
     const std::string path{module_path(arguments)};
     const FileDescriptor file{open_file(path)};
-    const Json result = Connection{arguments.socket}.call({{"verb", "ext-load"}, {"path", path}}, {file.number()});
+    const Json result =
+        Connection{arguments.socket}.call({{"verb", "ext-load"}, {"path", path}}, {file.number()});
     if (arguments.json)
         print(json_text(result));
     else if (output_is_terminal())
-        print("loaded " + result.at("name").get<std::string>() + " " + result.at("version").get<std::string>() + "\n");
+        print("loaded " + result.at("name").get<std::string>() + " " +
+              result.at("version").get<std::string>() + "\n");
     return ExitCode::done;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The verbs that read.  xld answers with JSON; -o json prints it as it is, otherwise it becomes a table or a sentence.
+// The verbs that read.  xld answers with JSON; -o json prints it as it is, otherwise it becomes a table or a
+// sentence.
 #include <functional>
 #include <sstream>
 
@@ -95,7 +96,8 @@ ExitCode run_info(const Arguments& arguments)
     text << "version          " << cell(info.at("version")) << "\n"
          << "back end         " << cell(info.at("backend")) << "\n"
          << "processor        " << cell(info.at("processor")) << "\n"
-         << "processors       " << info.at("processors") << ", " << info.at("guestProcessors") << " for guests\n"
+         << "processors       " << info.at("processors") << ", " << info.at("guestProcessors")
+         << " for guests\n"
          << "memory           " << bytes("memoryBytes") << ", " << bytes("freeMemoryBytes") << " free, "
          << bytes("hypervisorMemoryBytes") << " in use by the hypervisor\n"
          << "time-stamp clock " << info.at("ticksPerSecond") << " Hz\n"

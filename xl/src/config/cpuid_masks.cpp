@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The table of features by leaf, register and bit, and the masks made of it.  Positions are those of Intel's SDM volume
-// 2 (CPUID) and AMD's APM volume 3 (appendix E); names are those of Linux's /proc/cpuinfo.
+// The table of features by leaf, register and bit, and the masks made of it.  Positions are those of Intel's
+// SDM volume 2 (CPUID) and AMD's APM volume 3 (appendix E); names are those of Linux's /proc/cpuinfo.
 #include "config/cpuid_masks.hpp"
 
 #include <algorithm>
@@ -27,28 +27,96 @@ struct Group {
 const std::vector<Group>& groups()
 {
     static const std::vector<Group> table{
-        {1, 0, ecx, {{"sse3", 0}, {"pclmulqdq", 1}, {"monitor", 3}, {"ssse3", 9}, {"fma", 12}, {"cx16", 13},
-                           {"pcid", 17}, {"sse4_1", 19}, {"sse4_2", 20}, {"x2apic", 21}, {"movbe", 22},
-                           {"popcnt", 23}, {"tsc_deadline_timer", 24}, {"aes", 25}, {"xsave", 26}, {"avx", 28},
-                           {"f16c", 29}, {"rdrand", 30}}},
-        {1, 0, edx, {{"tsc", 4}, {"mce", 7}, {"cx8", 8}, {"apic", 9}, {"sep", 11}, {"mtrr", 12}, {"pge", 13},
-                           {"mca", 14}, {"cmov", 15}, {"pat", 16}, {"pse36", 17}, {"clflush", 19}, {"mmx", 23},
-                           {"fxsr", 24}, {"sse", 25}, {"sse2", 26}, {"ht", 28}}},
+        {1,
+         0,
+         ecx,
+         {{"sse3", 0},
+          {"pclmulqdq", 1},
+          {"monitor", 3},
+          {"ssse3", 9},
+          {"fma", 12},
+          {"cx16", 13},
+          {"pcid", 17},
+          {"sse4_1", 19},
+          {"sse4_2", 20},
+          {"x2apic", 21},
+          {"movbe", 22},
+          {"popcnt", 23},
+          {"tsc_deadline_timer", 24},
+          {"aes", 25},
+          {"xsave", 26},
+          {"avx", 28},
+          {"f16c", 29},
+          {"rdrand", 30}}},
+        {1,
+         0,
+         edx,
+         {{"tsc", 4},
+          {"mce", 7},
+          {"cx8", 8},
+          {"apic", 9},
+          {"sep", 11},
+          {"mtrr", 12},
+          {"pge", 13},
+          {"mca", 14},
+          {"cmov", 15},
+          {"pat", 16},
+          {"pse36", 17},
+          {"clflush", 19},
+          {"mmx", 23},
+          {"fxsr", 24},
+          {"sse", 25},
+          {"sse2", 26},
+          {"ht", 28}}},
         {6, 0, eax, {{"arat", 2}}},
-        {7, 0, ebx, {{"fsgsbase", 0}, {"tsc_adjust", 1}, {"bmi1", 3}, {"hle", 4}, {"avx2", 5}, {"smep", 7},
-                            {"bmi2", 8}, {"erms", 9}, {"invpcid", 10}, {"rtm", 11}, {"mpx", 14}, {"avx512f", 16},
-                            {"avx512dq", 17}, {"rdseed", 18}, {"adx", 19}, {"smap", 20}, {"avx512ifma", 21},
-                            {"clflushopt", 23}, {"clwb", 24}, {"avx512cd", 28}, {"sha_ni", 29}, {"avx512bw", 30},
-                            {"avx512vl", 31}}},
-        {7, 0, ecx, {{"avx512vbmi", 1}, {"umip", 2}, {"pku", 3}, {"avx512_vbmi2", 6}, {"gfni", 8},
-                            {"vaes", 9}, {"vpclmulqdq", 10}, {"avx512_vnni", 11}, {"avx512_bitalg", 12},
-                            {"avx512_vpopcntdq", 14}, {"la57", 16}, {"rdpid", 22}}},
+        {7, 0, ebx, {{"fsgsbase", 0},    {"tsc_adjust", 1},  {"bmi1", 3},     {"hle", 4},
+                     {"avx2", 5},        {"smep", 7},        {"bmi2", 8},     {"erms", 9},
+                     {"invpcid", 10},    {"rtm", 11},        {"mpx", 14},     {"avx512f", 16},
+                     {"avx512dq", 17},   {"rdseed", 18},     {"adx", 19},     {"smap", 20},
+                     {"avx512ifma", 21}, {"clflushopt", 23}, {"clwb", 24},    {"avx512cd", 28},
+                     {"sha_ni", 29},     {"avx512bw", 30},   {"avx512vl", 31}}},
+        {7,
+         0,
+         ecx,
+         {{"avx512vbmi", 1},
+          {"umip", 2},
+          {"pku", 3},
+          {"avx512_vbmi2", 6},
+          {"gfni", 8},
+          {"vaes", 9},
+          {"vpclmulqdq", 10},
+          {"avx512_vnni", 11},
+          {"avx512_bitalg", 12},
+          {"avx512_vpopcntdq", 14},
+          {"la57", 16},
+          {"rdpid", 22}}},
         {0xd, 1, eax, {{"xsaveopt", 0}, {"xsavec", 1}, {"xgetbv1", 2}, {"xsaves", 3}}},
-        {0x8000'0001, 0, ecx, {{"lahf_lm", 0}, {"cmp_legacy", 1}, {"abm", 5}, {"sse4a", 6}, {"misalignsse", 7},
-                                     {"3dnowprefetch", 8}, {"osvw", 9}, {"xop", 11}, {"fma4", 16}, {"tbm", 21},
-                                     {"topoext", 22}}},
-        {0x8000'0001, 0, edx, {{"syscall", 11}, {"nx", 20}, {"mmxext", 22}, {"fxsr_opt", 25}, {"pdpe1gb", 26},
-                                     {"rdtscp", 27}, {"lm", 29}, {"3dnowext", 30}, {"3dnow", 31}}},
+        {0x8000'0001,
+         0,
+         ecx,
+         {{"lahf_lm", 0},
+          {"cmp_legacy", 1},
+          {"abm", 5},
+          {"sse4a", 6},
+          {"misalignsse", 7},
+          {"3dnowprefetch", 8},
+          {"osvw", 9},
+          {"xop", 11},
+          {"fma4", 16},
+          {"tbm", 21},
+          {"topoext", 22}}},
+        {0x8000'0001,
+         0,
+         edx,
+         {{"syscall", 11},
+          {"nx", 20},
+          {"mmxext", 22},
+          {"fxsr_opt", 25},
+          {"pdpe1gb", 26},
+          {"rdtscp", 27},
+          {"lm", 29},
+          {"3dnowext", 30},
+          {"3dnow", 31}}},
         {0x8000'0007, 0, edx, {{"constant_tsc", 8}}},
         {0x8000'0008, 0, ebx, {{"clzero", 0}}},
     };
@@ -83,7 +151,8 @@ std::uint32_t number_of(const std::string& text)
     return static_cast<std::uint32_t>(std::stoul(text, nullptr, text.starts_with("0x") ? 16 : 10));
 }
 
-void apply_registers(CpuidMask& mask, const Json& registers, const std::string& place, std::vector<Problem>& problems)
+void apply_registers(CpuidMask& mask, const Json& registers, const std::string& place,
+                     std::vector<Problem>& problems)
 {
     static constexpr std::array<const char*, 4> names{"eax", "ebx", "ecx", "edx"};
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -126,7 +195,8 @@ std::vector<CpuidMask> cpuid_masks(const Json& cpuid, std::vector<Problem>& prob
         const std::uint32_t leaf{number_of(key.substr(0, colon))};
         const std::uint32_t subleaf{colon == std::string::npos ? 0 : number_of(key.substr(colon + 1))};
         if (leaf >= first_extension_leaf && leaf <= last_extension_leaf)
-            problems.push_back({"the leaves from 0x40000000 to 0x4fffffff belong to the extensions", place, {}});
+            problems.push_back(
+                {"the leaves from 0x40000000 to 0x4fffffff belong to the extensions", place, {}});
         if (std::find(seen.begin(), seen.end(), std::pair{leaf, subleaf}) != seen.end())
             problems.push_back({"the same leaf is given twice", place, {}});
         seen.emplace_back(leaf, subleaf);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a config says about CPUID, as masks by leaf.  The hypervisor applies them last: value = (value & keep) | set.
-// Knows names and positions of features, not which of them a processor has.
+// What a config says about CPUID, as masks by leaf.  The hypervisor applies them last: value = (value & keep)
+// | set. Knows names and positions of features, not which of them a processor has.
 #pragma once
 
 #include <array>
@@ -39,8 +39,9 @@ struct CpuidFeature {
 
 [[nodiscard]] const std::vector<CpuidFeature>& cpuid_features();
 
-/// The masks of a "cpuid" object that fits the schema.  What the schema cannot say (a bit both cleared and set, a leaf
-/// that belongs to the extensions, a leaf written twice in two ways) is added to `problems` with its pointer.
+/// The masks of a "cpuid" object that fits the schema.  What the schema cannot say (a bit both cleared and
+/// set, a leaf that belongs to the extensions, a leaf written twice in two ways) is added to `problems` with
+/// its pointer.
 [[nodiscard]] std::vector<CpuidMask> cpuid_masks(const Json& cpuid, std::vector<Problem>& problems);
 
 }  // namespace hv::xl

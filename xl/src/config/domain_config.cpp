@@ -24,7 +24,8 @@ bool has_control_character(const std::string& text)
 
 class Resolver {
 public:
-    Resolver(const Json& config, const std::string& folder, const std::optional<std::vector<std::string>>& known)
+    Resolver(const Json& config, const std::string& folder,
+             const std::optional<std::vector<std::string>>& known)
         : config_{config}, folder_{folder}, known_{known}
     {
     }
@@ -39,7 +40,8 @@ public:
         result.name = config_["name"].get<std::string>();
         if (result.name == control_domain_name)
             report("dom0 is the control domain's name", "/name");
-        result.uuid = config_.contains("uuid") ? *parse_uuid(config_["uuid"].get<std::string>()) : random_uuid();
+        result.uuid =
+            config_.contains("uuid") ? *parse_uuid(config_["uuid"].get<std::string>()) : random_uuid();
         result.vcpus = vcpus();
         result.memory_bytes = memory();
         result.boot = boot();
@@ -143,8 +145,10 @@ private:
 
     void check_param(const Json& value, const std::string& pointer)
     {
-        if (value.is_string() && value.get_ref<const std::string&>().size() > protocol::maximum_parameter_text)
-            report("must have at most " + std::to_string(protocol::maximum_parameter_text) + " bytes", pointer);
+        if (value.is_string() &&
+            value.get_ref<const std::string&>().size() > protocol::maximum_parameter_text)
+            report("must have at most " + std::to_string(protocol::maximum_parameter_text) + " bytes",
+                   pointer);
         if (value.is_string() && has_control_character(value.get_ref<const std::string&>()))
             report("must not hold control characters", pointer);
         if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{INT64_MAX})

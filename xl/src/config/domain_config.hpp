@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain config, checked and resolved: every default filled in, every size in bytes, every path absolute.  From here
-// on nobody looks at JSON.  The rules that the schema can say are in configs/schema; the rest is here.
+// A domain config, checked and resolved: every default filled in, every size in bytes, every path absolute.
+// From here on nobody looks at JSON.  The rules that the schema can say are in configs/schema; the rest is
+// here.
 #pragma once
 
 #include <cstdint>
@@ -67,10 +68,12 @@ struct DomainConfig {
     EndActions on;
 };
 
-/// Checks and resolves.  Relative paths are taken from `folder`.  Where `known_extensions` is given, a name that is not
-/// among them is an error with the nearest one.  Failure (bad_text) holds every problem, not just the first.
-[[nodiscard]] DomainConfig resolve_config(const Json& config, const std::string& folder,
-                                          const std::optional<std::vector<std::string>>& known_extensions = {});
+/// Checks and resolves.  Relative paths are taken from `folder`.  Where `known_extensions` is given, a name
+/// that is not among them is an error with the nearest one.  Failure (bad_text) holds every problem, not just
+/// the first.
+[[nodiscard]] DomainConfig
+resolve_config(const Json& config, const std::string& folder,
+               const std::optional<std::vector<std::string>>& known_extensions = {});
 
 /// The config as JSON with nothing left to default; resolve_config gives the same config back for it.
 [[nodiscard]] Json config_json(const DomainConfig& config);

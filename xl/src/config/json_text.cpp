@@ -100,7 +100,8 @@ std::string pointer_step(std::string_view key)
 Json parse_json_text(std::string_view text)
 {
     DuplicateFinder finder;
-    nlohmann::json::sax_parse(text.begin(), text.end(), &finder, nlohmann::json::input_format_t::json, true, true);
+    nlohmann::json::sax_parse(text.begin(), text.end(), &finder, nlohmann::json::input_format_t::json, true,
+                              true);
     if (!finder.problems.empty())
         throw Failure{ExitCode::bad_text, finder.problems};
     return Json::parse(text.begin(), text.end(), nullptr, true, true);

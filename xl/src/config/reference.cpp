@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Markdown from the schema.  Rows come in the schema's order; an enum of many names is told by its number and listed
-// after the table.
+// Markdown from the schema.  Rows come in the schema's order; an enum of many names is told by its number and
+// listed after the table.
 #include "config/reference.hpp"
 
 #include <vector>

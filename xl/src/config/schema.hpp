@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The checks that the JSON Schema in configs/schema makes.  valijson is the judge of what is valid; where it says no, a
-// walk over the same schema finds every reason with its place and the nearest right name.  Beside the standard's words
-// the schema uses "x-hint" (what a matching text looks like) and "x-refusal" (why a key is not accepted).
+// The checks that the JSON Schema in configs/schema makes.  valijson is the judge of what is valid; where it
+// says no, a walk over the same schema finds every reason with its place and the nearest right name.  Beside
+// the standard's words the schema uses "x-hint" (what a matching text looks like) and "x-refusal" (why a key
+// is not accepted).
 #pragma once
 
 #include <string_view>

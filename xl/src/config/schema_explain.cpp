@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A walk over value and schema together that reports every misfit in words for an operator.  It knows the words of JSON
-// Schema that configs/schema uses; a test holds its verdicts against valijson's.  Lengths are looked at before patterns:
-// a regular expression never sees more than its field may hold.
+// A walk over value and schema together that reports every misfit in words for an operator.  It knows the
+// words of JSON Schema that configs/schema uses; a test holds its verdicts against valijson's.  Lengths are
+// looked at before patterns: a regular expression never sees more than its field may hold.
 #include <algorithm>
 #include <regex>
 
@@ -138,7 +138,8 @@ private:
     {
         for (const auto& alternative : alternatives) {
             const auto types = types_of(alternative);
-            if (std::any_of(types.begin(), types.end(), [&](const auto& type) { return has_type(value, type); }))
+            if (std::any_of(types.begin(), types.end(),
+                            [&](const auto& type) { return has_type(value, type); }))
                 return walk(value, alternative, pointer);
         }
     }
@@ -154,8 +155,10 @@ private:
             if (one.is_string())
                 names.push_back(one.get<std::string>());
         }
-        const std::string nearest{value.is_string() ? nearest_name(value.get_ref<const std::string&>(), names) : ""};
-        const std::string list{words.size() <= 8 ? "must be " + joined(words) : "is not one of the known names"};
+        const std::string nearest{value.is_string() ? nearest_name(value.get_ref<const std::string&>(), names)
+                                                    : ""};
+        const std::string list{words.size() <= 8 ? "must be " + joined(words)
+                                                 : "is not one of the known names"};
         report(list + (words.size() <= 8 ? ", is " : ": ") + quote_value(value), pointer, nearest);
     }
 
@@ -164,8 +167,8 @@ private:
         const bool low{schema.contains("minimum") && value < schema["minimum"]};
         const bool high{schema.contains("maximum") && value > schema["maximum"]};
         if (low || high)
-            report("must be from " + quote_value(schema["minimum"]) + " to " + quote_value(schema["maximum"]) + ", is " +
-                       quote_value(value),
+            report("must be from " + quote_value(schema["minimum"]) + " to " +
+                       quote_value(schema["maximum"]) + ", is " + quote_value(value),
                    pointer);
     }
 
@@ -178,7 +181,8 @@ private:
                               singular_or_plural(schema["maxLength"].get<std::uint64_t>(), "byte", "bytes") +
                               ", has " + std::to_string(text.size()),
                           pointer);
-        if (schema.contains("pattern") && !std::regex_search(text, std::regex{schema["pattern"].get<std::string>()}))
+        if (schema.contains("pattern") &&
+            !std::regex_search(text, std::regex{schema["pattern"].get<std::string>()}))
             report("must be " + schema["x-hint"].get<std::string>() + ", is " + quote_value(text), pointer);
     }
 
@@ -189,14 +193,16 @@ private:
                        singular_or_plural(schema["minItems"].get<std::uint64_t>(), "entry", "entries"),
                    pointer);
         if (schema.contains("maxItems") && value.size() > schema["maxItems"].get<std::size_t>())
-            return report("must have at most " +
-                              singular_or_plural(schema["maxItems"].get<std::uint64_t>(), "entry", "entries") +
-                              ", has " + std::to_string(value.size()),
-                          pointer);
+            return report(
+                "must have at most " +
+                    singular_or_plural(schema["maxItems"].get<std::uint64_t>(), "entry", "entries") +
+                    ", has " + std::to_string(value.size()),
+                pointer);
         for (std::size_t i = 0; i < value.size(); ++i) {
             const std::string place{pointer + "/" + std::to_string(i)};
-            if (schema.contains("uniqueItems") && std::find(value.begin(), value.begin() + static_cast<long>(i),
-                                                            value[i]) != value.begin() + static_cast<long>(i))
+            if (schema.contains("uniqueItems") &&
+                std::find(value.begin(), value.begin() + static_cast<long>(i), value[i]) !=
+                    value.begin() + static_cast<long>(i))
                 report("is given twice: " + quote_value(value[i]), place);
             if (schema.contains("items"))
                 walk(value[i], schema["items"], place);
@@ -236,7 +242,8 @@ private:
         if (schema.contains("properties"))
             for (const auto& [name, rule] : schema["properties"].items())
                 names.push_back(name);
-        const std::string hint{schema.contains("x-hint") ? "; must be " + schema["x-hint"].get<std::string>() : ""};
+        const std::string hint{schema.contains("x-hint") ? "; must be " + schema["x-hint"].get<std::string>()
+                                                         : ""};
         report("unknown key " + quote_value(key) + hint, place, nearest_name(key, names));
     }
 };

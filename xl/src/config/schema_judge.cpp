@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// valijson over the domain schema.  Only what the walk has passed comes here, so its regular expressions see short text.
+// valijson over the domain schema.  Only what the walk has passed comes here, so its regular expressions see
+// short text.
 #include <sstream>
 
 #pragma GCC diagnostic push

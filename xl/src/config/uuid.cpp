@@ -45,7 +45,7 @@ std::optional<Uuid> parse_uuid(std::string_view text)
         const auto digit = hex_digit(text[position]);
         if (!digit)
             return std::nullopt;
-        uuid[digits / 2] = static_cast<std::uint8_t>((uuid[digits / 2] << 4) | *digit);
+        uuid[digits / 2] = static_cast<std::uint8_t>((unsigned{uuid[digits / 2]} << 4) | *digit);
         ++digits;
     }
     return uuid;

@@ -133,7 +133,11 @@ Task<void> Domains::build(DomainPointer domain, CreateOptions options)
     try {
         made = co_await hypervisor_.create(create_request(config), masks_of(config));
     } catch (const Refused& refused) {
-        throw at_pointer(refused, refused.field());
+        // What a machine does not have is not granted, whatever kind of error the hypervisor calls it.
+        const bool lacks{refused.error() == hv::Error::not_found ||
+                         refused.error() == hv::Error::not_supported};
+        throw at_pointer({lacks ? ExitCode::not_granted : refused.code(), refused.problems()},
+                         refused.field());
     }
     domain->id = made.domain;
     std::optional<Failure> failure;
@@ -175,7 +179,8 @@ Task<void> Domains::fill(DomainPointer domain, CreateOptions options, std::uint3
     domain->started = EventLoop::Clock::now();
     if (!options.paused)
         co_await hypervisor_.command(protocol::Command::domain_unpause, domain->id);
-    log_info(domain->name + " (" + std::to_string(domain->id) + ") created" + (options.paused ? ", paused" : ""));
+    log_info(domain->name + " (" + std::to_string(domain->id) + ") created" +
+             (options.paused ? ", paused" : ""));
 }
 
 Task<void> Domains::bind_extensions(DomainPointer domain)
@@ -259,7 +264,8 @@ Task<void> Domains::ensure_loaded(std::string name, std::string pointer)
     const std::string path{paths_.extensions + "/" + name + std::string{module_suffix}};
     if (!std::filesystem::exists(path)) {
         const std::vector<std::string> names = co_await known_extensions();
-        throw Failure{ExitCode::bad_text, {"unknown extension \"" + name + "\"", pointer, nearest_name(name, names)}};
+        throw Failure{ExitCode::bad_text,
+                      {"unknown extension \"" + name + "\"", pointer, nearest_name(name, names)}};
     }
     const FileDescriptor file{open_file(path, pointer)};
     protocol::ModuleInfo loaded{};

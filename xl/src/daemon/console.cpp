@@ -109,7 +109,8 @@ void Console::ready(short events)
         rest();
 }
 
-/// A port whose other end is closed says so at every poll.  It is looked at again a little later: the other end may open.
+/// A port whose other end is closed says so at every poll.  It is looked at again a little later: the other
+/// end may open.
 void Console::rest()
 {
     resting_ = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A domain's console: what the guest writes goes to its log file and to every client that is attached, what clients type
-// goes to the guest.  Outlives the port: a restarted domain gets another one.
+// A domain's console: what the guest writes goes to its log file and to every client that is attached, what
+// clients type goes to the guest.  Outlives the port: a restarted domain gets another one.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,8 @@ public:
     void type(std::string_view bytes) { input_ += bytes; }
     [[nodiscard]] bool takes_input() const { return input_.size() < longest_input; }
 
-    /// Until the guest's last words are read: the hypervisor sends them and the news of the end on different ways.
+    /// Until the guest's last words are read: the hypervisor sends them and the news of the end on different
+    /// ways.
     [[nodiscard]] Task<void> settle();
 
 private:

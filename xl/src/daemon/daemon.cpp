@@ -82,7 +82,9 @@ void Daemon::connect()
         return;
     }
     link_.open(std::move(port), [this](const std::string& why) {
-        log_error("the link to the hypervisor is down: " + why);
+        // A port that opens and closes again and again is told of once.
+        if (std::exchange(greeted_, false))
+            log_error("the link to the hypervisor is down: " + why);
         wake_log_readers();
         loop_.after(reconnect_time, [this] {
             if (!loop_.stopping())
@@ -98,10 +100,12 @@ Task<void> Daemon::greet()
         co_await hypervisor_.greet();
         const protocol::InfoReply info = co_await hypervisor_.info();
         ticks_per_second_ = info.ticks_per_second;
+        greeted_ = true;
         co_await domains_.adopt();
         log_info("connected to Graft " + std::string{protocol::text_of(info.version)});
     } catch (const Failure& failure) {
-        log_error(std::string{"the hypervisor could not be greeted: "} + failure.what());
+        if (link_.is_open())
+            log_error(std::string{"the hypervisor could not be greeted: "} + failure.what());
     }
 }
 
@@ -134,13 +138,15 @@ void Daemon::listen()
         throw Failure{ExitCode::failed, "cannot make " + options_.socket + ": " + system_reason(errno)};
     const auto group = group_number(options_.group);
     if (group && ::chown(options_.socket.c_str(), static_cast<uid_t>(-1), *group) != 0)
-        log_warning("cannot give " + options_.socket + " to group " + options_.group + ": " + system_reason(errno));
+        log_warning("cannot give " + options_.socket + " to group " + options_.group + ": " +
+                    system_reason(errno));
     else if (!group)
         log_warning("there is no group " + options_.group + ": only root may use xl");
     if (::chmod(options_.socket.c_str(), socket_mode) != 0 || ::listen(listener_.number(), backlog) != 0)
         throw Failure{ExitCode::failed, "cannot listen on " + options_.socket + ": " + system_reason(errno)};
     listener_watch_ = loop_.watch(
-        listener_.number(), [this] { return static_cast<short>(sessions_.size() < most_sessions ? POLLIN : 0); },
+        listener_.number(),
+        [this] { return static_cast<short>(sessions_.size() < most_sessions ? POLLIN : 0); },
         [this](short) { accept_client(); });
 }
 
@@ -185,7 +191,8 @@ bool Daemon::takes_input(const Session& session) const
     return !domain || !domain->console || domain->console->takes_input();
 }
 
-void Daemon::on_request(const std::shared_ptr<Session>& session, SocketFrame frame, std::vector<FileDescriptor> files)
+void Daemon::on_request(const std::shared_ptr<Session>& session, SocketFrame frame,
+                        std::vector<FileDescriptor> files)
 {
     auto call = std::make_shared<Call>();
     call->session = session;
@@ -211,7 +218,8 @@ Task<void> Daemon::answer(CallPointer call)
     } catch (const Failure& failure) {
         call->session->send_failure(call->id, failure);
     } catch (const Json::exception& error) {
-        call->session->send_failure(call->id, {ExitCode::failed, std::string{"malformed request: "} + error.what()});
+        call->session->send_failure(call->id,
+                                    {ExitCode::failed, std::string{"malformed request: "} + error.what()});
     } catch (const std::exception& error) {
         log_error(std::string{"a request failed unexpectedly: "} + error.what());
         call->session->send_failure(call->id, {ExitCode::failed, error.what()});

@@ -56,7 +56,8 @@ private:
     // Clients.
     void listen();
     void accept_client();
-    void on_request(const std::shared_ptr<Session>& session, SocketFrame frame, std::vector<FileDescriptor> files);
+    void on_request(const std::shared_ptr<Session>& session, SocketFrame frame,
+                    std::vector<FileDescriptor> files);
     [[nodiscard]] Task<void> answer(CallPointer call);
     void on_input(const std::shared_ptr<Session>& session, const std::string& bytes);
     void on_close(const std::shared_ptr<Session>& session);
@@ -104,9 +105,12 @@ private:
     std::map<const Session*, std::weak_ptr<Domain>> attached_;
     std::vector<std::coroutine_handle<>> log_readers_;
     std::uint64_t ticks_per_second_{};
+    bool greeted_{};
 };
 
-/// The number of a group in /etc/group, or nothing.  Reads the file itself: a static program has no name service.
-[[nodiscard]] std::optional<unsigned> group_number(const std::string& name, const std::string& file = "/etc/group");
+/// The number of a group in /etc/group, or nothing.  Reads the file itself: a static program has no name
+/// service.
+[[nodiscard]] std::optional<unsigned> group_number(const std::string& name,
+                                                   const std::string& file = "/etc/group");
 
 }  // namespace hv::xl

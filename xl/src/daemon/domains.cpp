@@ -188,7 +188,8 @@ Task<void> Domains::adopt()
     const std::vector<protocol::DomainInfo> present = co_await hypervisor_.domains();
     std::vector<DomainPointer> lost;
     for (const auto& [id, domain] : domains_)
-        if (std::none_of(present.begin(), present.end(), [&](const auto& one) { return one.domain == domain->id; }))
+        if (std::none_of(present.begin(), present.end(),
+                         [&](const auto& one) { return one.domain == domain->id; }))
             lost.push_back(domain);
     for (const DomainPointer& domain : lost)
         forget(domain);

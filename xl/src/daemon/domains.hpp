@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The domains that xld knows: their configs, files and consoles, how one is built, and what is done when one ends.  The
-// policy of INTERFACES lives here; the hypervisor has only the mechanism.
+// The domains that xld knows: their configs, files and consoles, how one is built, and what is done when one
+// ends.  All policy about domains lives here; the hypervisor has only the mechanism.
 #pragma once
 
 #include <map>
@@ -52,13 +52,14 @@ public:
     /// What `create` asks for beside the config.
     struct CreateOptions {
         bool paused{};
-        std::shared_ptr<Session> client;  ///< if it goes away before the domain is complete, the domain does, too
+        std::shared_ptr<Session>
+            client;  ///< if it goes away before the domain is complete, the domain does, too
         std::uint32_t request{};
         bool attach{};  ///< to the console, before the first VCPU runs
     };
 
-    [[nodiscard]] Task<DomainPointer> create(DomainConfig config, FileDescriptor kernel, FileDescriptor ramdisk,
-                                             CreateOptions options);
+    [[nodiscard]] Task<DomainPointer> create(DomainConfig config, FileDescriptor kernel,
+                                             FileDescriptor ramdisk, CreateOptions options);
     [[nodiscard]] Task<void> destroy(DomainPointer domain);
     [[nodiscard]] Task<void> rename(DomainPointer domain, std::string name);
 

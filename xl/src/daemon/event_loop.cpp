@@ -9,7 +9,8 @@
 
 namespace hv::xl {
 
-EventLoop::WatchId EventLoop::watch(int descriptor, std::function<short()> wanted, std::function<void(short)> ready)
+EventLoop::WatchId EventLoop::watch(int descriptor, std::function<short()> wanted,
+                                    std::function<void(short)> ready)
 {
     watches_.emplace(next_id_, Watch{descriptor, std::move(wanted), std::move(ready)});
     return next_id_++;
@@ -72,7 +73,8 @@ void EventLoop::poll_once()
     std::vector<WatchId> ids;
     for (const auto& [id, watch] : watches_) {
         const short wanted{watch.wanted()};
-        // A port with nobody at its other end reports a hang-up at every turn: what waits for nothing is left out.
+        // A port with nobody at its other end reports a hang-up at every turn: what waits for nothing is left
+        // out.
         if (wanted == 0)
             continue;
         descriptors.push_back({watch.descriptor, wanted, 0});

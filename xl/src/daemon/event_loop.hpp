@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One thread, one poll(): file descriptors, timers, and work put off to the next turn.  Coroutines are always resumed from
-// here, never from inside somebody's call.
+// One thread, one poll(): file descriptors, timers, and work put off to the next turn.  Coroutines are always
+// resumed from here, never from inside somebody's call.
 #pragma once
 
 #include <chrono>
@@ -20,7 +20,8 @@ public:
     using WatchId = std::uint64_t;
     using TimerId = std::uint64_t;
 
-    /// `wanted` gives the poll events to wait for at each turn (0: none but errors); `ready` gets those that came.
+    /// `wanted` gives the poll events to wait for at each turn (0: none but errors); `ready` gets those that
+    /// came.
     WatchId watch(int descriptor, std::function<short()> wanted, std::function<void(short)> ready);
     void unwatch(WatchId id);
 

@@ -24,8 +24,8 @@ void open_log(const std::string& path)
     if (path.empty())
         return;
     try {
-        logger() = std::make_shared<spdlog::logger>("xld",
-                                                    std::make_shared<spdlog::sinks::basic_file_sink_st>(path));
+        logger() = std::make_shared<spdlog::logger>(
+            "xld", std::make_shared<spdlog::sinks::basic_file_sink_st>(path));
     } catch (const spdlog::spdlog_ex& error) {
         logger() = spdlog::default_logger();
         logger()->warn("cannot write {}: {}", path, error.what());

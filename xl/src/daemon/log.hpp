@@ -7,7 +7,8 @@
 
 namespace hv::xl {
 
-/// Appends to the file; a path that cannot be opened leaves the log on standard error and says so.  Empty: no log.
+/// Appends to the file; a path that cannot be opened leaves the log on standard error and says so.  Empty: no
+/// log.
 void open_log(const std::string& path);
 
 void log_info(const std::string& text);

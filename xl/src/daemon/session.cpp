@@ -49,7 +49,8 @@ std::shared_ptr<Session> Session::start(EventLoop& loop, FileDescriptor socket, 
         session->socket_.number(),
         [self] {
             const bool reads{!self->closing_ && self->handlers_.takes_input(*self)};
-            return static_cast<short>((reads ? POLLIN : 0) | (self->outgoing_.empty() ? 0 : POLLOUT) | POLLRDHUP);
+            return static_cast<short>((reads ? POLLIN : 0) | (self->outgoing_.empty() ? 0 : POLLOUT) |
+                                      POLLRDHUP);
         },
         [session](short events) { session->ready(events); });
     return session;
@@ -146,7 +147,8 @@ void Session::refuse_and_close(const Failure& failure)
 void Session::write_some()
 {
     while (!outgoing_.empty()) {
-        const ssize_t count{::send(socket_.number(), outgoing_.data(), outgoing_.size(), MSG_NOSIGNAL | MSG_DONTWAIT)};
+        const ssize_t count{
+            ::send(socket_.number(), outgoing_.data(), outgoing_.size(), MSG_NOSIGNAL | MSG_DONTWAIT)};
         if (count < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (count < 0)

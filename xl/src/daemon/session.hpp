@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// One xl at the other end of the unix socket.  Puts frames together, queues what goes out, and closes on the first thing
-// that is wrong.  Never blocks and never grows without bound: a client that does not read is cut off.
+// One xl at the other end of the unix socket.  Puts frames together, queues what goes out, and closes on the
+// first thing that is wrong.  Never blocks and never grows without bound: a client that does not read is cut
+// off.
 #pragma once
 
 #include <deque>
@@ -20,14 +21,16 @@ class Session : public std::enable_shared_from_this<Session> {
 public:
     struct Handlers {
         /// A request, with the descriptors that came before or with it.
-        std::function<void(const std::shared_ptr<Session>&, SocketFrame, std::vector<FileDescriptor>)> on_request;
+        std::function<void(const std::shared_ptr<Session>&, SocketFrame, std::vector<FileDescriptor>)>
+            on_request;
         std::function<void(const std::shared_ptr<Session>&, std::string)> on_console_input;
         std::function<void(const std::shared_ptr<Session>&)> on_close;
         /// False while console input cannot be taken.
         std::function<bool(const Session&)> takes_input;
     };
 
-    [[nodiscard]] static std::shared_ptr<Session> start(EventLoop& loop, FileDescriptor socket, Handlers handlers);
+    [[nodiscard]] static std::shared_ptr<Session> start(EventLoop& loop, FileDescriptor socket,
+                                                        Handlers handlers);
     Session(EventLoop& loop, FileDescriptor socket, Handlers handlers)
         : loop_{loop}, socket_{std::move(socket)}, handlers_{std::move(handlers)}
     {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Coroutines of xld: a Task runs when it is awaited and hands its result or its exception to who awaits it; `spawn` starts
-// one that nobody awaits.  Everything happens on the thread of the event loop.
+// Coroutines of xld: a Task runs when it is awaited and hands its result or its exception to who awaits it;
+// `spawn` starts one that nobody awaits.  Everything happens on the thread of the event loop.
 #pragma once
 
 #include <coroutine>

@@ -12,12 +12,15 @@ namespace hv::xl {
 const std::map<std::string, Daemon::Verb>& Daemon::verbs()
 {
     static const std::map<std::string, Verb> all{
-        {"create", &Daemon::create},       {"console", &Daemon::console},       {"destroy", &Daemon::destroy},
-        {"shutdown", &Daemon::shutdown},   {"reboot", &Daemon::reboot},         {"pause", &Daemon::pause},
-        {"unpause", &Daemon::unpause},     {"rename", &Daemon::rename},         {"trigger", &Daemon::trigger},
-        {"list", &Daemon::list},           {"info", &Daemon::info},             {"dmesg", &Daemon::dmesg},
-        {"vcpu-list", &Daemon::vcpu_list}, {"identify", &Daemon::identify},     {"uptime", &Daemon::uptime},
-        {"exits", &Daemon::exits},         {"ext-load", &Daemon::ext_load},     {"ext-unload", &Daemon::ext_unload},
+        {"create", &Daemon::create},       {"console", &Daemon::console},
+        {"destroy", &Daemon::destroy},     {"shutdown", &Daemon::shutdown},
+        {"reboot", &Daemon::reboot},       {"pause", &Daemon::pause},
+        {"unpause", &Daemon::unpause},     {"rename", &Daemon::rename},
+        {"trigger", &Daemon::trigger},     {"list", &Daemon::list},
+        {"info", &Daemon::info},           {"dmesg", &Daemon::dmesg},
+        {"vcpu-list", &Daemon::vcpu_list}, {"identify", &Daemon::identify},
+        {"uptime", &Daemon::uptime},       {"exits", &Daemon::exits},
+        {"ext-load", &Daemon::ext_load},   {"ext-unload", &Daemon::ext_unload},
         {"ext-list", &Daemon::ext_list},   {"ext-names", &Daemon::ext_names}};
     return all;
 }
@@ -32,11 +35,13 @@ Task<protocol::DomainInfo> Daemon::target(CallPointer call)
         Uuid uuid{};
         std::copy(std::begin(one.uuid), std::end(one.uuid), uuid.begin());
         const std::string name{protocol::text_of(one.name)};
-        if (name == wanted || std::to_string(one.domain) == wanted || (uuid != Uuid{} && uuid_text(uuid) == wanted))
+        if (name == wanted || std::to_string(one.domain) == wanted ||
+            (uuid != Uuid{} && uuid_text(uuid) == wanted))
             co_return one;
         names.push_back(name);
     }
-    throw Failure{ExitCode::not_found, {"there is no domain \"" + wanted + "\"", {}, nearest_name(wanted, names)}};
+    throw Failure{ExitCode::not_found,
+                  {"there is no domain \"" + wanted + "\"", {}, nearest_name(wanted, names)}};
 }
 
 Task<DomainPointer> Daemon::target_record(CallPointer call)
@@ -106,7 +111,8 @@ Task<Json> Daemon::reboot(CallPointer call)
 {
     const DomainPointer domain = co_await target_record(call);
     if (!domain->has_config)
-        throw Failure{ExitCode::failed, "\"" + domain->name + "\" was made by an earlier xld and cannot be restarted"};
+        throw Failure{ExitCode::failed,
+                      "\"" + domain->name + "\" was made by an earlier xld and cannot be restarted"};
     const bool before{std::exchange(domain->restart_on_poweroff, true)};
     try {
         co_await hypervisor_.command(protocol::Command::domain_shutdown, domain->id);
@@ -150,7 +156,8 @@ Task<Json> Daemon::trigger(CallPointer call)
     if (what != "nmi" && what != "reset")
         throw Failure{ExitCode::bad_text, {"there is no trigger \"" + what + "\"", {},
                                            nearest_name(what, std::vector<std::string>{"nmi", "reset"})}};
-    co_await hypervisor_.trigger(domain->id, what == "nmi" ? protocol::Trigger::nmi : protocol::Trigger::reset,
+    co_await hypervisor_.trigger(domain->id,
+                                 what == "nmi" ? protocol::Trigger::nmi : protocol::Trigger::reset,
                                  call->args.value("vcpu", 0u));
     co_return Json::object();
 }

@@ -257,7 +257,9 @@ Task<Json> Daemon::uptime(CallPointer call)
 Task<Json> Daemon::exits(CallPointer call)
 {
     const protocol::DomainInfo domain = co_await target(call);
-    Json result{{"domid", domain.domain}, {"name", printable(protocol::text_of(domain.name))}, {"total", domain.exits}};
+    Json result{{"domid", domain.domain},
+                {"name", printable(protocol::text_of(domain.name))},
+                {"total", domain.exits}};
     struct Table {
         const char* key;
         protocol::ExitTable table;
@@ -266,7 +268,8 @@ Task<Json> Daemon::exits(CallPointer call)
                                     {"msrs", protocol::ExitTable::msr},
                                     {"ports", protocol::ExitTable::port}};
     for (const Table& table : tables) {
-        const std::vector<protocol::ExitCount> counts = co_await hypervisor_.exit_counts(domain.domain, table.table);
+        const std::vector<protocol::ExitCount> counts =
+            co_await hypervisor_.exit_counts(domain.domain, table.table);
         Json rows = Json::array();
         for (const protocol::ExitCount& count : counts) {
             Json row{{"key", count.key}, {"name", printable(protocol::text_of(count.name))}};

@@ -32,12 +32,15 @@ hv::xl::FileDescriptor termination_signals()
 int main(int argc, char** argv)
 {
     hv::xl::DaemonOptions options;
-    CLI::App app{"xld: owns Graft's ports in the control domain, serves xl, keeps console logs, and does what a domain's "
+    CLI::App app{"xld: owns Graft's ports in the control domain, serves xl, keeps console logs, and does "
+                 "what a domain's "
                  "config says when the domain ends"};
     app.add_option("--socket", options.socket, "the socket that xl connects to")->capture_default_str();
     app.add_option("--group", options.group, "the group that may use it")->capture_default_str();
-    app.add_option("--extensions", options.paths.extensions, "where NAME.hvx is looked for")->capture_default_str();
-    app.add_option("--logs", options.paths.logs, "where xld.log and console-NAME.log go")->capture_default_str();
+    app.add_option("--extensions", options.paths.extensions, "where NAME.hvx is looked for")
+        ->capture_default_str();
+    app.add_option("--logs", options.paths.logs, "where xld.log and console-NAME.log go")
+        ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
         const hv::xl::FileDescriptor signals{termination_signals()};

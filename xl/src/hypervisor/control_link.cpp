@@ -64,7 +64,8 @@ void ControlLink::open(FileDescriptor descriptor, std::function<void(const std::
     descriptor_ = std::move(descriptor);
     on_down_ = std::move(on_down);
     watch_ = loop_.watch(
-        descriptor_.number(), [this] { return static_cast<short>(POLLIN | (outgoing_.empty() ? 0 : POLLOUT)); },
+        descriptor_.number(),
+        [this] { return static_cast<short>(POLLIN | (outgoing_.empty() ? 0 : POLLOUT)); },
         [this](short events) { ready(events); });
 }
 
@@ -215,7 +216,8 @@ void ControlLink::take_frames()
             break;
         const auto contents = rest.subspan(sizeof(protocol::FrameHeader), body + bulk);
         at += sizeof(protocol::FrameHeader) + body + bulk;
-        ControlFrame frame{header.value(), {contents.begin(), contents.begin() + static_cast<std::ptrdiff_t>(body)},
+        ControlFrame frame{header.value(),
+                           {contents.begin(), contents.begin() + static_cast<std::ptrdiff_t>(body)},
                            {contents.begin() + static_cast<std::ptrdiff_t>(body), contents.end()}};
         take_frame(std::move(frame));
     }

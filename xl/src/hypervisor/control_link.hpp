@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// xld's end of the control protocol: requests go out in order, each is answered by its id, events come in between.
-// Never blocks.  What the commands mean is in commands.hpp.
+// xld's end of the control protocol: requests go out in order, each is answered by its id, events come in
+// between. Never blocks.  What the commands mean is in commands.hpp.
 #pragma once
 
 #include <coroutine>
@@ -39,7 +39,8 @@ struct ControlRequest {
     std::span<const std::byte> bulk;
 };
 
-/// A refused request: what the hypervisor's words are in terms of xl.  `field` is the protocol's pointer to the culprit.
+/// A refused request: what the hypervisor's words are in terms of xl.  `field` is the protocol's pointer to
+/// the culprit.
 class Refused : public Failure {
 public:
     Refused(hv::Error error, const std::string& text, std::string field);
@@ -67,8 +68,8 @@ public:
     /// Every request under way fails with not_connected.
     void shut(const std::string& why);
 
-    /// The answer's frame.  Throws Refused, or Failure where the link is or goes down (not_connected) or no answer comes
-    /// (timed_out).
+    /// The answer's frame.  Throws Refused, or Failure where the link is or goes down (not_connected) or no
+    /// answer comes (timed_out).
     [[nodiscard]] Task<ControlFrame> call(ControlRequest request);
 
 private:

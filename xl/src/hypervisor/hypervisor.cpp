@@ -171,7 +171,8 @@ Task<void> Hypervisor::write_memory(DomainId id, std::uint64_t address, std::spa
 {
     while (!bytes.empty()) {
         const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), maximum_request_bulk));
-        ControlRequest request = request_of(Command::memory_write, MemoryWriteRequest{id, 0, address}, {}, piece);
+        ControlRequest request =
+            request_of(Command::memory_write, MemoryWriteRequest{id, 0, address}, {}, piece);
         co_await link_.call(std::move(request));
         bytes = bytes.subspan(piece.size());
         address += piece.size();
@@ -198,7 +199,8 @@ Task<std::vector<Binding>> Hypervisor::bindings(DomainId id)
     co_return entries;
 }
 
-Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::byte> parameters, std::uint32_t count)
+Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::byte> parameters,
+                            std::uint32_t count)
 {
     ExtBindRequest fixed{id, count, 0, 0, {}};
     put_text(fixed.module, module, "the module's name");
@@ -219,8 +221,10 @@ Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::s
     std::optional<Failure> failure;
     try {
         for (std::size_t at = 0; at < file.size(); at += maximum_request_bulk) {
-            const auto piece = file.subspan(at, std::min<std::size_t>(file.size() - at, maximum_request_bulk));
-            ControlRequest data = request_of(Command::ext_load_data, ExtLoadDataRequest{upload, 0, at}, {}, piece);
+            const auto piece =
+                file.subspan(at, std::min<std::size_t>(file.size() - at, maximum_request_bulk));
+            ControlRequest data =
+                request_of(Command::ext_load_data, ExtLoadDataRequest{upload, 0, at}, {}, piece);
             co_await link_.call(std::move(data));
         }
     } catch (const Failure& why) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The commands of the control protocol as functions.  Each throws what ControlLink::call throws, and a Failure (failed)
-// where an answer is not what the protocol says.
+// The commands of the control protocol as functions.  Each throws what ControlLink::call throws, and a
+// Failure (failed) where an answer is not what the protocol says.
 #pragma once
 
 #include <string>
@@ -30,7 +30,8 @@ public:
     [[nodiscard]] Task<std::vector<protocol::DomainInfo>> domains();
     [[nodiscard]] Task<protocol::DomainInfo> domain(protocol::DomainId id);
     [[nodiscard]] Task<std::vector<protocol::VcpuInfo>> vcpus(protocol::DomainId id);
-    [[nodiscard]] Task<std::vector<protocol::ExitCount>> exit_counts(protocol::DomainId id, protocol::ExitTable table);
+    [[nodiscard]] Task<std::vector<protocol::ExitCount>> exit_counts(protocol::DomainId id,
+                                                                     protocol::ExitTable table);
 
     [[nodiscard]] Task<protocol::DomainCreateReply> create(protocol::DomainCreateRequest request,
                                                            std::vector<protocol::CpuidMask> masks);
@@ -48,8 +49,8 @@ public:
     [[nodiscard]] Task<std::vector<protocol::ModuleInfo>> modules();
     [[nodiscard]] Task<std::vector<protocol::Binding>> bindings(protocol::DomainId id);
     /// `parameters` is the tail of ext_bind with `count` parameters in it.
-    [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module, std::vector<std::byte> parameters,
-                                  std::uint32_t count);
+    [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module,
+                                  std::vector<std::byte> parameters, std::uint32_t count);
     [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file, std::string path);
     [[nodiscard]] Task<void> unload_module(std::string name);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Puts the parts where they go: first what the kernel's file fixes, then the ramdisk as high as it may be, then our own
-// structures in low memory.
+// Puts the parts where they go: first what the kernel's file fixes, then the ramdisk as high as it may be,
+// then our own structures in low memory.
 #include "image/guest_image.hpp"
 
 #include "acpi/tables.hpp"
@@ -87,8 +87,8 @@ private:
     {
         if (request_.cmdline.size() > longest)
             throw Failure{ExitCode::bad_text,
-                          {"this kernel takes a command line of at most " + std::to_string(longest) + " bytes, this has " +
-                               std::to_string(request_.cmdline.size()),
+                          {"this kernel takes a command line of at most " + std::to_string(longest) +
+                               " bytes, this has " + std::to_string(request_.cmdline.size()),
                            "/boot/cmdline",
                            {}}};
     }
@@ -111,8 +111,8 @@ private:
         return address;
     }
 
-    /// Where Linux wants to be: loaded lower, a relocatable kernel would move itself there; loaded higher gains nothing
-    /// where everything below is free [BOOT-6.1 "pref_address"].
+    /// Where Linux wants to be: loaded lower, a relocatable kernel would move itself there; loaded higher
+    /// gains nothing where everything below is free [BOOT-6.1 "pref_address"].
     void load_linux()
     {
         const LinuxSetup& setup = request_.kernel.linux_setup;
@@ -160,7 +160,8 @@ private:
         add_segments();
         add_ramdisk(four_gib);
         check_cmdline(longest_cmdline);
-        const std::string cmdline{request_.kernel_name + (request_.cmdline.empty() ? "" : " ") + request_.cmdline};
+        const std::string cmdline{request_.kernel_name + (request_.cmdline.empty() ? "" : " ") +
+                                  request_.cmdline};
         const auto map = layout_.memory_map();
         const auto encode = [&](std::uint64_t at) {
             return multiboot_information(at, addresses_, map, cmdline, request_.ramdisk_name);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a domain's memory and first VCPU hold when it starts: kernel, ramdisk, start structures, ACPI tables, registers.
-// Pure: from a parsed kernel and a config to bytes and addresses.  Memory that no part covers is zero; the hypervisor
-// hands it out so.
+// What a domain's memory and first VCPU hold when it starts: kernel, ramdisk, start structures, ACPI tables,
+// registers. Pure: from a parsed kernel and a config to bytes and addresses.  Memory that no part covers is
+// zero; the hypervisor hands it out so.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,10 @@ namespace hv::xl {
 class ImagePart {
 public:
     ImagePart(std::uint64_t address, std::vector<std::byte> own) : address_{address}, own_{std::move(own)} {}
-    ImagePart(std::uint64_t address, std::span<const std::byte> foreign) : address_{address}, foreign_{foreign} {}
+    ImagePart(std::uint64_t address, std::span<const std::byte> foreign)
+        : address_{address}, foreign_{foreign}
+    {
+    }
 
     [[nodiscard]] std::uint64_t address() const { return address_; }
     [[nodiscard]] std::span<const std::byte> bytes() const
@@ -49,8 +52,9 @@ struct ImageRequest {
     std::uint32_t vcpus{1};
 };
 
-/// Failure (not_granted, pointer /memory): something does not fit the guest's memory.  Failure (bad_text): the command
-/// line is longer than the kernel takes.  The image refers to the kernel's and the ramdisk's bytes.
+/// Failure (not_granted, pointer /memory): something does not fit the guest's memory.  Failure (bad_text):
+/// the command line is longer than the kernel takes.  The image refers to the kernel's and the ramdisk's
+/// bytes.
 [[nodiscard]] GuestImage build_guest_image(const ImageRequest& request);
 
 }  // namespace hv::xl

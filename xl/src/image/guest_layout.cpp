@@ -15,13 +15,15 @@ namespace {
 
 constexpr std::uint64_t low_ram_end{0x9fc00};
 constexpr std::uint64_t high_ram_begin{0x10'0000};
-/// Page 0 stays empty: a null pointer of a guest finds nothing of ours, and 0 means "none" in start structures.
+/// Page 0 stays empty: a null pointer of a guest finds nothing of ours, and 0 means "none" in start
+/// structures.
 constexpr std::uint64_t lowest_place{0x1000};
 
 [[noreturn]] void no_room(const std::string& what, std::uint64_t bytes)
 {
     throw Failure{ExitCode::not_granted,
-                  {"the guest's memory has no room for " + what + " (" + std::to_string(bytes) + " bytes)", "/memory",
+                  {"the guest's memory has no room for " + what + " (" + std::to_string(bytes) + " bytes)",
+                   "/memory",
                    {}}};
 }
 
@@ -40,7 +42,8 @@ bool GuestLayout::is_free(std::uint64_t address, std::uint64_t bytes) const
     const GuestRange high{GuestPhysical{high_ram_begin}, acpi_address() - high_ram_begin};
     if (!low.contains(wanted.begin, bytes) && !high.contains(wanted.begin, bytes))
         return false;
-    return std::none_of(taken_.begin(), taken_.end(), [&](const GuestRange& one) { return one.overlaps(wanted); });
+    return std::none_of(taken_.begin(), taken_.end(),
+                        [&](const GuestRange& one) { return one.overlaps(wanted); });
 }
 
 void GuestLayout::claim(std::uint64_t address, std::uint64_t bytes, const std::string& what)

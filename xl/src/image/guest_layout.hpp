@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest's physical memory while it is being filled: where RAM is, what is taken, where the next thing goes.  RAM is
-// [0, 0x9fc00), [1 MiB, 3 GiB) and the rest from 4 GiB on; what lies between is told to the guest as reserved.
+// A guest's physical memory while it is being filled: where RAM is, what is taken, where the next thing goes.
+// RAM is [0, 0x9fc00), [1 MiB, 3 GiB) and the rest from 4 GiB on; what lies between is told to the guest as
+// reserved.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +26,15 @@ struct MemoryMapEntry {
 
 class GuestLayout {
 public:
-    /// `memory_bytes` of RAM, a multiple of a page and at least 2 MiB; of it `acpi_bytes` (a multiple of a page) are kept
-    /// for ACPI tables, at the top of the RAM below 3 GiB.
+    /// `memory_bytes` of RAM, a multiple of a page and at least 2 MiB; of it `acpi_bytes` (a multiple of a
+    /// page) are kept for ACPI tables, at the top of the RAM below 3 GiB.
     GuestLayout(std::uint64_t memory_bytes, std::uint64_t acpi_bytes);
 
     /// Takes a range that a file asked for.  Failure (not_granted): not in RAM below 3 GiB, or taken already.
     void claim(std::uint64_t address, std::uint64_t bytes, const std::string& what);
     /// The lowest free place below 640 KiB.  Failure: none.
-    [[nodiscard]] std::uint64_t place_low(std::uint64_t bytes, std::uint64_t alignment, const std::string& what);
+    [[nodiscard]] std::uint64_t place_low(std::uint64_t bytes, std::uint64_t alignment,
+                                          const std::string& what);
     /// The highest free place between 1 MiB and `limit`.  Failure: none.
     [[nodiscard]] std::uint64_t place_high(std::uint64_t bytes, std::uint64_t alignment, std::uint64_t limit,
                                            const std::string& what);

@@ -55,9 +55,9 @@ protocol::VcpuRegisters flat_registers(std::uint64_t entry, std::uint64_t gdt, s
 ByteBuffer start_descriptors(bool long_mode)
 {
     ByteBuffer table;
-    for (const std::uint64_t descriptor : {std::uint64_t{0}, std::uint64_t{0},
-                                           long_mode ? code_64_descriptor : code_32_descriptor, data_descriptor,
-                                           task_descriptor, std::uint64_t{0}})
+    for (const std::uint64_t descriptor :
+         {std::uint64_t{0}, std::uint64_t{0}, long_mode ? code_64_descriptor : code_32_descriptor,
+          data_descriptor, task_descriptor, std::uint64_t{0}})
         table.put<std::uint64_t>(descriptor);
     return table;
 }

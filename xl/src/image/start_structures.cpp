@@ -5,10 +5,12 @@
 
 namespace hv::xl {
 
-ByteBuffer zero_page(const LinuxSetup& setup, const StartAddresses& addresses, const std::vector<MemoryMapEntry>& map)
+ByteBuffer zero_page(const LinuxSetup& setup, const StartAddresses& addresses,
+                     const std::vector<MemoryMapEntry>& map)
 {
-    constexpr std::size_t acpi_rsdp_addr{0x070}, e820_entries{0x1e8}, setup_header{0x1f1}, type_of_loader{0x210},
-        code32_start{0x214}, ramdisk_image{0x218}, ramdisk_size{0x21c}, cmd_line_ptr{0x228}, e820_table{0x2d0};
+    constexpr std::size_t acpi_rsdp_addr{0x070}, e820_entries{0x1e8}, setup_header{0x1f1},
+        type_of_loader{0x210}, code32_start{0x214}, ramdisk_image{0x218}, ramdisk_size{0x21c},
+        cmd_line_ptr{0x228}, e820_table{0x2d0};
     constexpr std::uint8_t unregistered_loader{0xff};
     ByteBuffer page{zero_page_bytes};
     page.set_bytes(setup_header, setup.setup_header);
@@ -68,7 +70,8 @@ ByteBuffer multiboot_information(std::uint64_t address, const StartAddresses& ad
                                  const std::vector<MemoryMapEntry>& map, const std::string& cmdline,
                                  const std::string& module_text)
 {
-    constexpr std::uint32_t MEMORY{1u << 0}, CMDLINE{1u << 2}, MODS{1u << 3}, MMAP{1u << 6}, LOADER_NAME{1u << 9};
+    constexpr std::uint32_t MEMORY{1u << 0}, CMDLINE{1u << 2}, MODS{1u << 3}, MMAP{1u << 6},
+        LOADER_NAME{1u << 9};
     constexpr std::size_t info_bytes{120};
     ByteBuffer info{info_bytes};
     const auto here = [&] { return static_cast<std::uint32_t>(address + info.size()); };

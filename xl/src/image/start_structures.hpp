@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What each kind of kernel finds in memory about its machine: Linux's zero page, PVH's start info, multiboot's
-// information.  Pure encoders; where things lie is decided before.
+// What each kind of kernel finds in memory about its machine: Linux's zero page, PVH's start info,
+// multiboot's information.  Pure encoders; where things lie is decided before.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +32,10 @@ inline constexpr std::size_t zero_page_bytes{4096};
 [[nodiscard]] ByteBuffer pvh_start_info(std::uint64_t address, const StartAddresses& addresses,
                                         const std::vector<MemoryMapEntry>& map);
 
-/// Multiboot information with memory map, module and texts behind it, all at `address` [MB1-0.6.96 §3.3].  Command lines
-/// are written behind it, too: `addresses.cmdline` is not used.
+/// Multiboot information with memory map, module and texts behind it, all at `address` [MB1-0.6.96 §3.3].
+/// Command lines are written behind it, too: `addresses.cmdline` is not used.
 [[nodiscard]] ByteBuffer multiboot_information(std::uint64_t address, const StartAddresses& addresses,
-                                               const std::vector<MemoryMapEntry>& map, const std::string& cmdline,
-                                               const std::string& module_text);
+                                               const std::vector<MemoryMapEntry>& map,
+                                               const std::string& cmdline, const std::string& module_text);
 
 }  // namespace hv::xl

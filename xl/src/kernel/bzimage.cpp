@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Linux's own file format: boot sector, setup code with the setup header in it, and the protected-mode kernel.  Only what
-// is loaded high (every bzImage is) can be entered without firmware.  Specification: [BOOT-6.1 "The Real-Mode Kernel
-// Header", "Details of Header Fields", "64-bit Boot Protocol"].
+// Linux's own file format: boot sector, setup code with the setup header in it, and the protected-mode
+// kernel.  Only what is loaded high (every bzImage is) can be entered without firmware.  Specification:
+// [BOOT-6.1 "The Real-Mode Kernel Header", "Details of Header Fields", "64-bit Boot Protocol"].
 #include <bit>
 #include <string>
 
@@ -45,11 +45,16 @@ void read_newer_fields(const ForeignBytes& file, LinuxSetup& setup)
 {
     const auto since = [&](std::uint16_t needed) { return setup.version >= needed; };
     setup.ramdisk_limit =
-        std::uint64_t{since(0x0203) ? file.read<std::uint32_t>(initrd_addr_max, "initrd_addr_max") : 0x37ff'ffff} + 1;
-    setup.kernel_alignment = since(0x0205) ? file.read<std::uint32_t>(kernel_alignment, "kernel_alignment") : 0;
-    setup.relocatable = since(0x0205) && file.read<std::uint8_t>(relocatable_kernel, "relocatable_kernel") != 0;
+        std::uint64_t{since(0x0203) ? file.read<std::uint32_t>(initrd_addr_max, "initrd_addr_max")
+                                    : 0x37ff'ffff} +
+        1;
+    setup.kernel_alignment =
+        since(0x0205) ? file.read<std::uint32_t>(kernel_alignment, "kernel_alignment") : 0;
+    setup.relocatable =
+        since(0x0205) && file.read<std::uint8_t>(relocatable_kernel, "relocatable_kernel") != 0;
     setup.command_line_bytes = since(0x0206) ? file.read<std::uint32_t>(cmdline_size, "cmdline_size") : 255;
-    setup.load_flags_64 = since(0x020c) ? file.read<std::uint16_t>(xloadflags, "xloadflags") : std::uint16_t{0};
+    setup.load_flags_64 =
+        since(0x020c) ? file.read<std::uint16_t>(xloadflags, "xloadflags") : std::uint16_t{0};
     setup.preferred_address = since(0x020a) ? file.read<std::uint64_t>(pref_address, "pref_address")
                                             : high_load_address;
     setup.memory_bytes = since(0x020a) ? file.read<std::uint32_t>(init_size, "init_size") : 0;

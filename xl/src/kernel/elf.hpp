@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// As much of an ELF file as a kernel loader looks at: the header and the program headers, of 32- and 64-bit x86 files.
-// Specification: [gABI-4.3 "ELF Header", "Program Header"].
+// As much of an ELF file as a kernel loader looks at: the header and the program headers, of 32- and 64-bit
+// x86 files. Specification: [gABI-4.3 "ELF Header", "Program Header"].
 #pragma once
 
 #include <cstddef>
@@ -33,11 +33,12 @@ struct ElfFile {
     std::vector<ElfSegment> segments;
 };
 
-/// Nothing where the file does not start with the ELF magic; a Failure where it does and is not an executable for x86 with
-/// program headers that stay inside the file.
+/// Nothing where the file does not start with the ELF magic; a Failure where it does and is not an executable
+/// for x86 with program headers that stay inside the file.
 [[nodiscard]] std::optional<ElfFile> parse_elf(std::span<const std::byte> file);
 
-/// The PT_LOAD segments as a kernel's, at their physical addresses.  Failure: none, one that wraps, or two that overlap.
+/// The PT_LOAD segments as a kernel's, at their physical addresses.  Failure: none, one that wraps, or two
+/// that overlap.
 [[nodiscard]] std::vector<KernelSegment> loadable_segments(const ElfFile& elf);
 
 }  // namespace hv::xl

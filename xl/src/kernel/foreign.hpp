@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// hv::ByteReader for the parsers of kernels: what does not lie inside the file ends the parse with a sentence that names
-// the field.
+// hv::ByteReader for the parsers of kernels: what does not lie inside the file ends the parse with a sentence
+// that names the field.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,8 @@ public:
         return value.value();
     }
 
-    [[nodiscard]] std::span<const std::byte> slice(std::uint64_t offset, std::uint64_t length, const char* what) const
+    [[nodiscard]] std::span<const std::byte> slice(std::uint64_t offset, std::uint64_t length,
+                                                   const char* what) const
     {
         const auto part = reader_.slice(offset, length);
         if (!part)
@@ -53,8 +54,8 @@ public:
 private:
     [[noreturn]] void cut_off(const char* what) const
     {
-        refuse_kernel(std::string{format_} + ": " + what + " lies outside the file of " + std::to_string(size()) +
-                      " bytes");
+        refuse_kernel(std::string{format_} + ": " + what + " lies outside the file of " +
+                      std::to_string(size()) + " bytes");
     }
 
     std::span<const std::byte> bytes_;

@@ -16,7 +16,8 @@ void check_entry(const Kernel& kernel)
     if (kernel.segments.empty())
         return;
     for (const KernelSegment& segment : kernel.segments)
-        if (GuestRange{GuestPhysical{segment.address}, segment.bytes.size()}.contains(GuestPhysical{kernel.entry}))
+        if (GuestRange{GuestPhysical{segment.address}, segment.bytes.size()}.contains(
+                GuestPhysical{kernel.entry}))
             return;
     refuse_kernel("the kernel's entry address lies in nothing that is loaded");
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a kernel file is and what it asks of its loader.  The parsers are pure: bytes in, a description or a precise
-// reason out; every number in a file is checked before it is believed, and nothing in a description points outside the
-// file.  Where the parts go in guest memory is the image builder's business.
+// What a kernel file is and what it asks of its loader.  The parsers are pure: bytes in, a description or a
+// precise reason out; every number in a file is checked before it is believed, and nothing in a description
+// points outside the file.  Where the parts go in guest memory is the image builder's business.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ enum class KernelKind : std::uint8_t { linux_64, linux_32, pvh, multiboot };
 
 [[nodiscard]] const char* kernel_kind_name(KernelKind kind);
 
-/// Bytes of the file that go to a guest-physical address; the memory behind them up to `memory_bytes` is zero.
+/// Bytes of the file that go to a guest-physical address; the memory behind them up to `memory_bytes` is
+/// zero.
 struct KernelSegment {
     std::uint64_t address{};
     std::span<const std::byte> bytes;
@@ -34,12 +35,13 @@ struct LinuxSetup {
     std::uint32_t kernel_alignment{};
     bool relocatable{};
     std::uint64_t preferred_address{};
-    std::uint64_t memory_bytes{};             ///< from the load address on, before the kernel reads its memory map
+    std::uint64_t memory_bytes{};  ///< from the load address on, before the kernel reads its memory map
     std::uint32_t command_line_bytes{};       ///< longest, without the final zero
     std::uint64_t ramdisk_limit{};            ///< first address that the ramdisk may not touch
 };
 
-/// A kernel of any kind.  `entry` is a guest-physical address, but for Linux: there it is relative to where it is loaded.
+/// A kernel of any kind.  `entry` is a guest-physical address, but for Linux: there it is relative to where
+/// it is loaded.
 struct Kernel {
     KernelKind kind{};
     std::vector<KernelSegment> segments;  ///< empty for Linux
@@ -48,8 +50,8 @@ struct Kernel {
     bool align_modules{};                 ///< multiboot: modules start on pages
 };
 
-/// Finds the kind and reads the file: bzImage, then ELF with a PVH note, then multiboot 1.  Failure (failed): the
-/// sentence says what is wrong with the file, or that it is none of the three.
+/// Finds the kind and reads the file: bzImage, then ELF with a PVH note, then multiboot 1.  Failure (failed):
+/// the sentence says what is wrong with the file, or that it is none of the three.
 [[nodiscard]] Kernel parse_kernel(std::span<const std::byte> file);
 
 /// Each parser: nothing where the file is not of the kind at all, a Failure where it is and is wrong.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Multiboot, version 1: a header in the first 8 KiB, and either an ELF32 file or load addresses in the header itself.
-// Specification: [MB1-0.6.96 §3.1 "OS image format"].
+// Multiboot, version 1: a header in the first 8 KiB, and either an ELF32 file or load addresses in the header
+// itself. Specification: [MB1-0.6.96 §3.1 "OS image format"].
 #include <algorithm>
 #include <string>
 
@@ -86,8 +86,8 @@ std::optional<Kernel> parse_multiboot(std::span<const std::byte> bytes)
         return std::nullopt;
     const std::uint32_t unknown{header->flags & mandatory & ~(PAGE_ALIGN | MEMORY_INFO)};
     if (unknown != 0)
-        refuse_kernel("multiboot: the kernel requires what is not there (header flags " + std::to_string(unknown) +
-                      "; a video mode is flag 4)");
+        refuse_kernel("multiboot: the kernel requires what is not there (header flags " +
+                      std::to_string(unknown) + "; a video mode is flag 4)");
     Kernel kernel;
     kernel.kind = KernelKind::multiboot;
     kernel.align_modules = (header->flags & PAGE_ALIGN) != 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// ELF files with the PVH note: name "Xen", type 18, and a 32-bit physical entry address as its description (the file may
-// be of 32 or 64 bits, the description of 4 or 8 bytes).  Specification: [gABI-4.3 "Note Section"] for the form of notes,
-// Xen's public/elfnote.h for the number.
+// ELF files with the PVH note: name "Xen", type 18, and a 32-bit physical entry address as its description
+// (the file may be of 32 or 64 bits, the description of 4 or 8 bytes).  Specification: [gABI-4.3 "Note
+// Section"] for the form of notes, Xen's public/elfnote.h for the number.
 #include <cstring>
 
 #include "hv/base/checked.hpp"

@@ -12,7 +12,8 @@ namespace {
 
 bool is_number(const std::string& text)
 {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 std::string colour_of(const std::string& cell)
@@ -64,7 +65,8 @@ std::string Table::text(bool colour) const
     for (const auto& row : rows_) {
         for (std::size_t i = 0; i < row.size(); ++i) {
             const std::string paint{!colour ? "" : &row == &rows_.front() ? "\x1b[1m" : colour_of(row[i])};
-            result += paint + padded(row[i], widths[i], i + 1 == row.size()) + (paint.empty() ? "" : "\x1b[0m");
+            result +=
+                paint + padded(row[i], widths[i], i + 1 == row.size()) + (paint.empty() ? "" : "\x1b[0m");
             result += i + 1 == row.size() ? "\n" : "  ";
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How xl shows results: tables and sentences for people, JSON for programs.  Colour only where a person looks.
+// How xl shows results: tables and sentences for people, JSON for programs.  Colour only where a person
+// looks.
 #pragma once
 
 #include <string>

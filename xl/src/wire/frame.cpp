@@ -32,7 +32,8 @@ bool is_frame_type(std::uint16_t type)
 
 std::string encode_frame(FrameType type, std::uint32_t id, std::string_view payload)
 {
-    const Header header{magic, id, static_cast<std::uint32_t>(payload.size()), static_cast<std::uint16_t>(type), 0};
+    const Header header{magic, id, static_cast<std::uint32_t>(payload.size()),
+                        static_cast<std::uint16_t>(type), 0};
     std::string frame(sizeof header, '\0');
     std::memcpy(frame.data(), &header, sizeof header);
     return frame.append(payload);
@@ -47,7 +48,8 @@ std::optional<SocketFrame> FrameReader::next()
     if (header.magic != magic || !is_frame_type(header.type) || header.reserved != 0)
         throw Failure{ExitCode::failed, "what was received is not a frame of this version of xl and xld"};
     if (header.payload_bytes > longest_payload)
-        throw Failure{ExitCode::failed, "a frame of " + std::to_string(header.payload_bytes) + " bytes is too long"};
+        throw Failure{ExitCode::failed,
+                      "a frame of " + std::to_string(header.payload_bytes) + " bytes is too long"};
     if (buffer_.size() - sizeof header < header.payload_bytes)
         return std::nullopt;
     SocketFrame frame{static_cast<FrameType>(header.type), header.id,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What xl and xld say to each other on the unix socket: frames of a header and a payload.  Requests and answers are JSON,
-// console bytes are themselves.  Files travel as descriptors beside a request, so that what a user may not read, xld does
-// not read for him.  Both programs come from one build; the magic number carries the version.
+// What xl and xld say to each other on the unix socket: frames of a header and a payload.  Requests and
+// answers are JSON, console bytes are themselves.  Files travel as descriptors beside a request, so that what
+// a user may not read, xld does not read for him.  Both programs come from one build; the magic number
+// carries the version.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +41,8 @@ inline constexpr std::size_t frame_header_bytes{16};
 
 [[nodiscard]] std::string encode_frame(FrameType type, std::uint32_t id, std::string_view payload);
 
-/// Puts frames together from a stream.  Failure (failed): what came is no frame; nothing more can be read then.
+/// Puts frames together from a stream.  Failure (failed): what came is no frame; nothing more can be read
+/// then.
 class FrameReader {
 public:
     void add(std::span<const char> bytes) { buffer_.append(bytes.data(), bytes.size()); }
