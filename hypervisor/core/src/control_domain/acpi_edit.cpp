@@ -37,6 +37,8 @@ constexpr std::uint8_t madt_local_apic{0};
 constexpr std::uint8_t madt_local_x2apic{9};
 constexpr std::uint8_t madt_multiprocessor_wakeup{16};
 constexpr std::uint32_t madt_enabled{1};
+constexpr std::uint8_t local_apic_flags_end{8};
+constexpr std::uint8_t local_x2apic_flags_end{12};
 
 std::uint8_t sum(std::span<const std::byte> bytes)
 {
@@ -131,6 +133,10 @@ Expected<std::size_t> write_madt(std::span<const std::byte> original, std::uint3
         if (type == madt_local_apic || type == madt_local_x2apic) {
             const ByteReader fields{entry.value()};
             const bool wide{type == madt_local_x2apic};
+            if (length < (wide ? local_x2apic_flags_end : local_apic_flags_end)) {
+                why.append("an entry of the ACPI MADT is shorter than its kind");
+                return Error::malformed;
+            }
             const std::uint32_t id = wide ? HV_TRY(fields.read<std::uint32_t>(4)) : HV_TRY(fields.read<std::uint8_t>(3));
             const std::uint32_t flags = HV_TRY(fields.read<std::uint32_t>(wide ? 8 : 4));
             keep = id == own && (flags & madt_enabled) != 0;
@@ -187,6 +193,8 @@ Status edit_acpi_tables(const FirmwareMemory& memory, HostPhysical rsdp, std::ui
     bool have_madt{};
     for (std::size_t index = 0; index < root.count(); ++index) {
         HostPhysical address{root.entry(index)};
+        if (address == HostPhysical{})
+            continue;  // firmware leaves places empty
         const auto table = HV_TRY(checked_table(memory, address, why));
         const auto signature = HV_TRY(ByteReader{table}.read<std::uint32_t>(0));
         if (describes_others(signature))
