@@ -187,7 +187,7 @@ void Domain::deliver(unsigned index, const InterruptMessage& message)
     case DeliveryMode::init: return target.request(VcpuRequest::init);
     case DeliveryMode::startup:
         target.startup_vector.store(message.vector, std::memory_order_release);
-        if (!target.blocked_by(Blocker::waiting_for_startup))
+        if (!target.heeds_startup())
             return;
         target.request(VcpuRequest::startup);
         machine().scheduler.unblock(target, Blocker::waiting_for_startup);
@@ -219,7 +219,7 @@ void Domain::request_pause()
 void Domain::check_all_halted()
 {
     for (unsigned index = 0; index < vcpu_count_; ++index)
-        if (!vcpus_[index]->dead_halt.load(std::memory_order_acquire) &&
+        if (!vcpus_[index]->dead_halt.load() &&
             !vcpus_[index]->blocked_by(Blocker::waiting_for_startup))
             return;
     end(EndReason::halt);

@@ -24,13 +24,12 @@ void take_init(Vcpu& vcpu)
     // [SDM3-083 §9.1.1, §10.4.7.3]: INIT leaves the APIC base; the processor waits for SIPI, the bootstrap one starts over.
     vcpu.apic.initialize();
     vcpu.in_halt = vcpu.nmi_waiting = vcpu.external_waiting = false;
-    vcpu.dead_halt.store(false, std::memory_order_release);
+    vcpu.dead_halt.store(false);
     vcpu.started = false;
     reset_registers(vcpu);
     store_task_priority(vcpu);
     if (vcpu.domain.extensions != nullptr)
         vcpu.domain.extensions->vcpu_reset(vcpu);
-    machine().scheduler.block(vcpu, Blocker::waiting_for_startup);
 }
 
 void take_startup(Vcpu& vcpu)
@@ -39,6 +38,7 @@ void take_startup(Vcpu& vcpu)
         return;  // a SIPI to a processor that runs is ignored
     start_real_mode(vcpu, vcpu.startup_vector.load(std::memory_order_acquire));
     vcpu.started = true;
+    machine().scheduler.unblock(vcpu, Blocker::waiting_for_startup);
 }
 
 /// The vector that would be injected if nothing but the task priority stood against it, or 0.
@@ -79,13 +79,15 @@ bool serve_extension_window(Vcpu& vcpu)
 void leave_halt(Vcpu& vcpu)
 {
     vcpu.in_halt = false;
-    vcpu.dead_halt.store(false, std::memory_order_release);
+    vcpu.dead_halt.store(false);
 }
 
 }  // namespace
 
 void carry_out_requests(Vcpu& vcpu)
 {
+    if (vcpu.init_requested())  // before the request is taken, so that no startup message falls between the two
+        machine().scheduler.block(vcpu, Blocker::waiting_for_startup);
     const std::uint32_t requests = vcpu.take_requests();
     if (asked(requests, VcpuRequest::flush))
         machine().hvm.flush(vcpu);

@@ -55,7 +55,7 @@ bool look_around(Processor& processor, const Vcpu& vcpu)
 bool wakes(Vcpu& vcpu)
 {
     const bool interrupts = x86::Rflags::IF::get(vcpu.registers.rflags);
-    vcpu.dead_halt.store(!interrupts && !vcpu.nmi_waiting, std::memory_order_release);
+    vcpu.dead_halt.store(!interrupts && !vcpu.nmi_waiting);  // in one order with the others' (check_all_halted)
     if (Vcpu::has_event(vcpu))
         return true;
     if (!interrupts)
@@ -109,6 +109,8 @@ void run_vcpu(Processor& processor, Vcpu& vcpu)
             continue;
         if (!vcpu.runnable() || (vcpu.in_halt && !wakes(vcpu)))
             break;
+        if (!vcpu.started)  // its startup message has come since
+            continue;
         prepare_entry(vcpu);
         if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on
             continue;

@@ -81,6 +81,15 @@ public:
     void mark(VcpuRequest what);
     /// Takes all noted requests.  The processor that runs it.
     [[nodiscard]] std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
+    /// True when a startup message would be heeded: it waits for one, or an INIT that makes it wait is on its way.
+    [[nodiscard]] bool heeds_startup() const
+    {
+        return blocked_by(Blocker::waiting_for_startup) || init_requested();
+    }
+    [[nodiscard]] bool init_requested() const
+    {
+        return (requests_.load(std::memory_order_acquire) & static_cast<std::uint32_t>(VcpuRequest::init)) != 0;
+    }
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
     /// True when something would end a HLT.  Any processor.
     [[nodiscard]] static bool has_event(const Schedulable& self);
