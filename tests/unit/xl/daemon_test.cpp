@@ -236,6 +236,21 @@ TEST_F(Xld, ConsoleIsThereBeforeTheFirstVcpuRuns)
     expect_nothing_created();
 }
 
+TEST_F(Xld, LastWordsThatArriveAfterTheNewsOfTheEndAreNotLost)
+{
+    config["on"] = {{"halt", "preserve"}};
+    hypervisor.run([&] {
+        hypervisor.on_unpause = [&](FakeDomain& domain) {
+            hypervisor.end(domain, protocol::EndReason::halt);
+            hypervisor.after_end = [&] { hypervisor.say(domain, "last words\n"); };
+        };
+    });
+    const Outcome outcome{create({"-c"})};
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_EQ(outcome.out, "last words\n");
+    EXPECT_EQ(xl({"destroy", "web1"}).status, 0);
+}
+
 TEST_F(Xld, CrashIsExitCode1)
 {
     hypervisor.run([&] {

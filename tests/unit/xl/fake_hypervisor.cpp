@@ -12,6 +12,7 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 namespace hv::xl::test {
 namespace {
@@ -135,6 +136,8 @@ void FakeHypervisor::pump()
                 sent += static_cast<std::size_t>(now);
         }
     }
+    if (end_told_ && after_end)
+        std::exchange(after_end, {})();
 }
 
 FakeDomain& FakeHypervisor::by_name(const std::string& name)
@@ -401,6 +404,7 @@ bool FakeHypervisor::next_domain_ended(protocol::DomainEndedEvent& event)
     if (ended_.empty())
         return false;
     event = ended_.front();
+    end_told_ = true;
     ended_.erase(ended_.begin());
     return true;
 }

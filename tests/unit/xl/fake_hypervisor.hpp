@@ -57,6 +57,7 @@ public:
     std::map<std::string, protocol::ModuleInfo> modules;
     std::string log{"first line\nsecond line\n"};
     std::function<void(FakeDomain&)> on_unpause;  ///< the guest
+    std::function<void()> after_end;              ///< once the news of an end is on its way
     bool stall_finish{};
     std::string clashing_module;  ///< refused by ext_bind
 
@@ -133,6 +134,7 @@ private:
     std::mutex mutex_;
     std::map<std::string, FileDescriptor> ports_;  ///< xld's ends, until they are opened
     std::vector<std::function<void()>> work_;
+    bool end_told_{};
     bool stopping_{};
     std::thread thread_;
 };
