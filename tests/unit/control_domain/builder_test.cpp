@@ -237,6 +237,9 @@ TEST_F(ControlDomainBuilder, NeedsNotAByteMoreThanItsPieces)
     const std::uint64_t others = core::edited_acpi_capacity + 0x13000 + 6 * page_size + 3 * page_size;
     memory[2].bytes = 15 * mib + KernelFile::memory_size + others;
     EXPECT_TRUE(build()) << why.view();
+    kernel.put(at::init_size, KernelFile::memory_size + 1);
+    EXPECT_FALSE(build());
+    kernel.put(at::init_size, KernelFile::memory_size);
     memory[2].bytes -= page_size;
     EXPECT_FALSE(build());
 }

@@ -25,11 +25,15 @@ DomainMemory::DomainMemory(FrameAllocator& frames, Heap& heap, const NestedEntry
 {
 }
 
-DomainMemory::~DomainMemory()
+DomainMemory::~DomainMemory() { give_back(); }
+
+void DomainMemory::give_back()
 {
     for (std::size_t index = 0; index < block_count_; ++index)
         frames_.release(blocks_[index].host, order_for_bytes(blocks_[index].bytes), heap_.ledger());
     heap_.release(blocks_);
+    blocks_ = nullptr;
+    block_count_ = block_capacity_ = 0;
 }
 
 Status DomainMemory::create(std::uint64_t bytes, GuestRange hole)
@@ -39,10 +43,14 @@ Status DomainMemory::create(std::uint64_t bytes, GuestRange hole)
         return Error::invalid_argument;
     HV_TRY(map_.create());
     const std::uint64_t low = bytes < hole.begin.raw() ? bytes : hole.begin.raw();
-    HV_TRY(buy(0, low));
-    HV_TRY(buy(hole.begin.raw() + hole.bytes, bytes - low));
-    bytes_ = bytes;
-    return Done{};
+    auto bought = buy(0, low);
+    if (bought)
+        bought = buy(hole.begin.raw() + hole.bytes, bytes - low);
+    if (bought)
+        bytes_ = bytes;
+    else
+        give_back();
+    return bought;
 }
 
 Status DomainMemory::buy(std::uint64_t guest, std::uint64_t bytes)

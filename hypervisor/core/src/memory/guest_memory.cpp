@@ -44,15 +44,22 @@ Status GuestMemory::read(GuestPhysical address, std::span<std::byte> to) const
     return Done{};
 }
 
+bool GuestMemory::writable(GuestPhysical address, std::uint64_t length) const
+{
+    if (!address.checked_add(length))
+        return false;
+    for (std::uint64_t done = 0; done < length;) {
+        if (page(address.plus(done), true) == nullptr)
+            return false;
+        done += within_page(address.plus(done), length - done);
+    }
+    return true;
+}
+
 Status GuestMemory::write(GuestPhysical address, std::span<const std::byte> from) const
 {
-    if (!address.checked_add(from.size()))
+    if (!writable(address, from.size()))  // all of it, before any of it
         return Error::out_of_range;
-    for (std::uint64_t done = 0; done < from.size();) {  // all of it, before any of it
-        if (page(address.plus(done), true) == nullptr)
-            return Error::out_of_range;
-        done += within_page(address.plus(done), from.size() - done);
-    }
     while (!from.empty()) {
         std::byte* const target = page(address, true);
         if (target == nullptr)
@@ -67,7 +74,7 @@ Status GuestMemory::write(GuestPhysical address, std::span<const std::byte> from
 
 Status GuestMemory::clear(GuestPhysical address, std::uint64_t length) const
 {
-    if (!address.checked_add(length))
+    if (!writable(address, length))
         return Error::out_of_range;
     while (length > 0) {
         std::byte* const target = page(address, true);

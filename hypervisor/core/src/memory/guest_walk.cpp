@@ -57,7 +57,8 @@ struct Rights {
 
 PageFault fault(const ExecutionContext& context, LinearAccess access, std::uint32_t why)
 {
-    const bool fetch = access.execute && ((context.efer & efer_no_execute) != 0 || (context.cr4 & cr4_smep) != 0);
+    const bool no_execute = (context.efer & efer_no_execute) != 0 && (context.cr4 & cr4_physical_address_extension) != 0;
+    const bool fetch = access.execute && (no_execute || (context.cr4 & cr4_smep) != 0);
     return {why | (access.write ? fault_write : 0) | (access.user ? fault_user : 0) | (fetch ? fault_fetch : 0)};
 }
 

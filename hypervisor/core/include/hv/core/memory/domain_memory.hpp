@@ -53,6 +53,7 @@ private:
     static constexpr std::uint64_t portion{2ull << 20};
 
     Status buy(std::uint64_t guest, std::uint64_t bytes);
+    void give_back();
     [[nodiscard]] const Block* block_of(GuestPhysical address) const;
 
     FrameAllocator& frames_;

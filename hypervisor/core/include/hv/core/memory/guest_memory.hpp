@@ -55,6 +55,8 @@ public:
     [[nodiscard]] std::byte* page(GuestPhysical address, bool for_writing) const;
 
 private:
+    [[nodiscard]] bool writable(GuestPhysical address, std::uint64_t length) const;
+
     NestedMap& map_;
     Populator* populator_;
 };
