@@ -133,11 +133,11 @@ std::uint64_t serve(Vcpu& vcpu, const Call& call)
 
 }  // namespace
 
-/// Without its page, enabled, the interface is not there.
+/// Without its page, enabled, the interface is not there, and the call may be another's.
 abi::Verdict Novell::hypercall(Vcpu& vcpu, abi::HypercallFrame& frame)
 {
     if ((__atomic_load_n(&vcpu.domain_state().hypercall, __ATOMIC_RELAXED) & hypercall_enable) == 0)
-        return abi::inject_undefined_opcode;
+        return abi::not_mine;
     answer(frame, serve(vcpu, call_of(frame)));
     return abi::done_unchanged;
 }

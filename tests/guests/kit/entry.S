@@ -129,9 +129,12 @@ gdt_pointer:
 
 .section .bss
 .balign 4096
+.global guest_page_tables_begin, guest_page_tables_end
+guest_page_tables_begin:
 level4: .skip 4096
 level3: .skip 4096
 level2: .skip 4 * 4096
+guest_page_tables_end:
 .balign 16
 stack: .skip STACK_BYTES
 stack_end:

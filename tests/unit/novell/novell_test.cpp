@@ -141,10 +141,11 @@ TEST_F(NovellModule, TagsItsCallsInThePage)
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), page.begin()));
 }
 
-TEST_F(NovellModule, RaisesUndefinedOpcodeForACallWithoutThePage)
+TEST_F(NovellModule, LeavesACallWithoutThePageToOthersAndSwitchesNothing)
 {
     auto frame = frame_of(call_switch_address_space | control_fast, 0x7000);
-    EXPECT_EQ(module_.hypercall(frame).kind, abi::VerdictKind::inject);
+    EXPECT_NE(module_.hypercall(frame).kind, abi::VerdictKind::done);
+    EXPECT_EQ(frame.general[0], call_tag);
     EXPECT_EQ(host_.registers.cr3, 0u);
 }
 
