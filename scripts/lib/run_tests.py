@@ -141,10 +141,11 @@ def run_scripts(tally, root):
     def first_line(path):
         with open(path, "rb") as file:
             return file.readline()
-    candidates = [path for pattern in ("scripts/*", "scripts/*/*", ".ci/*", "tests/system/*/run", "tests/system/lib/*")
+    candidates = [path for pattern in ("scripts/*", "scripts/*/*", ".ci/*", "tests/system/*/run", "tests/system/*/steps",
+                                        "tests/system/lib/*")
                   for path in sorted(glob.glob(os.path.join(root, pattern))) if os.path.isfile(path)]
     print("== scripts: shellcheck", flush=True)
-    shells = [path for path in candidates if path.endswith(".sh") or b"sh" in first_line(path)[:30].split(b"/")[-1]
+    shells = [path for path in candidates if path.endswith((".sh", "/steps")) or b"sh" in first_line(path)[:30].split(b"/")[-1]
               and first_line(path).startswith(b"#!")]
     for path in shells:
         name = f"scripts: shellcheck {os.path.relpath(path, root)}"

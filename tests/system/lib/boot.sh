@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034  # $GRAFT_LOG and $DOM0_LOG are for the tests
+# shellcheck shell=bash disable=SC2034,SC2153  # $GRAFT_LOG and $DOM0_LOG are for the tests, $TREE and $WORK of checks.sh
 #
 # For tests that look at the machine's first seconds: QEMU with words of the test's own, until a line appears.  Sourced
 # after checks.sh.

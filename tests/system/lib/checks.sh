@@ -62,6 +62,22 @@ in_dom0() {
     "$TREE/scripts/dom0" "$@" >"$OUT" 2>"$ERR" </dev/null || STATUS=$?
 }
 
+# steps_in_dom0 FILE WORDS...: runs a file of steps (dom0_checks.sh) in dom0, scripts/dom0 given those words, and shows the
+# checks that they make as they make them.
+steps_in_dom0() {
+    local steps=$1 failed
+    shift
+    STATUS=0
+    "$TREE/scripts/dom0" --timeout 800 --add "$TREE/tests/system/lib/dom0_checks.sh" --add "$steps:/root/steps" "$@" \
+        -- sh /root/steps 2>"$ERR" </dev/null | tee "$OUT" || STATUS=$?
+    failed=$(grep --count '^FAIL ' "$OUT") || true
+    FAILED=$((FAILED + failed))
+    if ! grep --quiet '^STEPS COMPLETE$' "$OUT"; then
+        verdict 1 "the steps in dom0 came to their end" "status $STATUS
+$(tail -n 60 "$ERR")"
+    fi
+}
+
 # Ends the test: status 0 only if no check failed.
 finish() {
     exit $(( FAILED > 0 ))
