@@ -133,6 +133,7 @@ protected:
     void start()
     {
         ASSERT_TRUE(domain->finish_build());
+        domain->vcpu(0).started = true;
         ASSERT_TRUE(domain->unpause());
     }
     void turn()

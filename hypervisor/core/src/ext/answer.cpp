@@ -41,7 +41,6 @@ Answered write_tpr(Vcpu& vcpu, std::uint64_t value)
 
 Answered end_interrupt(Vcpu& vcpu)
 {
-    fetch_task_priority(vcpu);
     const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
     if (ended.broadcast) [[unlikely]]
         apply_apic_effect(vcpu, {.kind = ApicEffect::Kind::end_of_interrupt,
@@ -74,11 +73,9 @@ Answered answer_read(VcpuBinding& own, const MsrReadAnswer& answer, std::uint64_
     return Answered::done;
 }
 
-Answered answer_write(Vcpu& vcpu, const MsrWriteAnswer& answer, std::uint64_t value)
+Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value)
 {
-    if ((value & ~answer.writable) != 0)
-        return Answered::fault;
-    switch (answer.kind) {
+    switch (kind) {
     case abi::MsrWriteKind::apic_eoi: return end_interrupt(vcpu);
     case abi::MsrWriteKind::apic_icr:
         return apply_apic_effect(vcpu, vcpu.apic.write_command(value)) ? Answered::done : Answered::fault;

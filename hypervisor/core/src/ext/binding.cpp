@@ -285,8 +285,8 @@ Status Binding::refused(abi::Verdict verdict, std::string_view hook, TextWriter&
     const bool known = verdict.detail >= 1 && verdict.detail <= static_cast<std::uint32_t>(Error::gone);
     const Error error = known ? static_cast<Error>(verdict.detail) : Error::malformed;
     say(why, "extension '", name(), "' refuses: ");
-    if (const std::string_view explained = current_call().explained(); !explained.empty())
-        say(why, explained);
+    if (const std::string_view words = explained(); !words.empty())
+        say(why, words);
     else
         say(why, error_name(error), " (hook ", hook, ")");
     return error;

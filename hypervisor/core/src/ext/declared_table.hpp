@@ -2,7 +2,7 @@
 //
 // The declared answers of one kind in one window: found by place in a few instructions, changed while other processors look.
 // A window of up to 512 places is indexed directly, a larger one by the low bits.  Entries are never freed before the table
-// is; a change happens in place under a sequence count, and a reader that met one looks again.
+// is; a change happens in place under a sequence count, and a reader that met one looks again (DeclaredReading).
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,27 @@ constexpr std::uint64_t condition_bit(std::uint32_t condition)
 {
     return condition == 0 ? 0 : 1ull << (condition - 1);
 }
+
+/// One look at declared answers: what was read in it counts only if holds() says so afterwards.
+class DeclaredReading {
+public:
+    explicit DeclaredReading(const std::atomic<std::uint32_t>& sequence)
+        : sequence_{sequence}, before_{sequence.load(std::memory_order_acquire)}
+    {
+    }
+    [[nodiscard]] bool holds() const
+    {
+        std::atomic_thread_fence(std::memory_order_acquire);
+        if ((before_ & 1) == 0 && sequence_.load(std::memory_order_relaxed) == before_) [[likely]]
+            return true;
+        __builtin_ia32_pause();
+        return false;
+    }
+
+private:
+    const std::atomic<std::uint32_t>& sequence_;
+    const std::uint32_t before_;
+};
 
 /// `Answer` is what a reader gets: trivially copyable, default-constructed "nothing declared here", with a member
 /// `bool declared` and `bool same_place(const Answer&) const` for several answers at one place (subleaves).
@@ -54,27 +75,18 @@ public:
         first_ = nullptr;
     }
 
-    /// The answer at `place` that `accepts` and whose condition is on, copied whole; false: nothing is declared.
+    /// The answer at `place` that `accepts` and whose condition is on, or null: nothing is declared.  It is read where it
+    /// lies, inside of a DeclaredReading.
     template <typename Accepts>
-    [[nodiscard]] bool find(std::uint32_t place, std::uint64_t conditions, const std::atomic<std::uint32_t>& sequence,
-                            Answer& found, Accepts accepts) const
+    [[nodiscard]] const Answer* find(std::uint32_t place, const std::atomic<std::uint64_t>& conditions,
+                                     Accepts accepts) const
     {
-        const Entry* entry = first_[place & mask_].load(std::memory_order_acquire);
-        while (entry != nullptr) {
-            const std::uint32_t before = sequence.load(std::memory_order_acquire);
-            found = entry->answer;
-            const bool holds = entry->place == place && found.declared &&
-                               (entry->condition == 0 || (entry->condition & conditions) != 0) && accepts(found);
-            std::atomic_thread_fence(std::memory_order_acquire);
-            if ((before & 1) != 0 || sequence.load(std::memory_order_relaxed) != before) [[unlikely]] {
-                __builtin_ia32_pause();
-                continue;
-            }
-            if (holds)
-                return true;
-            entry = entry->next.load(std::memory_order_acquire);
-        }
-        return false;
+        for (const Entry* entry = first_[place & mask_].load(std::memory_order_acquire); entry != nullptr;
+             entry = entry->next.load(std::memory_order_acquire))
+            if (entry->place == place && entry->answer.declared && accepts(entry->answer) &&
+                (entry->condition == 0 || (entry->condition & conditions.load(std::memory_order_relaxed)) != 0))
+                return &entry->answer;
+        return nullptr;
     }
 
     /// Makes an entry for this place, which set() then fills.  Counts new ones in `entries`.  Fails with no_memory.

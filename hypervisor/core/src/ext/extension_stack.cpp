@@ -127,6 +127,14 @@ void ExtensionStack::discard(Domain& domain)
 
 namespace {
 
+// What is rare stays out of line, so that the common way needs few registers.
+
+template <typename Answer>
+constexpr bool any(const Answer&)
+{
+    return true;
+}
+
 void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& result)
 {
     const std::uint32_t bits = read_field(vcpu, answer.field) << answer.field_shift;
@@ -138,10 +146,11 @@ void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& res
     }
 }
 
-Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf, std::uint32_t subleaf,
+[[gnu::noinline]] Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf, std::uint32_t subleaf,
                    x86::CpuidResult& result)
 {
     const auto hook = vcpu.binding.hooks.cpuid;
+    result = {};
     if (hook == nullptr)
         return Answered::done;
     abi::CpuidResult values{};
@@ -150,7 +159,32 @@ Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf, 
     return answered;
 }
 
-Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t& value)
+const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint32_t subleaf)
+{
+    const auto of_subleaf = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
+    return window.leaves.find(place, window.binding->conditions, of_subleaf);
+}
+
+/// The whole of it: answers with a field of the VCPU, and leaves that are not declared.
+[[gnu::noinline]] Answered answer_leaf(Vcpu& vcpu, const Window& window, std::uint32_t place, std::uint32_t subleaf,
+                                       x86::CpuidResult& result)
+{
+    for (;;) {
+        const DeclaredReading reading{window.binding->declare_sequence};
+        const LeafAnswer* const found = find_leaf(window, place, subleaf);
+        const LeafAnswer answer{found != nullptr ? *found : LeafAnswer{}};
+        if (!reading.holds())
+            continue;
+        if (found == nullptr)
+            return ask_cpuid(window.binding->of(vcpu), window, place, subleaf, result);
+        result = {answer.values.eax, answer.values.ebx, answer.values.ecx, answer.values.edx};
+        if (answer.field != abi::VcpuField::none)
+            put_field(vcpu, answer, result);
+        return Answered::done;
+    }
+}
+
+[[gnu::noinline]] Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t& value)
 {
     const auto hook = vcpu.binding.hooks.msr_read;
     if (hook == nullptr)
@@ -158,7 +192,7 @@ Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t off
     return settle(vcpu, call_hook(vcpu, Hook::msr_read, hook, window.id, offset, &value));
 }
 
-Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t value)
+[[gnu::noinline]] Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t value)
 {
     const auto hook = vcpu.binding.hooks.msr_write;
     if (hook == nullptr)
@@ -175,19 +209,16 @@ Answered ExtensionStack::cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t sub
     if (window == nullptr)
         return Answered::no;
     const std::uint32_t place = leaf - static_cast<std::uint32_t>(window->base);
-    result = {};
-    if (place >= window->length)
+    if (place >= window->length) {
+        result = {};
         return Answered::done;
-    Binding& binding = *window->binding;
-    LeafAnswer answer;
-    const auto of_subleaf = [&](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
-    if (!window->leaves.find(place, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
-                             of_subleaf))
-        return ask_cpuid(binding.of(vcpu), *window, place, subleaf, result);
-    result = {answer.values.eax, answer.values.ebx, answer.values.ecx, answer.values.edx};
-    if (answer.field != abi::VcpuField::none)
-        put_field(vcpu, answer, result);
-    return Answered::done;
+    }
+    const DeclaredReading reading{window->binding->declare_sequence};
+    const LeafAnswer* const answer = find_leaf(*window, place, subleaf);
+    if (answer == nullptr || answer->field != abi::VcpuField::none)
+        return answer_leaf(vcpu, *window, place, subleaf, result);
+    result = {answer->values.eax, answer->values.ebx, answer->values.ecx, answer->values.edx};
+    return reading.holds() ? Answered::done : answer_leaf(vcpu, *window, place, subleaf, result);
 }
 
 Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
@@ -197,11 +228,21 @@ Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& 
         return Answered::no;
     const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
     Binding& binding = *window->binding;
-    MsrReadAnswer answer;
-    if (window->reads.find(offset, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
-                           [](const MsrReadAnswer&) { return true; }))
-        return answer_read(binding.of(vcpu), answer, value);
-    return ask_msr_read(binding.of(vcpu), *window, offset, value);
+    for (;;) {
+        const DeclaredReading reading{binding.declare_sequence};
+        const MsrReadAnswer* const found = window->reads.find(offset, binding.conditions, any<MsrReadAnswer>);
+        if (found == nullptr && reading.holds())
+            return ask_msr_read(binding.of(vcpu), *window, offset, value);
+        if (found == nullptr)
+            continue;
+        const MsrReadAnswer answer{*found};
+        if (!reading.holds()) [[unlikely]]
+            continue;
+        if (answer.kind != abi::MsrReadKind::constant)
+            return answer_read(binding.of(vcpu), answer, value);
+        value = answer.value;
+        return Answered::done;
+    }
 }
 
 Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
@@ -211,11 +252,19 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
         return Answered::no;
     const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
     Binding& binding = *window->binding;
-    MsrWriteAnswer answer;
-    if (window->writes.find(offset, binding.conditions.load(std::memory_order_relaxed), binding.declare_sequence, answer,
-                            [](const MsrWriteAnswer&) { return true; }))
-        return answer_write(vcpu, answer, value);
-    return ask_msr_write(binding.of(vcpu), *window, offset, value);
+    for (;;) {
+        const DeclaredReading reading{binding.declare_sequence};
+        const MsrWriteAnswer* const found = window->writes.find(offset, binding.conditions, any<MsrWriteAnswer>);
+        if (found == nullptr && reading.holds())
+            return ask_msr_write(binding.of(vcpu), *window, offset, value);
+        if (found == nullptr)
+            continue;
+        const abi::MsrWriteKind kind = found->kind;
+        const std::uint64_t writable = found->writable;
+        if (!reading.holds()) [[unlikely]]
+            continue;
+        return (value & ~writable) != 0 ? Answered::fault : answer_write(vcpu, kind, value);
+    }
 }
 
 // ---- ports and MMIO ---------------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@
 #include "stack.hpp"
 
 namespace hv::core {
-namespace {
 
-constinit HookCall calls[platform::maximum_processors]{};
+constinit HookCall hook_calls[platform::maximum_processors]{};
+constinit HookWords hook_words[platform::maximum_processors]{};
+
+namespace {
 
 constexpr std::uint32_t bit(abi::VerdictKind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr std::uint32_t bits(auto... kinds) { return (bit(kinds) | ...); }
@@ -139,7 +141,7 @@ void finish(HookCall& call)
     if ((call.after & HookCall::flushed) != 0)
         wait_for_others(call, call.flushed_vcpus);
     if ((call.after & HookCall::ends_domain) != 0)
-        domain.end(call.end_reason, {call.end_text, call.end_text_length});
+        domain.end(call.end_reason, {current_words().end_text, call.end_text_length});
     if ((call.after & HookCall::yields) != 0) {
         machine().scheduler.end_slice();
         machine().here().attention.store(true, std::memory_order_release);
@@ -150,38 +152,24 @@ void end_by_module(Binding& binding, std::uint32_t detail)
 {
     BoundedText<maximum_end_text> text;
     say(text, "extension ", binding.name(), ": ");
-    const std::string_view explained = current_call().explained();
-    if (explained.empty())
+    const std::string_view words = explained();
+    if (words.empty())
         say(text, "crashed the domain (", detail, ")");
     else
-        say(text, explained);
+        say(text, words);
     binding.domain.end(EndReason::crash, text.view());
 }
 
 void pause_by_module(Binding& binding, std::uint32_t detail)
 {
     log_info("domain ", binding.domain.id, ": extension ", binding.name(), " pauses the domain (", detail, ") ",
-             current_call().explained());
+             explained());
     binding.domain.request_pause();
 }
 
 }  // namespace
 
-HookCall& current_call() { return calls[platform::current_processor()]; }
-
-void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook)
-{
-    HV_ASSERT(call.binding == nullptr);  // hooks do not nest
-    if (binding.serial)
-        binding.serial_lock.lock();
-    call.binding = &binding;
-    call.vcpu = vcpu;
-    call.hook = hook;
-    call.after = 0;
-    call.explanation_length = 0;
-}
-
-abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
+abi::Verdict judge_call(HookCall& call, abi::Verdict verdict)
 {
     Binding& binding = *call.binding;
     if (!is_legal(call, verdict)) [[unlikely]]
@@ -208,7 +196,7 @@ void settle(Binding& binding, abi::Verdict verdict)
         end_by_module(binding, verdict.detail);
 }
 
-Answered settle(VcpuBinding& vcpu, abi::Verdict verdict)
+Answered settle_rare(VcpuBinding& vcpu, abi::Verdict verdict)
 {
     switch (verdict.kind) {
     case done: return Answered::done;

@@ -5,6 +5,7 @@
 // taken back, locks that the hook took are released, and what it asked for "at the return" happens.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "binding.hpp"
@@ -15,8 +16,8 @@ namespace hv::core {
 
 inline constexpr std::size_t longest_explanation{240};
 
-/// The hook that runs on a processor now.
-struct HookCall {
+/// The hook that runs on a processor now.  A cache line: it is written at each call.
+struct alignas(64) HookCall {
     /// What the end of the call has to do beside the common.
     enum After : std::uint32_t {
         domain_updated = 1,  ///< domain_update_begin: the domain block's lock is held
@@ -34,22 +35,58 @@ struct HookCall {
     EndReason end_reason{};
     std::uint32_t explanation_length{};
     std::uint32_t end_text_length{};
-    char explanation[longest_explanation]{};
-    char end_text[longest_explanation]{};
-
-    [[nodiscard]] std::string_view explained() const { return {explanation, explanation_length}; }
 };
 
-/// The current call of the calling processor.
-[[nodiscard]] HookCall& current_call();
+/// What a hook has said in words, apart from the call since few do.
+struct HookWords {
+    char explanation[longest_explanation];
+    char end_text[longest_explanation];
+};
 
-void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook);
-/// The verdict, or one of kind 0 when it was not a legal one: the domain has then ended.
-abi::Verdict end_call(HookCall& call, abi::Verdict verdict);
+extern HookCall hook_calls[platform::maximum_processors];
+extern HookWords hook_words[platform::maximum_processors];
+
+/// The current call of the calling processor.
+[[nodiscard]] inline HookCall& current_call() { return hook_calls[platform::current_processor()]; }
+[[nodiscard]] inline HookWords& current_words() { return hook_words[platform::current_processor()]; }
+[[nodiscard]] inline std::string_view explained()
+{
+    return {current_words().explanation, current_call().explanation_length};
+}
+
+inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook)
+{
+    HV_ASSERT(call.binding == nullptr);  // hooks do not nest
+    if (binding.serial)
+        binding.serial_lock.lock();
+    call.binding = &binding;
+    call.vcpu = vcpu;
+    call.hook = hook;
+    call.after = 0;
+    call.explanation_length = 0;
+}
+
+/// The end of any call: the verdict, or one of kind 0 when it was not a legal one: the domain has then ended.
+abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
+
+/// The same, with the common end in line: `done`, and nothing asked for.
+inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
+{
+    const auto bits = std::bit_cast<std::uint64_t>(verdict) & 0xffff'ffff;  // `done` does not look at the detail
+    constexpr auto plain = static_cast<std::uint64_t>(abi::VerdictKind::done);
+    constexpr std::uint64_t unchanged{plain | std::uint64_t{abi::verdict_unchanged} << 16};
+    if ((bits != plain && bits != unchanged) || call.after != 0 || call.binding->serial) [[unlikely]]
+        return judge_call(call, verdict);
+    if (bits == plain && call.vcpu != nullptr)
+        call.vcpu->state.keep();
+    call.binding = nullptr;
+    return verdict;
+}
 
 template <typename... Parameters, typename... Arguments>
-abi::Verdict call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
-                       Arguments... arguments)
+[[gnu::always_inline]] inline abi::Verdict call_hook(VcpuBinding& vcpu, Hook hook,
+                                                     abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
+                                                     Arguments... arguments)
 {
     HookCall& call = current_call();
     begin_call(call, vcpu.binding, &vcpu, hook);
@@ -65,8 +102,13 @@ abi::Verdict call_hook(Binding& binding, Hook hook, abi::Verdict (*function)(con
     return end_call(call, function(&binding.context, arguments...));
 }
 
+Answered settle_rare(VcpuBinding& vcpu, abi::Verdict verdict);
+
 /// What a verdict of a hook that serves a guest's access means to the exit handler.
-Answered settle(VcpuBinding& vcpu, abi::Verdict verdict);
+inline Answered settle(VcpuBinding& vcpu, abi::Verdict verdict)
+{
+    return verdict.kind == abi::VerdictKind::done ? Answered::done : settle_rare(vcpu, verdict);
+}
 /// The same for a hook that only hears of an event.
 void settle(Binding& binding, abi::Verdict verdict);
 

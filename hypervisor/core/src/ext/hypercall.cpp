@@ -25,31 +25,64 @@ abi::GuestMode mode_of(const ExecutionContext& context, std::uint64_t rflags)
 
 constexpr std::uint64_t width_mask(abi::GuestMode mode) { return mode == abi::GuestMode::long_64 ? ~0ull : 0xffff'ffff; }
 
+/// All sixteen, by one string instruction.
+void copy_registers(std::uint64_t* to, const std::uint64_t* from)
+{
+    std::uint64_t count{general_registers};
+    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+}
+
+[[gnu::noinline]] void narrow(std::uint64_t* registers)
+{
+    for (unsigned index = 0; index < general_registers; ++index)
+        registers[index] &= width_mask(abi::GuestMode::protected_32);
+}
+
+/// Outside of 64-bit mode the upper halves stay the guest's.
+[[gnu::noinline]] void write_back_narrow(std::uint64_t* guest, const abi::HypercallFrame& frame)
+{
+    const std::uint64_t mask = width_mask(frame.mode);
+    for (unsigned index = 0; index < general_registers; ++index)
+        if (index != rsp)
+            guest[index] = (frame.general[index] & mask) | (guest[index] & ~mask);
+}
+
 void fill_frame(abi::HypercallFrame& frame, const Vcpu& vcpu, abi::GuestMode mode, std::uint32_t cpl, std::uint8_t length)
 {
-    const std::uint64_t mask = width_mask(mode);
-    for (unsigned index = 0; index < general_registers; ++index)
-        frame.general[index] = vcpu.registers.general[index] & mask;
+    copy_registers(frame.general, vcpu.registers.general);
+    if (mode != abi::GuestMode::long_64) [[unlikely]]
+        narrow(frame.general);
     frame.rip = vcpu.registers.rip;
     frame.rflags = vcpu.registers.rflags;
     frame.cpl = cpl;
     frame.mode = mode;
     frame.instruction_length = length;
-    for (std::uint64_t& word : frame.continuation)
-        word = 0;
+#pragma GCC unroll 8
+    for (unsigned index = 0; index < std::size(frame.continuation); ++index)
+        frame.continuation[index] = 0;
 }
 
 /// What the module left in the frame is the guest's; RSP is not.
 void write_back(Vcpu& vcpu, const abi::HypercallFrame& frame)
 {
-    const std::uint64_t mask = width_mask(frame.mode);
-    for (unsigned index = 0; index < general_registers; ++index)
-        if (index != rsp)
-            vcpu.registers.general[index] = (frame.general[index] & mask) | (vcpu.registers.general[index] & ~mask);
+    std::uint64_t* const guest = vcpu.registers.general;
+    if (frame.mode != abi::GuestMode::long_64) [[unlikely]]
+        return write_back_narrow(guest, frame);
+    const std::uint64_t stack = guest[rsp];
+    copy_registers(guest, frame.general);
+    guest[rsp] = stack;
 }
 
-/// The verdict of `hypercall` and of `hypercall_continue`.
-Answered conclude(VcpuBinding& own, abi::Verdict verdict)
+/// As abi::matches, on the guest's registers themselves.
+bool matches(const abi::HypercallMatch& rule, abi::GuestMode mode, std::uint32_t cpl, const Vcpu& vcpu)
+{
+    if ((rule.modes >> static_cast<unsigned>(mode) & 1) == 0 || cpl > rule.maximum_cpl)
+        return false;
+    return rule.operand == abi::match_always ||
+           (vcpu.registers.general[rule.operand] & width_mask(mode) & rule.mask) == rule.value;
+}
+
+[[gnu::noinline]] Answered conclude_rare(VcpuBinding& own, abi::Verdict verdict)
 {
     own.continuing = verdict.kind == abi::VerdictKind::again;
     if (own.continuing) {
@@ -68,36 +101,38 @@ Answered conclude(VcpuBinding& own, abi::Verdict verdict)
     return Answered::taken;
 }
 
+/// The verdict of `hypercall` and of `hypercall_continue`.
+inline Answered conclude(VcpuBinding& own, abi::Verdict verdict)
+{
+    if (verdict.kind != abi::VerdictKind::done || (verdict.flags & abi::verdict_keep_rip) != 0) [[unlikely]]
+        return conclude_rare(own, verdict);
+    write_back(own.vcpu, own.frame);
+    return Answered::done;
+}
+
 }  // namespace
 
 Answered ExtensionStack::hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length)
 {
     const abi::GuestMode mode = mode_of(context, vcpu.registers.rflags);
     const std::uint32_t cpl = mode == abi::GuestMode::real ? 0 : context.privilege_level;
-    const Window* filled_for{};
     for (const Window* const window : implementation_->windows.hypercalls) {
         VcpuBinding& own = window->binding->of(vcpu);
-        if (own.binding.hooks.hypercall == nullptr)
+        if (own.binding.hooks.hypercall == nullptr || !matches(window->match, mode, cpl, vcpu))
             continue;
-        if (filled_for == nullptr || filled_for->binding != window->binding) {
-            fill_frame(own.frame, vcpu, mode, cpl, length);
-            filled_for = window;
-        }
-        if (!abi::matches(window->match, mode, cpl, own.frame.general))
-            continue;
+        fill_frame(own.frame, vcpu, mode, cpl, length);
         own.frame.window = window->id;
         own.hypercall_length = length;
         const Answered answered = conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall, &own.frame));
         if (answered != Answered::no)
             return answered;
-        filled_for = nullptr;  // the module may have written into its frame
     }
     return Answered::no;
 }
 
 void continue_hypercall(VcpuBinding& own)
 {
-    own.vcpu.entry_held = false;
+    own.vcpu.entry_held = own.continuing = false;
     const auto hook = own.binding.hooks.hypercall_continue;
     const Answered answered = conclude(own, call_hook(own, Hook::hypercall_continue, hook, &own.frame));
     if (answered == Answered::done)

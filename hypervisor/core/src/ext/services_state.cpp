@@ -64,7 +64,7 @@ Answer explain(std::uint64_t domain, const char* text, std::uint64_t length)
             return Error::invalid_argument;
         call.explanation_length = static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
         if (call.explanation_length != 0)
-            std::memcpy(call.explanation, text, call.explanation_length);
+            std::memcpy(current_words().explanation, text, call.explanation_length);
         return Done{};
     });
 }

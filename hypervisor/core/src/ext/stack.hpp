@@ -19,7 +19,8 @@ struct ExtensionStack::Implementation {
 // ---- declared answers (answer.cpp) ------------------------------------------------------------------------------
 
 Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64_t& value);
-Answered answer_write(Vcpu& vcpu, const MsrWriteAnswer& answer, std::uint64_t value);
+/// `value` has no bit that may not be written.
+Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
 [[nodiscard]] std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field);
 
 // ---- blocking (block.cpp) ---------------------------------------------------------------------------------------
