@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest that misbehaves as its command line says: `zero` jumps to address 0; `ud2` fills its memory with UD2 and runs it;
-// `random-msr N` and `random-port N` access N registers or ports drawn at random; `apic-remap` moves and disables its local
-// APIC; `svm` executes every SVM instruction; `triple` faults thrice; `halt` halts with interrupts off; `busy` computes for
-// ever; `reboot` resets.  What comes back says what it met; nothing here is judged but what the architecture promises.
+// A guest that misbehaves as its command line says: `zero` jumps to address 0; `ud2` fills its memory with
+// UD2 and runs it; `random-msr N` and `random-port N` access N registers or ports drawn at random;
+// `apic-remap` moves and disables its local APIC; `svm` executes every SVM instruction; `triple` faults
+// thrice; `halt` halts with interrupts off; `busy` computes for ever; `reboot` resets.  What comes back says
+// what it met; nothing here is judged but what the architecture promises.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -46,7 +47,8 @@ void jump_to_zero()
     reinterpret_cast<void (*)()>(zero)();
 }
 
-/// Moved below 1 MiB, so that it survives what it does: fills [begin, tables) and [behind, end) and goes to `begin`.
+/// Moved below 1 MiB, so that it survives what it does: fills [begin, tables) and [behind, end) and goes to
+/// `begin`.
 extern "C" const std::uint8_t abuse_fill[];
 extern "C" const std::uint8_t abuse_fill_end[];
 asm(R"(
@@ -70,12 +72,14 @@ abuse_fill_end:
 extern "C" const std::uint8_t guest_page_tables_begin[];
 extern "C" const std::uint8_t guest_page_tables_end[];
 
-/// All memory from 1 MiB on is UD2, the interrupt table too, but for the page tables: they are what makes it run.
+/// All memory from 1 MiB on is UD2, the interrupt table too, but for the page tables: they are what makes it
+/// run.
 [[noreturn]] void fill_with_ud2()
 {
     constexpr std::uint64_t begin{0x10'0000};
     const std::uint64_t routine{0x8000};
-    std::memcpy(reinterpret_cast<void*>(routine), abuse_fill, static_cast<std::size_t>(abuse_fill_end - abuse_fill));
+    std::memcpy(reinterpret_cast<void*>(routine), abuse_fill,
+                static_cast<std::size_t>(abuse_fill_end - abuse_fill));
     register std::uint64_t end asm("r8") = memory_end() & ~0xfffull;
     asm volatile("jmp *%[routine]" ::[routine] "r"(routine), "D"(begin), "S"(guest_page_tables_begin),
                  "d"(guest_page_tables_end), "r"(end)
@@ -83,8 +87,8 @@ extern "C" const std::uint8_t guest_page_tables_end[];
     __builtin_unreachable();
 }
 
-/// Registers by which a guest ends or resets itself, as it should: long mode, the APIC and its INIT, and Viridian's reset, ICR
-/// and crash.  Who draws them at random learns nothing of the rest.
+/// Registers by which a guest ends or resets itself, as it should: long mode, the APIC and its INIT, and
+/// Viridian's reset, ICR and crash.  Who draws them at random learns nothing of the rest.
 bool leave_register_alone(std::uint32_t msr)
 {
     constexpr std::array<std::uint32_t, 6> own_end{static_cast<std::uint32_t>(hv::x86::Msr::EFER),
@@ -128,7 +132,9 @@ void random_msrs(std::uint64_t rounds)
 /// Ports that end the domain or that these lines are written through.
 bool leave_port_alone(std::uint16_t port)
 {
-    const auto within = [&](unsigned first, unsigned count) { return port + 3u >= first && port < first + count; };
+    const auto within = [&](unsigned first, unsigned count) {
+        return port + 3u >= first && port < first + count;
+    };
     return within(0x3f8, 8) || within(0x600, 12) || within(0xcf9, 1) || within(0x64, 1) || within(0x92, 1);
 }
 
@@ -175,18 +181,19 @@ void remap_apic()
     fact("apic-enable", write_msr(msr, original) ? "accepted" : "refused");
 }
 
-/// What the instructions would work on: an address that is not a page's raises another exception first [APM3-3.36 "VMRUN"].
+/// What the instructions would work on: an address that is not a page's raises another exception first
+/// [APM3-3.36 "VMRUN"].
 alignas(4096) std::uint8_t scratch_page[4096];
 
 /// `name`: ok where the instruction raised #UD, as it must where EFER.SVME is clear [APM2-3.41 §15.4].
-#define EXPECT_UNDEFINED(name, instruction)                                                                            \
-    do {                                                                                                               \
-        std::uint32_t faulted{};                                                                                       \
-        asm volatile(GUEST_FIXUP_BEGIN instruction GUEST_FIXUP_END                                                     \
-                     : [faulted] "+r"(faulted)                                                                         \
-                     : "a"(scratch_page), "c"(0)                                                                       \
-                     : "memory", "rbx", "rdx");                                                                        \
-        expect("svm-" name, faulted != 0 && last_fixed_vector() == undefined_opcode);                                  \
+#define EXPECT_UNDEFINED(name, instruction)                                                                  \
+    do {                                                                                                     \
+        std::uint32_t faulted{};                                                                             \
+        asm volatile(GUEST_FIXUP_BEGIN instruction GUEST_FIXUP_END                                           \
+                     : [faulted] "+r"(faulted)                                                               \
+                     : "a"(scratch_page), "c"(0)                                                             \
+                     : "memory", "rbx", "rdx");                                                              \
+        expect("svm-" name, faulted != 0 && last_fixed_vector() == undefined_opcode);                        \
     } while (false)
 
 /// No interface in sight, or the plain machine's of Graft or QEMU.
@@ -263,6 +270,7 @@ extern "C" void guest_main()
     const std::string_view what{guest::command_word(0)};
     if (!misbehave(what, guest::parse_number(guest::command_word(1)).value_or(default_rounds)))
         guest::fact("abuse", "'", what,
-                    "' is none of zero, ud2, random-msr N, random-port N, apic-remap, svm, triple, halt, busy, reboot");
+                    "' is none of zero, ud2, random-msr N, random-port N, apic-remap, svm, triple, halt, "
+                    "busy, reboot");
     guest::say_end();
 }

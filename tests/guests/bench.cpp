@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest's dealings with its hypervisor cost: each operation many times, between two reads of the TSC.  Prints
-// `BENCH operation|min|median|max|exits` in ticks, the cost of the two reads taken off; only of what the hypervisor offers.
-// Ticks mean something where the TSC counts instructions (`-icount`).  Exits are those that the operation itself makes.
+// What a guest's dealings with its hypervisor cost: each operation many times, between two reads of the TSC.
+// Prints `BENCH operation|min|median|max|exits` in ticks, the cost of the two reads taken off; only of what
+// the hypervisor offers. Ticks mean something where the TSC counts instructions (`-icount`).  Exits are those
+// that the operation itself makes.
 #include <algorithm>
 #include <array>
 #include <span>
@@ -68,7 +69,8 @@ std::uint64_t cost_of_reading;  // of the two reads of the TSC
 void report(std::string_view operation, std::span<std::uint64_t> ticks, std::string_view exits)
 {
     std::sort(ticks.begin(), ticks.end());
-    print_line("BENCH ", operation, '|', ticks.front(), '|', ticks[ticks.size() / 2], '|', ticks.back(), '|', exits);
+    print_line("BENCH ", operation, '|', ticks.front(), '|', ticks[ticks.size() / 2], '|', ticks.back(), '|',
+               exits);
 }
 
 template <typename Operation>
@@ -102,7 +104,8 @@ void calibrate()
 void measure_interface(const OfferedMsrs& msrs)
 {
     if (msrs.vp_index)
-        measure("read VP_INDEX (declared)", "1", [&] { static_cast<void>(read_msr_that_exists(*msrs.vp_index)); });
+        measure("read VP_INDEX (declared)", "1",
+                [&] { static_cast<void>(read_msr_that_exists(*msrs.vp_index)); });
     if (msrs.eoi)
         measure("write EOI MSR (declared)", "1", [&] { write_msr_that_exists(*msrs.eoi, 0); });
     if (msrs.reference_counter)
@@ -110,7 +113,8 @@ void measure_interface(const OfferedMsrs& msrs)
                 [&] { static_cast<void>(read_msr_that_exists(*msrs.reference_counter)); });
     constexpr std::uint64_t no_such_call{0};
     if (const auto page = enable_hypercalls(msrs))
-        measure("no-op hypercall, handler in a module", "1", [&] { static_cast<void>(page->call(no_such_call)); });
+        measure("no-op hypercall, handler in a module", "1",
+                [&] { static_cast<void>(page->call(no_such_call)); });
 }
 
 void measure_xen_call()
@@ -150,8 +154,9 @@ std::uint64_t ticks_per_count()
     return counted == 0 ? 0 : (elapsed << 20) / counted;
 }
 
-/// From the deadline to the first instruction of its interrupt.  The deadline is counted from before the write that arms the
-/// timer, so that a part of that write's own cost is in the figure: it is never too small.
+/// From the deadline to the first instruction of its interrupt.  The deadline is counted from before the
+/// write that arms the timer, so that a part of that write's own cost is in the figure: it is never too
+/// small.
 void measure_halt()
 {
     constexpr std::uint64_t wait{400'000};

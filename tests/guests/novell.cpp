@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Asks the novell extension for each of its features and says what came of it; what the features are, its README says.
+// Asks the novell extension for each of its features and says what came of it; what the features are, its
+// README says.
 #include <cstring>
 
 #include "kit/apic.hpp"
@@ -67,10 +68,12 @@ void try_address_spaces(const HypercallPage& page)
     const std::uint64_t first{read_cr3()};
     std::memcpy(second_space, reinterpret_cast<const void*>(first), sizeof second_space);
     const auto second = reinterpret_cast<std::uint64_t>(second_space);
-    expect_equal("novell-switch", status_success, page.call(call_switch_address_space | control_fast, second));
+    expect_equal("novell-switch", status_success,
+                 page.call(call_switch_address_space | control_fast, second));
     expect_equal("novell-switched-to", second, read_cr3());
     input[0] = first;
-    expect_equal("novell-switch-from-memory", status_success, call_with_memory(page, call_switch_address_space));
+    expect_equal("novell-switch-from-memory", status_success,
+                 call_with_memory(page, call_switch_address_space));
     expect_equal("novell-switched-back", first, read_cr3());
     input[1] = flush_all_processors | flush_all_address_spaces;
     input[2] = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Finds two interfaces in one guest and uses both: each by its own leaves and MSRs, each through its own hypercall page, one
-// after the other and mixed, so that a call that ended at the wrong one would show.
+// Finds two interfaces in one guest and uses both: each by its own leaves and MSRs, each through its own
+// hypercall page, one after the other and mixed, so that a call that ended at the wrong one would show.
 #include "kit/console.hpp"
 #include "kit/known_interfaces.hpp"
 #include "kit/machine.hpp"
@@ -35,9 +35,10 @@ void use_both()
         const std::uint64_t of_viridian{viridian->call(no_such_call) & 0xffff};
         const std::uint64_t of_xen{xen_call(*xen, xen::xen_version)};
         const std::uint64_t direct{xen_call(0, xen::xen_version)};
-        if (of_viridian != invalid_hypercall_code || of_xen != xen::version_word || direct != xen::version_word)
-            return fact("both-pages", "FAILED in round ", round, ": ", hv::Hex{of_viridian}, ' ', hv::Hex{of_xen}, ' ',
-                        hv::Hex{direct});
+        if (of_viridian != invalid_hypercall_code || of_xen != xen::version_word ||
+            direct != xen::version_word)
+            return fact("both-pages", "FAILED in round ", round, ": ", hv::Hex{of_viridian}, ' ',
+                        hv::Hex{of_xen}, ' ', hv::Hex{direct});
     }
     expect("both-pages", true);
     check_xen_version(*xen, "xen-version-by-page");

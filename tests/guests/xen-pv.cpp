@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Asks the xen-pv extension for each call that it serves, with and without a hypercall page, out of 64-bit and 32-bit code,
-// and for some that it must refuse; prints by hypercall, and shuts down by hypercall.
+// Asks the xen-pv extension for each call that it serves, with and without a hypercall page, out of 64-bit
+// and 32-bit code, and for some that it must refuse; prints by hypercall, and shuts down by hypercall.
 #include "kit/console.hpp"
 #include "kit/known_interfaces.hpp"
 #include "kit/machine.hpp"
@@ -56,7 +56,8 @@ void check_parameters()
     expect_equal("xen-console-pfn", negative(XEN_EINVAL), parameter(HVMOP_get_param, param));
     param.index = HVM_PARAM_CONSOLE_EVTCHN;
     expect_equal("xen-console-evtchn", negative(XEN_EINVAL), parameter(HVMOP_get_param, param));
-    param = {.domid = DOMID_SELF, .padding = 0, .index = HVM_PARAM_CALLBACK_IRQ, .value = 0x200'0000'0000'00f3};
+    param = {
+        .domid = DOMID_SELF, .padding = 0, .index = HVM_PARAM_CALLBACK_IRQ, .value = 0x200'0000'0000'00f3};
     expect_equal("xen-set-callback", 0, parameter(HVMOP_set_param, param));
     param.value = 0;
     expect_equal("xen-get-callback", 0, parameter(HVMOP_get_param, param));

@@ -17,7 +17,10 @@ struct Call {
     std::uint64_t control;
     std::uint64_t input;
 
-    [[nodiscard]] std::uint16_t code() const { return static_cast<std::uint16_t>(control & control_code_mask); }
+    [[nodiscard]] std::uint16_t code() const
+    {
+        return static_cast<std::uint16_t>(control & control_code_mask);
+    }
     [[nodiscard]] bool fast() const { return (control & control_fast) != 0; }
     [[nodiscard]] std::uint64_t count() const { return control >> control_count_shift & control_rep_mask; }
     [[nodiscard]] std::uint64_t start() const { return control >> control_start_shift & control_rep_mask; }
@@ -88,8 +91,8 @@ std::uint16_t switch_address_space(Vcpu& vcpu, const Call& call)
     const bool in_mask{vcpu.index() < 64};
     if (in_mask)
         self[0] = std::uint64_t{1} << vcpu.index();
-    const auto flushed = ext::host().tlb_flush(vcpu.domain(), in_mask ? self.data() : nullptr, in_mask ? 1 : 0,
-                                               abi::flush_non_global);
+    const auto flushed = ext::host().tlb_flush(vcpu.domain(), in_mask ? self.data() : nullptr,
+                                               in_mask ? 1 : 0, abi::flush_non_global);
     return ext::check(flushed) ? status_success : status_invalid_parameter;
 }
 
@@ -105,8 +108,9 @@ std::uint16_t flush(Vcpu& vcpu, const Call& call, bool list)
     const bool every{(input.flags & flush_all_processors) != 0};
     // A list may name global pages; to flush more than it names is allowed.
     const bool keep_global{!list && (input.flags & flush_non_global_only) != 0};
-    const auto flushed = ext::host().tlb_flush(vcpu.domain(), every ? nullptr : &input.processors, every ? 0 : 1,
-                                               keep_global ? abi::flush_non_global : abi::flush_all);
+    const auto flushed =
+        ext::host().tlb_flush(vcpu.domain(), every ? nullptr : &input.processors, every ? 0 : 1,
+                              keep_global ? abi::flush_non_global : abi::flush_all);
     return ext::check(flushed) ? status_success : status_invalid_parameter;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The two MSRs that need thought: who the guest is, and where its hypercall page lies.  The page is there while both say so.
+// The two MSRs that need thought: who the guest is, and where its hypercall page lies.  The page is there
+// while both say so.
 // Specification: [TLFS-6.0b §3.12, §3.13].
 #include "novell_extension.hpp"
 
@@ -16,7 +17,8 @@ Status remove_page(std::uint64_t domain)
 
 Status place_page(std::uint64_t domain, std::uint64_t address)
 {
-    return ext::check(ext::host().hypercall_page_place(domain, the_page, address, abi::hypercall_page_overlay));
+    return ext::check(
+        ext::host().hypercall_page_place(domain, the_page, address, abi::hypercall_page_overlay));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The novell extension as a class: its windows, declared answers and tables.  The handlers are in msr.cpp and hypercall.cpp.
+// The novell extension as a class: its windows, declared answers and tables.  The handlers are in msr.cpp and
+// hypercall.cpp.
 #pragma once
 
 #include "hv/ext/extension.hpp"
@@ -10,23 +11,29 @@ namespace novell {
 
 using namespace hv;
 
-/// Hidden, so that the address of a member of another file is taken without a table of symbols: a module has none.
-struct [[gnu::visibility("hidden")]] Novell {
+/// Hidden, so that the address of a member of another file is taken without a table of symbols: a module has
+/// none.
+struct [[gnu::visibility("hidden")]] Novell
+{
     using Domain = ext::Domain<Novell>;
     using Vcpu = ext::Vcpu<Novell>;
-    enum Window : std::uint32_t { leaves_window = 1, msr_window = 2, call_window = 3 };
+    enum Window : std::uint32_t {
+        leaves_window = 1,
+        msr_window = 2,
+        call_window = 3
+    };
 
     struct DomainState {
         std::uint64_t guest_id;   ///< 0: no guest has said who it is
         std::uint64_t hypercall;  ///< the hypercall MSR as it reads
     };
 
-    static constexpr ext::Info info{.name = "novell",
-                                    .version_major = 1,
-                                    .needs = abi::need_registers | abi::need_tlb | abi::need_guest_memory |
-                                             abi::need_overlays,
-                                    .hypercall_pages = 1,
-                                    .description = "Longhorn-era enlightenments: hypercalls, VP index, APIC MSRs"};
+    static constexpr ext::Info info{
+        .name = "novell",
+        .version_major = 1,
+        .needs = abi::need_registers | abi::need_tlb | abi::need_guest_memory | abi::need_overlays,
+        .hypercall_pages = 1,
+        .description = "Longhorn-era enlightenments: hypercalls, VP index, APIC MSRs"};
 
     static constexpr std::array windows{
         ext::cpuid_block(leaves_window, leaf_count),
@@ -85,12 +92,12 @@ struct [[gnu::visibility("hidden")]] Novell {
 
     static abi::Verdict domain_create(Domain domain);
     static abi::Verdict hypercall_page(Domain domain, const abi::HypercallPageRequest& request);
-    static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame);
+    static abi::Verdict hypercall(Vcpu & vcpu, abi::HypercallFrame & frame);
 
     static Expected<std::uint64_t> read_guest_id(const Vcpu& vcpu, std::uint32_t offset);
-    static Status write_guest_id(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_guest_id(Vcpu & vcpu, std::uint32_t offset, std::uint64_t value);
     static Expected<std::uint64_t> read_hypercall(const Vcpu& vcpu, std::uint32_t offset);
-    static Status write_hypercall(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_hypercall(Vcpu & vcpu, std::uint32_t offset, std::uint64_t value);
 
     static constexpr std::array msrs{
         ext::MsrRule<Novell>{msr_window, msr_guest_id, msr_guest_id, ~0ull, read_guest_id, write_guest_id},

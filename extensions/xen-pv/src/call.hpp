@@ -12,17 +12,33 @@ struct Outcome {
     std::int64_t result;
     bool goes_on{};
 };
-constexpr Outcome returns(std::int64_t result) { return {result}; }
-constexpr Outcome fails(std::int64_t error) { return {-error}; }
+constexpr Outcome returns(std::int64_t result)
+{
+    return {result};
+}
+constexpr Outcome fails(std::int64_t error)
+{
+    return {-error};
+}
 inline constexpr Outcome gave_way{0, true};
 
-class [[gnu::visibility("hidden")]] Call {
+class [[gnu::visibility("hidden")]] Call
+{
 public:
-    Call(XenPv::Vcpu& vcpu, abi::HypercallFrame& frame) : vcpu_{vcpu}, frame_{frame} {}
+    Call(XenPv::Vcpu & vcpu, abi::HypercallFrame & frame) : vcpu_{vcpu}, frame_{frame} {}
 
-    [[nodiscard]] XenPv::Vcpu& vcpu() const { return vcpu_; }
-    [[nodiscard]] bool wide() const { return frame_.mode == abi::GuestMode::long_64; }
-    [[nodiscard]] std::uint64_t number() const { return ext::reg(frame_, abi::GeneralRegister::rax); }
+    [[nodiscard]] XenPv::Vcpu& vcpu() const
+    {
+        return vcpu_;
+    }
+    [[nodiscard]] bool wide() const
+    {
+        return frame_.mode == abi::GuestMode::long_64;
+    }
+    [[nodiscard]] std::uint64_t number() const
+    {
+        return ext::reg(frame_, abi::GeneralRegister::rax);
+    }
     /// RDI, RSI, RDX, R10, R8; in other modes EBX, ECX, EDX, ESI, EDI.
     [[nodiscard]] std::uint64_t argument(unsigned index) const
     {
@@ -32,21 +48,28 @@ public:
         HV_ASSERT(index < in_64.size());
         return ext::reg(frame_, wide() ? in_64[index] : in_32[index]);
     }
-    [[nodiscard]] std::uint32_t command() const { return static_cast<std::uint32_t>(argument(0)); }
+    [[nodiscard]] std::uint32_t command() const
+    {
+        return static_cast<std::uint32_t>(argument(0));
+    }
     /// Kept while a call gives way.
-    [[nodiscard]] std::uint64_t& progress() const { return frame_.continuation[0]; }
+    [[nodiscard]] std::uint64_t& progress() const
+    {
+        return frame_.continuation[0];
+    }
 
     /// From and to the guest's linear addresses, with the rights of its kernel.
     [[nodiscard]] bool read(std::uint64_t address, void* own, std::uint64_t length) const
     {
         abi::GuestFault fault{};
-        return ext::check(ext::host().guest_read_linear(vcpu_.handle(), address, own, length, 0, &fault)).has_value();
+        return ext::check(ext::host().guest_read_linear(vcpu_.handle(), address, own, length, 0, &fault))
+            .has_value();
     }
     [[nodiscard]] bool write(std::uint64_t address, const void* own, std::uint64_t length) const
     {
         abi::GuestFault fault{};
-        return ext::check(ext::host().guest_write_linear(vcpu_.handle(), address, own, length, abi::linear_write,
-                                                         &fault))
+        return ext::check(ext::host().guest_write_linear(vcpu_.handle(), address, own, length,
+                                                         abi::linear_write, &fault))
             .has_value();
     }
     template <typename V>

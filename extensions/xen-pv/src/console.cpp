@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// console_io, to and from the domain's own console.  A long write is done in parts: between two of them the call gives way.
+// console_io, to and from the domain's own console.  A long write is done in parts: between two of them the
+// call gives way.
 #include "call.hpp"
 
 namespace xen {
@@ -31,7 +32,8 @@ Outcome read(const Call& call, std::uint64_t count, std::uint64_t buffer)
 {
     std::array<char, part_bytes> text;
     std::uint64_t length{};
-    if (!ext::check(ext::host().console_read(call.vcpu().domain(), text.data(), std::min(part_bytes, count), &length)))
+    if (!ext::check(ext::host().console_read(call.vcpu().domain(), text.data(), std::min(part_bytes, count),
+                                             &length)))
         return fails(XEN_EINVAL);
     if (!call.write(buffer, text.data(), length))
         return fails(XEN_EFAULT);

@@ -18,12 +18,13 @@ Status declare_leaves(XenPv::Domain domain, std::uint32_t msr)
                           .leaf = leaf_hypercall_page,
                           .flags = abi::leaf_any_subleaf,
                           .values = {.eax = XenPv::info.hypercall_pages, .ebx = msr}},
-        abi::DeclaredLeaf{.window = XenPv::leaves_window,
-                          .leaf = leaf_hvm,
-                          .flags = abi::leaf_any_subleaf,
-                          .values = {.eax = hvm_vcpu_id_present | hvm_domain_id_present, .ecx = info.domain_id},
-                          .field = abi::VcpuField::index,
-                          .field_register = 1},
+        abi::DeclaredLeaf{
+            .window = XenPv::leaves_window,
+            .leaf = leaf_hvm,
+            .flags = abi::leaf_any_subleaf,
+            .values = {.eax = hvm_vcpu_id_present | hvm_domain_id_present, .ecx = info.domain_id},
+            .field = abi::VcpuField::index,
+            .field_register = 1},
     };
     return domain.declare(leaves);
 }
@@ -50,7 +51,8 @@ abi::Verdict XenPv::domain_create(Domain domain)
     return abi::done;
 }
 
-/// Subleaf 0: mode of the TSC (0, native), its frequency in kHz, and how often the guest was moved; subleaf 2: the host's.
+/// Subleaf 0: mode of the TSC (0, native), its frequency in kHz, and how often the guest was moved; subleaf
+/// 2: the host's.
 abi::CpuidResult XenPv::time_leaf(const Vcpu& vcpu, std::uint32_t, std::uint32_t subleaf)
 {
     constexpr std::uint64_t hz_per_khz{1000};
@@ -64,7 +66,8 @@ abi::CpuidResult XenPv::time_leaf(const Vcpu& vcpu, std::uint32_t, std::uint32_t
     return {.eax = subleaf == 2 ? khz : 0};
 }
 
-/// One entry for each call: MOV EAX, number; the hypercall instruction; RET.  IRET is none for a guest of this kind.
+/// One entry for each call: MOV EAX, number; the hypercall instruction; RET.  IRET is none for a guest of
+/// this kind.
 abi::Verdict XenPv::hypercall_page(Domain, const abi::HypercallPageRequest& request)
 {
     constexpr std::uint8_t move_to_eax{0xb8}, near_return{0xc3};

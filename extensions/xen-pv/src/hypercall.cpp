@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// From a hypercall's number to who serves it.  A number that nobody serves is answered -ENOSYS, a call from outside of the
-// guest's kernel -EPERM.
+// From a hypercall's number to who serves it.  A number that nobody serves is answered -ENOSYS, a call from
+// outside of the guest's kernel -EPERM.
 #include "call.hpp"
 
 namespace xen {
 namespace {
-
 
 Outcome dispatch(const Call& call)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// hvm_op get_param and set_param.  There is no xenstore and no console ring yet, and the parameters say so: the store's
-// read 0, the console's are no parameters here.
+// hvm_op get_param and set_param.  There is no xenstore and no console ring yet, and the parameters say so:
+// the store's read 0, the console's are no parameters here.
 #include "call.hpp"
 
 namespace xen {

@@ -25,7 +25,8 @@ Outcome shutdown(const Call& call)
     switch (*reason) {
     case SHUTDOWN_poweroff: return end(call, abi::ShutdownReason::poweroff, "SCHEDOP_shutdown");
     case SHUTDOWN_reboot: return end(call, abi::ShutdownReason::reboot, "SCHEDOP_shutdown");
-    case SHUTDOWN_crash: return end(call, abi::ShutdownReason::crash, "the guest reported a crash by SCHEDOP_shutdown");
+    case SHUTDOWN_crash:
+        return end(call, abi::ShutdownReason::crash, "the guest reported a crash by SCHEDOP_shutdown");
     case SHUTDOWN_watchdog: return end(call, abi::ShutdownReason::crash, "the guest's watchdog ran out");
     default: return fails(XEN_EINVAL);
     }

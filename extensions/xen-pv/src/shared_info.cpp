@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The shared information page: put where the guest wants it by memory_op, with clocks that are right from the first look.
-// The guest's TSC and its system time stop together, so what is written when the page is placed holds from then on.
+// The shared information page: put where the guest wants it by memory_op, with clocks that are right from the
+// first look. The guest's TSC and its system time stop together, so what is written when the page is placed
+// holds from then on.
 #include "call.hpp"
 
 namespace xen {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Xen's guest interface as numbers and layouts, as far as this extension serves it: what Xen's public headers of version 4.17
-// define (xen.h, version.h, memory.h, sched.h, hvm/hvm_op.h, hvm/params.h, arch-x86/xen.h, arch-x86/cpuid.h), written down
-// anew.  Definitions only; guests of the tests use them too.
+// Xen's guest interface as numbers and layouts, as far as this extension serves it: what Xen's public headers
+// of version 4.17 define (xen.h, version.h, memory.h, sched.h, hvm/hvm_op.h, hvm/params.h, arch-x86/xen.h,
+// arch-x86/cpuid.h), written down anew.  Definitions only; guests of the tests use them too.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The guest's local APIC in both of its modes, as far as the test guests use it [APM2-3.41 §16.3], [SDM3-083 §11.12].
+// The guest's local APIC in both of its modes, as far as the test guests use it [APM2-3.41 §16.3], [SDM3-083
+// §11.12].
 #pragma once
 
 #include <cstdint>

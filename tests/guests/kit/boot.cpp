@@ -22,8 +22,8 @@ constexpr std::uint32_t usable{1};
 constexpr std::uint64_t one_mib{1u << 20};
 
 struct Information {
-    std::uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length,
-        mmap_addr;
+    std::uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4],
+        mmap_length, mmap_addr;
 };
 
 struct [[gnu::packed]] MapEntry {
@@ -44,7 +44,8 @@ void each_usable(Visit visit)
         return;
     for (std::uint32_t at = 0; at + sizeof(MapEntry) <= information().mmap_length;) {
         MapEntry entry;
-        std::memcpy(&entry, reinterpret_cast<const void*>(std::uintptr_t{information().mmap_addr} + at), sizeof entry);
+        std::memcpy(&entry, reinterpret_cast<const void*>(std::uintptr_t{information().mmap_addr} + at),
+                    sizeof entry);
         if (entry.type == usable)
             visit(entry);
         at += entry.size + 4;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a test guest says: lines on the serial port COM1, `guest: NAME: VALUE`, between `guest: begin` and `guest: end`, as
-// the Linux guests' first process writes them.
+// What a test guest says: lines on the serial port COM1, `guest: NAME: VALUE`, between `guest: begin` and
+// `guest: end`, as the Linux guests' first process writes them.
 #pragma once
 
 #include <concepts>

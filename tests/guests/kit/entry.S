@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// A test guest's first instructions: from multiboot's 32-bit flat mode to 64-bit long mode with the first 4 GiB mapped
-// one to one in 2 MiB pages, and on to guest_main.  Also the 256 interrupt stubs, which all end in one C++ function.
-// Specification: [MB1-0.6.96 §3.1, §3.2] for the header and the state at entry, [APM2-3.41 §14.8] for the way to long mode,
-// [APM2-3.41 §8.9.3] for what an interrupt pushes.
+// A test guest's first instructions: from multiboot's 32-bit flat mode to 64-bit long mode with the first 4
+// GiB mapped one to one in 2 MiB pages, and on to guest_main.  Also the 256 interrupt stubs, which all end in
+// one C++ function.
+// Specification: [MB1-0.6.96 §3.1, §3.2] for the header and the state at entry, [APM2-3.41 §14.8] for the way
+// to long mode, [APM2-3.41 §8.9.3] for what an interrupt pushes.
 
 .set MULTIBOOT_MAGIC, 0x1badb002
 .set MULTIBOOT_FLAGS, 3                 // modules on pages, memory information
@@ -78,7 +79,8 @@ long_mode:
     hlt
     jmp 3b
 
-// The stubs: those vectors that push no error code push a zero, so that every frame has one shape [APM2-3.41 §8.2].
+// The stubs: those vectors that push no error code push a zero, so that every frame has one shape [APM2-3.41
+// §8.2].
 .macro stub vector
     .balign 16
     .if \vector == 8 || (\vector >= 10 && \vector <= 14) || \vector == 17 || \vector == 21 || \vector == 29 || \vector == 30

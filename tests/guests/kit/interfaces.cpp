@@ -57,7 +57,8 @@ void say_begin(std::string_view name)
          hv::Hex{first.edx, 8});
     for (std::uint32_t index = 0; index < searched_blocks; ++index)
         if (const auto block = block_at(index))
-            fact("interface", block->signature(), " at ", hv::Hex{block->base}, " to ", hv::Hex{block->maximum_leaf});
+            fact("interface", block->signature(), " at ", hv::Hex{block->base}, " to ",
+                 hv::Hex{block->maximum_leaf});
 }
 
 void say_end()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest finds of its hypervisor by CPUID: blocks of leaves from 0x40000000 on, each with a signature of twelve
-// letters.  Which of them are known is told here once for all test guests; what they offer is read from their leaves.
+// What a guest finds of its hypervisor by CPUID: blocks of leaves from 0x40000000 on, each with a signature
+// of twelve letters.  Which of them are known is told here once for all test guests; what they offer is read
+// from their leaves.
 #pragma once
 
 #include <array>

@@ -60,8 +60,12 @@ bool resume_at_fixup(InterruptFrame& frame)
 void set_raw_entry(std::uint8_t vector, const void* entry)
 {
     const auto offset = reinterpret_cast<std::uint64_t>(entry);
-    idt[vector] = {static_cast<std::uint16_t>(offset),       code_selector, interrupt_gate,
-                   static_cast<std::uint16_t>(offset >> 16), static_cast<std::uint32_t>(offset >> 32), 0};
+    idt[vector] = {static_cast<std::uint16_t>(offset),
+                   code_selector,
+                   interrupt_gate,
+                   static_cast<std::uint16_t>(offset >> 16),
+                   static_cast<std::uint32_t>(offset >> 32),
+                   0};
 }
 
 void set_handler(std::uint8_t vector, InterruptHandler handler)
@@ -103,7 +107,7 @@ extern "C" void guest_interrupt(guest::InterruptFrame* frame)
         return;  // spurious
     std::uint64_t address;
     asm volatile("mov %%cr2, %0" : "=r"(address));
-    fact("trap", "vector ", frame->vector, ", error code ", hv::Hex{frame->error_code}, ", RIP ", hv::Hex{frame->rip},
-         ", CR2 ", hv::Hex{address});
+    fact("trap", "vector ", frame->vector, ", error code ", hv::Hex{frame->error_code}, ", RIP ",
+         hv::Hex{frame->rip}, ", CR2 ", hv::Hex{address});
     stop_for_good();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Interrupts and exceptions of a test guest.  An exception at an instruction with a fixup resumes there; any other is
-// reported on the console, and the guest stops for good.
+// Interrupts and exceptions of a test guest.  An exception at an instruction with a fixup resumes there; any
+// other is reported on the console, and the guest stops for good.
 #pragma once
 
 #include <cstdint>

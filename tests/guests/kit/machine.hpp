@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The instructions that a test guest is made of, one function each.  An access that the processor refuses is an answer
-// (nothing, or false), not the end: the guest resumes behind the instruction.  Knows no guest interface.
+// The instructions that a test guest is made of, one function each.  An access that the processor refuses is
+// an answer (nothing, or false), not the end: the guest resumes behind the instruction.  Knows no guest
+// interface.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +30,12 @@ inline std::uint64_t read_tsc()
     return std::uint64_t{high} << 32 | low;
 }
 
-/// An instruction that may fault: `faulted` is 1 after it where it did.  Goes with GUEST_FIXUP in the asm text.
+/// Around an instruction that may fault, in an asm with an operand `faulted`: 1 after it where it did.
 #define GUEST_FIXUP_BEGIN "1: "
-#define GUEST_FIXUP_END                                                                                                \
-    "\n jmp 3f\n"                                                                                                      \
-    "2: movl $1, %[faulted]\n"                                                                                         \
-    "3:\n"                                                                                                             \
+#define GUEST_FIXUP_END                                                                                      \
+    "\n jmp 3f\n"                                                                                            \
+    "2: movl $1, %[faulted]\n"                                                                               \
+    "3:\n"                                                                                                   \
     ".pushsection .fixups, \"a\"\n .quad 1b, 2b\n .popsection\n"
 
 /// The MSR's value, or nothing where the processor raised an exception.
@@ -56,7 +57,8 @@ inline bool write_msr(std::uint32_t msr, std::uint64_t value)
     std::uint32_t faulted{};
     asm volatile(GUEST_FIXUP_BEGIN "wrmsr" GUEST_FIXUP_END
                  : [faulted] "+r"(faulted)
-                 : "c"(msr), "a"(static_cast<std::uint32_t>(value)), "d"(static_cast<std::uint32_t>(value >> 32))
+                 : "c"(msr), "a"(static_cast<std::uint32_t>(value)),
+                   "d"(static_cast<std::uint32_t>(value >> 32))
                  : "memory");
     return faulted == 0;
 }
@@ -137,7 +139,8 @@ inline void halt_until_interrupt()
         asm volatile("cli\n hlt" ::: "memory");
 }
 
-/// S5 by the PM1a control register: SLP_TYP 5 and SLP_EN [ACPI-6.5 §4.8.3.2]; stops where nobody turns the machine off.
+/// S5 by the PM1a control register: SLP_TYP 5 and SLP_EN [ACPI-6.5 §4.8.3.2]; stops where nobody turns the
+/// machine off.
 [[noreturn]] void power_off();
 
 /// By the reset register of the machine.

@@ -34,12 +34,12 @@ void check_xen_version(std::uint64_t page, std::string_view name)
 {
     char extra[16]{};
     const std::uint64_t version{xen_call(page, xen::xen_version, xen::XENVER_version)};
-    const std::uint64_t status{
-        xen_call(page, xen::xen_version, xen::XENVER_extraversion, address_of(extra))};
+    const std::uint64_t status{xen_call(page, xen::xen_version, xen::XENVER_extraversion, address_of(extra))};
     if (status == 0)
         fact(name, version >> 16, '.', version & 0xffff, static_cast<const char*>(extra));
     else
-        fact(name, "FAILED, version ", hv::Hex{version}, ", extra version's status ", static_cast<std::int64_t>(status));
+        fact(name, "FAILED, version ", hv::Hex{version}, ", extra version's status ",
+             static_cast<std::int64_t>(status));
 }
 
 void say_by_hypercall(std::uint64_t page, std::string_view name, std::string_view text)
@@ -55,8 +55,7 @@ void say_by_hypercall(std::uint64_t page, std::string_view name, std::string_vie
 void shut_down_by_hypercall(std::uint64_t page)
 {
     const std::uint32_t reason{xen::SHUTDOWN_poweroff};
-    const std::uint64_t status{
-        xen_call(page, xen::sched_op, xen::SCHEDOP_shutdown, address_of(&reason))};
+    const std::uint64_t status{xen_call(page, xen::sched_op, xen::SCHEDOP_shutdown, address_of(&reason))};
     fact("xen-shutdown", "FAILED, ", static_cast<std::int64_t>(status));
 }
 

@@ -137,7 +137,8 @@ TEST_F(NovellModule, RefusesReservedBitsOfTheHypercallMsrAndChangesNothing)
 TEST_F(NovellModule, TagsItsCallsInThePage)
 {
     const auto& page = host_.hypercall_pages[0];
-    const std::array<std::uint8_t, 12> expected{0x0f, 0xba, 0xf0, 31, 0x0f, 0xba, 0xe8, 30, 0x0f, 0x01, 0xd9, 0xc3};
+    const std::array<std::uint8_t, 12> expected{0x0f, 0xba, 0xf0, 31,   0x0f, 0xba,
+                                                0xe8, 30,   0x0f, 0x01, 0xd9, 0xc3};
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), page.begin()));
 }
 
@@ -221,7 +222,8 @@ TEST_F(NovellModule, RefusesWhatIsWrongWithACallAndFlushesNothing)
     EXPECT_EQ(call(call_flush_address_space, input_address + 4096 - 16), status_invalid_alignment);
     EXPECT_EQ(call(call_flush_address_space, ram_bytes), status_invalid_parameter);
     EXPECT_EQ(call(call_flush_address_space | control_fast, 0), status_invalid_input);
-    EXPECT_EQ(call(call_flush_address_space | 1ull << control_count_shift, input_address), status_invalid_input);
+    EXPECT_EQ(call(call_flush_address_space | 1ull << control_count_shift, input_address),
+              status_invalid_input);
     EXPECT_EQ(call(call_flush_address_space | 1ull << 20, input_address), status_invalid_input);
     EXPECT_EQ(call(0, 0), status_invalid_code);
     EXPECT_EQ(call(4, 0), status_invalid_code);
@@ -234,7 +236,7 @@ TEST_F(NovellModule, TakesA32BitCallsWordsFromPairsOfRegisters)
     abi::HypercallFrame frame{};
     frame.mode = abi::GuestMode::protected_32;
     frame.general[0] = call_tag | control_fast | call_switch_address_space;  // EAX
-    frame.general[1] = 0x7000;                                                // ECX
+    frame.general[1] = 0x7000;                                               // ECX
     EXPECT_EQ(module_.hypercall(frame).kind, abi::VerdictKind::done);
     EXPECT_EQ(frame.general[0], status_success);
     EXPECT_EQ(frame.general[2], 0u);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// xen-pv.hvx, loaded and asked what a guest would ask: every call that it serves, in both register conventions.
+// xen-pv.hvx, loaded and asked what a guest would ask: every call that it serves, in both register
+// conventions.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -18,7 +19,14 @@ constexpr std::uint64_t buffer{0x8000};
 constexpr std::uint64_t no_memory{0x7fff'0000};
 constexpr std::uint32_t block{0x4000'0000};
 
-enum Index : unsigned { rax = 0, rcx = 1, rdx = 2, rbx = 3, rsi = 6, rdi = 7 };
+enum Index : unsigned {
+    rax = 0,
+    rcx = 1,
+    rdx = 2,
+    rbx = 3,
+    rsi = 6,
+    rdi = 7
+};
 
 class XenPvModule : public ::testing::Test {
 protected:
@@ -41,7 +49,8 @@ protected:
         EXPECT_EQ(verdict.kind, abi::VerdictKind::done);
         return static_cast<std::int64_t>(frame.general[rax]);
     }
-    std::int64_t call(std::uint64_t number, std::uint64_t first = 0, std::uint64_t second = 0, std::uint64_t third = 0)
+    std::int64_t call(std::uint64_t number, std::uint64_t first = 0, std::uint64_t second = 0,
+                      std::uint64_t third = 0)
     {
         abi::HypercallFrame frame{};
         frame.mode = abi::GuestMode::long_64;
@@ -162,7 +171,8 @@ TEST_F(XenPvModule, AnswersABadPointerWithEfault)
 
 TEST_F(XenPvModule, AnswersEveryOtherNumberWithEnosys)
 {
-    for (const std::uint64_t number : {0ull, 1ull, 6ull, 13ull, 20ull, 24ull, 32ull, 41ull, 99ull, 0x7fff'ffffull})
+    for (const std::uint64_t number :
+         {0ull, 1ull, 6ull, 13ull, 20ull, 24ull, 32ull, 41ull, 99ull, 0x7fff'ffffull})
         EXPECT_EQ(call(number), -XEN_ENOSYS) << number;
     EXPECT_EQ(call(xen_version, 99), -XEN_ENOSYS);
     EXPECT_EQ(call(console_io, 99), -XEN_ENOSYS);
@@ -250,7 +260,8 @@ TEST_F(XenPvModule, PlacesSharedInfoWithClocksThatAreRight)
         EXPECT_EQ(time.system_time, host_.now_ns);
         EXPECT_EQ(time.tsc_timestamp, 2'000'000'000u);
         // One second of ticks is one second.
-        const auto shifted = time.tsc_shift < 0 ? host_.tsc_hz >> -time.tsc_shift : host_.tsc_hz << time.tsc_shift;
+        const auto shifted =
+            time.tsc_shift < 0 ? host_.tsc_hz >> -time.tsc_shift : host_.tsc_hz << time.tsc_shift;
         const auto ns = static_cast<unsigned __int128>(shifted) * time.tsc_to_system_mul >> 32;
         EXPECT_NEAR(static_cast<double>(ns), 1e9, 1.0);
     }
@@ -297,10 +308,11 @@ TEST_F(XenPvModule, EndsTheDomainForTheReasonThatTheGuestGives)
     put(std::uint32_t{99});
     EXPECT_EQ(call(sched_op, SCHEDOP_shutdown, buffer), -XEN_EINVAL);
     EXPECT_FALSE(host_.shutdown.has_value());
-    const std::pair<std::uint32_t, abi::ShutdownReason> reasons[]{{SHUTDOWN_poweroff, abi::ShutdownReason::poweroff},
-                                                                  {SHUTDOWN_reboot, abi::ShutdownReason::reboot},
-                                                                  {SHUTDOWN_crash, abi::ShutdownReason::crash},
-                                                                  {SHUTDOWN_watchdog, abi::ShutdownReason::crash}};
+    const std::pair<std::uint32_t, abi::ShutdownReason> reasons[]{
+        {SHUTDOWN_poweroff, abi::ShutdownReason::poweroff},
+        {SHUTDOWN_reboot, abi::ShutdownReason::reboot},
+        {SHUTDOWN_crash, abi::ShutdownReason::crash},
+        {SHUTDOWN_watchdog, abi::ShutdownReason::crash}};
     for (const auto& [number, reason] : reasons) {
         put(number);
         EXPECT_EQ(call_32(sched_op, SCHEDOP_shutdown, buffer), 0);
