@@ -182,7 +182,7 @@ void remap_apic()
 }
 
 /// What the instructions would work on: an address that is not a page's raises another exception first
-/// [APM3-3.36 "VMRUN"].
+/// [APM3-3.35 "VMRUN"].
 alignas(4096) std::uint8_t scratch_page[4096];
 
 /// `name`: ok where the instruction raised #UD, as it must where EFER.SVME is clear [APM2-3.41 §15.4].

@@ -23,7 +23,7 @@ abi::Verdict Novell::domain_create(Domain domain)
 }
 
 /// BTR EAX, 31; BTS EAX, 30: the tag, by which calls of this page are told from those of other interfaces in
-/// the same guest. The same bytes do in 32-bit and in 64-bit code [APM3-3.36 "BTR", "BTS"].
+/// the same guest. The same bytes do in 32-bit and in 64-bit code [APM3-3.35 "BTR", "BTS"].
 abi::Verdict Novell::hypercall_page(Domain, const abi::HypercallPageRequest& request)
 {
     constexpr std::array<std::uint8_t, 8> set_tag{0x0f, 0xba, 0xf0, 0x1f, 0x0f, 0xba, 0xe8, 0x1e};

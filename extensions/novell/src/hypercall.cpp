@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Hypercalls: the control word's checks, the two register conventions, and the three calls on address spaces.
-// Specification: [TLFS-6.0b §4.4 to §4.9 "Hypercall interface", §12.4 "Virtual address translations"].
+// Specification: [TLFS-6.0b §3.7 to §3.9, §9.4].
 #include <optional>
 
 #include "novell_extension.hpp"

@@ -2,7 +2,7 @@
 //
 // The two MSRs that need thought: who the guest is, and where its hypercall page lies.  The page is there
 // while both say so.
-// Specification: [TLFS-6.0b §3.12, §3.13].
+// Specification: [TLFS-6.0b "Reporting the Guest OS Identity", §3.13].
 #include "novell_extension.hpp"
 
 namespace novell {

@@ -4,7 +4,7 @@
 // call codes and status values follow the Longhorn-era part of Microsoft's specification, so that a guest's
 // code for that serves here with another base; signature, version leaf and the tag of the hypercall page are
 // this interface's own (README.md).
-// Specification: [TLFS-6.0b §2.4, §3.12, §3.13, appendix A, appendix B].
+// Specification: [TLFS-6.0b §2.4, §3.7, §3.13, appendix A, appendix B].
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,8 @@ namespace {
 alignas(4096) std::uint8_t viridian_page[4096];
 alignas(4096) std::uint8_t xen_page[4096];
 
-/// Vendor 0x8100 is open source, and an operating system of its own number [TLFS-6.0b §3.12].
+/// Vendor 0x8100 is open source, and an operating system of its own number [TLFS-6.0b "Reporting the Guest OS
+/// Identity"].
 constexpr std::uint64_t guest_identity{0x8100'0000'0001'0000};
 constexpr std::uint64_t page_enable{1};
 
