@@ -26,14 +26,14 @@ check() {
 $said"
 }
 
-# check_fails STATUS WHAT PATTERN COMMAND...: the command ends with that status, and a line that it writes matches.
+# check_fails STATUS WHAT PATTERN COMMAND...: the command ends with that status (a pattern), and a line that it writes matches.
 check_fails() {
     expected=$1 what=$2 pattern=$3
     shift 3
     status=0
     said=$("$@" 2>&1) || status=$?
     good=0
-    [ "$status" = "$expected" ] && echo "$said" | grep -q -E -e "$pattern" || good=1
+    echo "$status" | grep -q -x -e "$expected" && echo "$said" | grep -q -E -e "$pattern" || good=1
     verdict "$good" "$what" "status $status (expected $expected, and /$pattern/) of: $*
 $said"
 }
