@@ -451,6 +451,28 @@ TEST_F(Services, pauses_are_counted)
     });
 }
 
+TEST_F(Services, hooks_of_a_serial_module_hold_its_lock_and_give_it_back)
+{
+    static Binding* serial;
+    serial = &bound("puppet-serial");
+    ASSERT_TRUE(serial->serial);
+    static bool was_free;
+    was_free = true;
+    for (const abi::Verdict& verdict : {abi::done, abi::done_unchanged, abi::inject_undefined_opcode}) {
+        static abi::Verdict answer;
+        answer = verdict;
+        serial->hooks.msr_write = [](const abi::VcpuContext*, std::uint32_t, std::uint32_t, std::uint64_t) {
+            was_free = serial->serial_lock.try_lock();
+            return answer;
+        };
+        const auto number = static_cast<std::uint32_t>(serial->grants[1].base + 0x20);
+        stack.write_msr(domain->vcpu(0), number, 1);
+        EXPECT_FALSE(was_free);
+        EXPECT_TRUE(serial->serial_lock.try_lock());
+        serial->serial_lock.unlock();
+    }
+}
+
 TEST_F(Services, a_block_ends_with_its_deadline_or_a_kick)
 {
     start();

@@ -8,8 +8,6 @@
 namespace hv::core {
 namespace {
 
-constexpr std::uint32_t apic_tpr{0x80};
-
 std::uint64_t now_of(const Vcpu& vcpu) { return vcpu.guest_tsc(platform::ticks()); }
 
 std::uint64_t scaled_time(const Vcpu& vcpu, const MsrReadAnswer& answer)

@@ -102,6 +102,11 @@ public:
 
     [[nodiscard]] Window* window(std::uint32_t id, abi::WindowKind kind);
     [[nodiscard]] VcpuBinding& of(const Vcpu& vcpu) { return *vcpus[vcpu.id]; }
+    /// True when the lazy end of interrupt of this VCPU is this binding's.
+    [[nodiscard]] bool owns_assist(unsigned vcpu) const
+    {
+        return vcpu < vcpu_count && vcpus[vcpu]->eoi_assist_page != 0;
+    }
     /// True when a handle of a VCPU of this binding leads to one.
     [[nodiscard]] VcpuBinding* vcpu_of(std::uint64_t handle);
 

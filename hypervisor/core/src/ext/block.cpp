@@ -42,8 +42,10 @@ BlockTimer::BlockTimer(VcpuBinding& owner) : Timer{deadline_came}, vcpu{owner} {
 
 void update_hold(Vcpu& vcpu)
 {
+    ExtensionStack::Implementation& stack = vcpu.domain.extensions->implementation();
+    const LockGuard guard{stack.hold_lock};
     bool wanted{};
-    for (Binding* const binding : vcpu.domain.extensions->implementation().bindings) {
+    for (Binding* const binding : stack.bindings) {
         const VcpuBinding& own = binding->of(vcpu);
         wanted = wanted || own.pauses.load() != 0 || own.held.load();
     }

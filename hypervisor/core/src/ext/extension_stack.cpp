@@ -85,13 +85,20 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
     if (!own.bindings.empty())
         join(own.bindings[0]->pages, binding.pages);
     auto done = binding.create(why);
+    HV_ASSERT(own.bindings.push_back(&binding));  // there is room; its hooks may already ask for what needs the stack
     done = done ? binding.start(parameters, why, field) : done;
     if (!done) {
         binding.stop_hooks();
         leave(binding.pages);
+        own.bindings.pop_back();
+        for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
+            update_hold(domain.vcpu(index));
+            if (binding.owns_assist(index))
+                domain.vcpu(index).eoi_assist = {};
+        }
         return done;
     }
-    HV_ASSERT(own.bindings.push_back(made.value().leak()));
+    static_cast<void>(made.value().leak());
     ++count_;
     ++module.bindings_;
     return Done{};

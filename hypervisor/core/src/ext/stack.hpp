@@ -13,6 +13,7 @@ struct ExtensionStack::Implementation {
     WindowMap windows{};
     StaticVector<Binding*, maximum_bindings> bindings{};
     Spinlock page_lock{};  ///< of all bindings' GuestPages
+    Spinlock hold_lock{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
     bool frozen{};         ///< freeze() was called last
 };
 

@@ -7,7 +7,12 @@
 
 using namespace hv;
 
-#ifdef PUPPET_SECOND
+#if defined(PUPPET_SERIAL)
+constexpr std::string_view puppet_name{"puppet-serial"};
+constexpr std::uint64_t rule_value{0x3000};
+constexpr std::uint16_t first_port{0x630};
+constexpr std::uint64_t mmio_base{0xfed2'0000};
+#elif defined(PUPPET_SECOND)
 constexpr std::string_view puppet_name{"puppet-two"};
 constexpr std::uint64_t rule_value{0x2000};
 constexpr std::uint16_t first_port{0x620};
@@ -41,6 +46,9 @@ struct Puppet {
                                     .version_minor = 2,
                                     .version_patch = 3,
                                     .needs = abi::provided_needs & ~abi::need_allocation,
+#ifdef PUPPET_SERIAL
+                                    .flags = abi::manifest_serial,
+#endif
                                     .hypercall_pages = 1,
                                     .description = "does what a test says"};
 
