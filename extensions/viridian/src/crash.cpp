@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A guest that reports its own crash: five numbers, or a text in its memory.  All of it goes to the log, and
+// A guest that reports its own crash: five numbers, or a text in its memory.  It goes to the log, and
 // the domain ends with the line that says most. Specification: [TLFS-6.0b "Partition Crash Enlightenment"].
 #include "viridian.hpp"
 
@@ -11,10 +11,14 @@ namespace {
 constexpr std::size_t longest_line{200};
 using Line = BoundedText<longest_line>;
 
-/// Takes a text byte by byte, logs its lines, and keeps the one to quote: the last that tells of a panic,
-/// else the last.
+/// Takes a text byte by byte and keeps the line to quote: the last that tells of a panic, else the last.
+/// Lines from number `first_logged` on go to the log.
 class CrashText {
 public:
+    static constexpr std::uint32_t log_nothing{0xffff'ffff};
+
+    explicit CrashText(std::uint32_t first_logged) : first_logged_{first_logged} {}
+
     void take(char byte)
     {
         if (byte == '\n' || byte == '\0')
@@ -26,21 +30,29 @@ public:
     {
         const std::string_view line{line_.view()};
         const bool tells{line.find("panic - ") != line.npos || line.find("panic: ") != line.npos};
-        if (!line.empty()) {
+        if (!line.empty() && (tells || !told_)) {
+            quote_.clear();
+            quote_.append(line);
+        }
+        if (!line.empty() && number_ >= first_logged_)
             ext::log(abi::LogLevel::warning, "guest: ", line);
-            if (tells || !told_) {
-                quote_.clear();
-                quote_.append(line);
-            }
-            told_ = told_ || tells;
+        if (tells) {
+            told_ = true;
+            panic_line_ = number_;
         }
         line_.clear();
+        ++number_;
     }
     [[nodiscard]] std::string_view quote() const { return quote_.view(); }
+    /// The line that tells of the panic, or the first where none does.
+    [[nodiscard]] std::uint32_t panic_line() const { return panic_line_; }
 
 private:
     Line line_;
     Line quote_;
+    std::uint32_t first_logged_;
+    std::uint32_t number_{};
+    std::uint32_t panic_line_{};
     bool told_{};
 };
 
@@ -89,9 +101,13 @@ Status Viridian::write_crash_control(Vcpu& vcpu, std::uint32_t, std::uint64_t va
     say(reason, "the guest reports a crash:");
     append_numbers(reason, parameters);
     ext::log(abi::LogLevel::warning, reason.view());
-    CrashText text;
-    if (Control::CrashMessage::get(value))
+    CrashText text{CrashText::log_nothing};
+    if (Control::CrashMessage::get(value)) {
         read_text(vcpu, parameters[3], parameters[4], text);
+        // The log takes so many lines at a time: those from the panic on say more than those before it.
+        CrashText logged{text.panic_line()};
+        read_text(vcpu, parameters[3], parameters[4], logged);
+    }
     const std::string_view quote{text.quote().empty() ? reason.view() : text.quote()};
     return ext::check(
         ext::host().domain_shutdown(vcpu.domain(), abi::ShutdownReason::crash, quote.data(), quote.size()));
