@@ -164,7 +164,7 @@ Task<void> Domains::fill(DomainPointer domain, CreateOptions options, std::uint3
 {
     co_await bind_extensions(domain);
     check_client(options);
-    co_await write_image(domain);
+    co_await write_image(domain, options);
     check_client(options);
     if (!domain->console) {
         rotate_log(log_path(domain->name));
@@ -198,7 +198,7 @@ Task<void> Domains::bind_extensions(DomainPointer domain)
     }
 }
 
-Task<void> Domains::write_image(DomainPointer domain)
+Task<void> Domains::write_image(DomainPointer domain, CreateOptions options)
 {
     const DomainConfig& config = domain->config;
     const auto kernel_bytes = read_whole(domain->kernel.number(), largest_file, config.boot.kernel);
@@ -219,8 +219,14 @@ Task<void> Domains::write_image(DomainPointer domain)
                                config.memory_bytes,
                                config.vcpus.count};
     const GuestImage image{build_guest_image(request)};
-    for (const ImagePart& part : image.parts)
-        co_await hypervisor_.write_memory(domain->id, part.address(), part.bytes());
+    for (const ImagePart& part : image.parts) {
+        for (std::size_t at = 0; at < part.bytes().size(); at += protocol::maximum_request_bulk) {
+            const auto rest = part.bytes().subspan(at);
+            const auto piece = rest.first(std::min<std::size_t>(rest.size(), protocol::maximum_request_bulk));
+            check_client(options);  // a client that is gone does not want the rest
+            co_await hypervisor_.write_memory(domain->id, part.address() + at, piece);
+        }
+    }
     co_await hypervisor_.set_registers(domain->id, 0, image.registers);
 }
 

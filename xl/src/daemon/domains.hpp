@@ -83,7 +83,7 @@ private:
     [[nodiscard]] Task<void> fill(DomainPointer domain, CreateOptions options, std::uint32_t console_slot);
     [[nodiscard]] Task<void> bind_extensions(DomainPointer domain);
     [[nodiscard]] Task<void> ensure_loaded(std::string name, std::string pointer);
-    [[nodiscard]] Task<void> write_image(DomainPointer domain);
+    [[nodiscard]] Task<void> write_image(DomainPointer domain, CreateOptions options);
     [[nodiscard]] Task<void> open_console(DomainPointer domain, std::uint32_t slot);
     [[nodiscard]] Task<void> ended(protocol::DomainEndedEvent event);
     [[nodiscard]] Task<void> act_on_end(DomainPointer domain, EndReason reason, std::string text);

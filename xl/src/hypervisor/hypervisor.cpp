@@ -169,14 +169,8 @@ Task<void> Hypervisor::trigger(DomainId id, Trigger trigger, std::uint32_t vcpu)
 
 Task<void> Hypervisor::write_memory(DomainId id, std::uint64_t address, std::span<const std::byte> bytes)
 {
-    while (!bytes.empty()) {
-        const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), maximum_request_bulk));
-        ControlRequest request =
-            request_of(Command::memory_write, MemoryWriteRequest{id, 0, address}, {}, piece);
-        co_await link_.call(std::move(request));
-        bytes = bytes.subspan(piece.size());
-        address += piece.size();
-    }
+    ControlRequest request = request_of(Command::memory_write, MemoryWriteRequest{id, 0, address}, {}, bytes);
+    co_await link_.call(std::move(request));
 }
 
 Task<void> Hypervisor::set_registers(DomainId id, std::uint32_t vcpu, VcpuRegisters registers)

@@ -40,7 +40,7 @@ public:
     [[nodiscard]] Task<void> rename(protocol::DomainId id, std::string name);
     [[nodiscard]] Task<void> trigger(protocol::DomainId id, protocol::Trigger trigger, std::uint32_t vcpu);
 
-    /// In pieces of the protocol's largest size.  `bytes` belongs to the caller until the task is done.
+    /// At most the protocol's largest bulk at once.  `bytes` belongs to the caller until the task is done.
     [[nodiscard]] Task<void> write_memory(protocol::DomainId id, std::uint64_t address,
                                           std::span<const std::byte> bytes);
     [[nodiscard]] Task<void> set_registers(protocol::DomainId id, std::uint32_t vcpu,
