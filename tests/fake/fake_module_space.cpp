@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Addresses for extension modules in a test process: pages of the process, with the contents of the frames copied in and
-// really protected, so that a placed module runs and a write to its text ends the test.
+// Addresses for extension modules in a test process: pages of the process, with the contents of the frames
+// copied in and really protected, so that a placed module runs and a write to its text ends the test.
 #include <sys/mman.h>
 
 #include <cstring>
@@ -18,8 +18,14 @@ unsigned reservations_now{};
 unsigned mappings_to_fail{~0u};
 }  // namespace
 
-unsigned module_reservations() { return reservations_now; }
-void fail_module_mapping(unsigned after) { mappings_to_fail = after; }
+unsigned module_reservations()
+{
+    return reservations_now;
+}
+void fail_module_mapping(unsigned after)
+{
+    mappings_to_fail = after;
+}
 
 }  // namespace hv::fake
 
@@ -41,7 +47,7 @@ Status map_module_pages(std::uint64_t address, HostPhysical frames, std::uint64_
     auto* const pages = reinterpret_cast<std::byte*>(address);
     HV_ASSERT(mprotect(pages, bytes, PROT_READ | PROT_WRITE) == 0);
     std::memcpy(pages, to_pointer(frames), bytes);
-    const int rights = access == ModuleAccess::read_execute  ? PROT_READ | PROT_EXEC
+    const int rights = access == ModuleAccess::read_execute ? PROT_READ | PROT_EXEC
                        : access == ModuleAccess::read_write ? PROT_READ | PROT_WRITE
                                                             : PROT_READ;
     HV_ASSERT(mprotect(pages, bytes, rights) == 0);

@@ -11,9 +11,11 @@ using Strings = std::vector<std::string>;
 
 TEST_F(Binds, hooks_are_called_in_the_order_of_the_abi)
 {
-    ASSERT_TRUE(bind("puppet-one", {text_parameter("word", "abc"), number_parameter("count", 3)})) << why.view();
-    EXPECT_EQ(said(), (Strings{"puppet-one parameter_set", "puppet-one parameter_set", "puppet-one domain_create",
-                               "puppet-one hypercall_page", "puppet-one vcpu_initialise", "puppet-one vcpu_initialise"}));
+    ASSERT_TRUE(bind("puppet-one", {text_parameter("word", "abc"), number_parameter("count", 3)}))
+        << why.view();
+    EXPECT_EQ(said(), (Strings{"puppet-one parameter_set", "puppet-one parameter_set",
+                               "puppet-one domain_create", "puppet-one hypercall_page",
+                               "puppet-one vcpu_initialise", "puppet-one vcpu_initialise"}));
     forget_said();
     ExtensionStack::unbind_all(*domain);
     EXPECT_EQ(said(),
@@ -111,7 +113,8 @@ TEST_F(Binds, a_clash_names_both_modules)
     const auto done = bind("puppet-clash");
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error(), Error::conflict);
-    EXPECT_EQ(why.view(), "extensions 'puppet-clash' and 'puppet-one' both want MSRs 0x40008000 to 0x400080ff");
+    EXPECT_EQ(why.view(),
+              "extensions 'puppet-clash' and 'puppet-one' both want MSRs 0x40008000 to 0x400080ff");
     EXPECT_EQ(domain->extensions->size(), 1u);
 }
 
@@ -139,7 +142,8 @@ TEST_F(Binds, wrong_parameters_are_refused_by_name_before_the_module_sees_them)
         const char* sentence;
     };
     const Case cases[]{
-        {{text_parameter("nothing", "x")}, "nothing",
+        {{text_parameter("nothing", "x")},
+         "nothing",
          "extension 'puppet-one' has no parameter 'nothing'; it knows 'fail', 'count', 'loud', 'word'"},
         {{text_parameter("count", "3")}, "count", "parameter 'count' is an integer"},
         {{number_parameter("count", 0)}, "count", "parameter 'count' is 0, and can be 1 to 5"},
@@ -147,10 +151,12 @@ TEST_F(Binds, wrong_parameters_are_refused_by_name_before_the_module_sees_them)
         {{number_parameter("loud", 1)}, "loud", "parameter 'loud' is true or false"},
         {{text_parameter("word", "a")}, "word", "parameter 'word' has 1 bytes, and can have 2 to 4"},
         {{text_parameter("word", "abcde")}, "word", "parameter 'word' has 5 bytes, and can have 2 to 4"},
-        {{text_parameter("fail", "here")}, "fail",
+        {{text_parameter("fail", "here")},
+         "fail",
          "parameter 'fail' is 'here', and can be one of nowhere|parameter_set|domain_create|hypercall_page|"
          "vcpu_initialise"},
-        {{number_parameter("count", 1), number_parameter("count", 2)}, "count",
+        {{number_parameter("count", 1), number_parameter("count", 2)},
+         "count",
          "parameter 'count' takes one value, and has 2"},
     };
     for (const Case& one : cases) {

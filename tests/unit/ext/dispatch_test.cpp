@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a guest's accesses lead to: declared answers at random places, hooks, verdicts and the state that they keep.
+// What a guest's accesses lead to: declared answers at random places, hooks, verdicts and the state that they
+// keep.
 #include <map>
 #include <random>
 
@@ -43,9 +44,11 @@ TEST_F(Dispatch, declared_leaves_follow_the_block_and_the_vcpu)
     EXPECT_EQ(stack.cpuid(domain->vcpu(1), 0x4000'0001, 0, result), Answered::done);
     EXPECT_EQ(result.eax, 7u);
     EXPECT_EQ(result.ebx, 1u << 8);
-    EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'0001, 1, result), Answered::done);  // another subleaf: not declared
+    EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'0001, 1, result),
+              Answered::done);  // another subleaf: not declared
     EXPECT_EQ(result, x86::CpuidResult{});
-    EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'00ff, 0, result), Answered::done);  // behind the window, in the block
+    EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'00ff, 0, result),
+              Answered::done);  // behind the window, in the block
     EXPECT_EQ(result, x86::CpuidResult{});
     EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'0200, 0, result), Answered::no);
     EXPECT_EQ(stack.cpuid(domain->vcpu(0), 0x4000'ff00, 0, result), Answered::no);
@@ -65,7 +68,8 @@ TEST_F(Dispatch, answers_declared_at_random_places_are_those_of_a_simple_model)
         const std::uint64_t value = random();
         const abi::DeclaredMsrRead answer{.window = ids[which],
                                           .offset = offset,
-                                          .kind = withdraws ? abi::MsrReadKind::withdrawn : abi::MsrReadKind::constant,
+                                          .kind = withdraws ? abi::MsrReadKind::withdrawn
+                                                            : abi::MsrReadKind::constant,
                                           .value = value};
         from_hook(own(), [&](const abi::VcpuContext& context) {
             EXPECT_EQ(host().declare_msr_reads(context.domain, &answer, 1), abi::status_ok);
@@ -76,12 +80,14 @@ TEST_F(Dispatch, answers_declared_at_random_places_are_those_of_a_simple_model)
             model[{which, offset}] = value;
         for (unsigned look = 0; look < 8; ++look) {
             const unsigned at = random() % 2;
-            const auto place = look == 0 && at == which
-                                   ? offset
-                                   : static_cast<std::uint32_t>(random() % binding.grants[windows[at]].length);
+            const auto place =
+                look == 0 && at == which
+                    ? offset
+                    : static_cast<std::uint32_t>(random() % binding.grants[windows[at]].length);
             std::uint64_t got{};
             const auto known = model.find({at, place});
-            ASSERT_EQ(read(msr(windows[at], place), got), known == model.end() ? Answered::fault : Answered::done);
+            ASSERT_EQ(read(msr(windows[at], place), got),
+                      known == model.end() ? Answered::fault : Answered::done);
             if (known != model.end()) {
                 ASSERT_EQ(got, known->second);
             }
@@ -120,11 +126,17 @@ TEST_F(Dispatch, all_or_none_of_an_array_is_declared)
 {
     const abi::DeclaredMsrRead answers[]{
         {.window = 2, .offset = 9, .kind = abi::MsrReadKind::constant, .value = 5},
-        {.window = 2, .offset = 0x100, .kind = abi::MsrReadKind::constant, .value = 5},  // one behind the window
+        {.window = 2,
+         .offset = 0x100,
+         .kind = abi::MsrReadKind::constant,
+         .value = 5},  // one behind the window
     };
     const abi::DeclaredMsrRead senseless[]{
         {.window = 2, .offset = 9, .kind = abi::MsrReadKind::constant, .value = 5},
-        {.window = 2, .offset = 10, .kind = abi::MsrReadKind::vcpu_state, .argument = 64},  // one word behind the block
+        {.window = 2,
+         .offset = 10,
+         .kind = abi::MsrReadKind::vcpu_state,
+         .argument = 64},  // one word behind the block
     };
     from_hook(own(), [&](const abi::VcpuContext& context) {
         EXPECT_EQ(host().declare_msr_reads(context.domain, answers, 2), abi::status_conflict);
@@ -142,8 +154,12 @@ TEST_F(Dispatch, time_scales_in_128_bits)
     fake::set_ticks(0);
     domain->time.stop(0);
     domain->time.start(0);
-    const abi::DeclaredMsrRead answer{.window = 2, .offset = 3, .kind = abi::MsrReadKind::scaled_time,
-                                      .value = ~0ull, .addend = 11, .argument = 63};
+    const abi::DeclaredMsrRead answer{.window = 2,
+                                      .offset = 3,
+                                      .kind = abi::MsrReadKind::scaled_time,
+                                      .value = ~0ull,
+                                      .addend = 11,
+                                      .argument = 63};
     from_hook(own(), [&](const abi::VcpuContext& context) {
         EXPECT_EQ(host().declare_msr_reads(context.domain, &answer, 1), abi::status_ok);
     });
@@ -266,8 +282,8 @@ TEST_F(Dispatch, a_bad_verdict_ends_the_domain_and_takes_the_state_back)
 
 TEST_F(Dispatch, a_crash_verdict_ends_with_the_modules_words)
 {
-    binding.hooks.cpuid = [](const abi::VcpuContext* context, std::uint32_t, std::uint32_t leaf, std::uint32_t,
-                             abi::CpuidResult* result) -> abi::Verdict {
+    binding.hooks.cpuid = [](const abi::VcpuContext* context, std::uint32_t, std::uint32_t leaf,
+                             std::uint32_t, abi::CpuidResult* result) -> abi::Verdict {
         if (leaf == 9)
             return abi::not_mine;
         if (leaf == 8) {
@@ -294,8 +310,8 @@ TEST_F(Dispatch, ports_and_mmio_without_hooks_are_open_bus)
     std::uint64_t wide{};
     EXPECT_EQ(stack.mmio(domain->vcpu(0), GuestPhysical{0xfed0'0008}, 8, false, wide), Answered::done);
     EXPECT_EQ(wide, ~0ull);
-    binding.hooks.mmio_read = [](const abi::VcpuContext*, std::uint32_t window, std::uint64_t offset, std::uint32_t size,
-                                 std::uint64_t* result) -> abi::Verdict {
+    binding.hooks.mmio_read = [](const abi::VcpuContext*, std::uint32_t window, std::uint64_t offset,
+                                 std::uint32_t size, std::uint64_t* result) -> abi::Verdict {
         *result = window << 16 | offset << 8 | size;
         return abi::done_unchanged;
     };
@@ -304,7 +320,8 @@ TEST_F(Dispatch, ports_and_mmio_without_hooks_are_open_bus)
     EXPECT_EQ(stack.mmio(domain->vcpu(0), GuestPhysical{0xfed0'1000}, 4, false, wide), Answered::no);
 }
 
-// ---- hypercalls -------------------------------------------------------------------------------------------------
+// ---- hypercalls
+// -------------------------------------------------------------------------------------------------
 
 class Hypercalls : public Dispatch {
 protected:
@@ -383,7 +400,8 @@ TEST_F(Hypercalls, a_call_that_gives_way_goes_on_before_the_guest_does)
         frame->continuation[0] = 100;
         return abi::again;
     };
-    binding.hooks.hypercall_continue = [](const abi::VcpuContext*, abi::HypercallFrame* frame) -> abi::Verdict {
+    binding.hooks.hypercall_continue = [](const abi::VcpuContext*,
+                                          abi::HypercallFrame* frame) -> abi::Verdict {
         ++frame->continuation[0];
         if (--left != 0)
             return abi::again;

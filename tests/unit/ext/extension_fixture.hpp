@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A machine with one guest processor, a domain of two VCPUs and loaded puppets, on fakes.  After a bind a test may put
-// functions of its own into the binding's hooks: they are called as a module's are.
+// A machine with one guest processor, a domain of two VCPUs and loaded puppets, on fakes.  After a bind a
+// test may put functions of its own into the binding's hooks: they are called as a module's are.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,7 +25,10 @@ namespace hv::test {
 
 using namespace hv::core;
 
-inline x86::CpuidResult no_cpuid(std::uint32_t, std::uint32_t) { return {}; }
+inline x86::CpuidResult no_cpuid(std::uint32_t, std::uint32_t)
+{
+    return {};
+}
 
 class NoWork final : public BackgroundWork {
 public:
@@ -110,10 +113,11 @@ protected:
     {
         static Services* running{};
         running = &services;
-        return call_hook(vcpu, Hook::before_entry, +[](const abi::VcpuContext* context) -> abi::Verdict {
-            (*running)(*context);
-            return abi::done;
-        });
+        return call_hook(
+            vcpu, Hook::before_entry, +[](const abi::VcpuContext* context) -> abi::Verdict {
+                (*running)(*context);
+                return abi::done;
+            });
     }
     [[nodiscard]] static const abi::HostTable& host() { return host_services(); }
 
@@ -122,7 +126,8 @@ protected:
     {
         std::vector<std::string> hooks;
         const std::string text = fake::console().substr(said_before_);
-        for (std::size_t at = text.find(": puppet-"); at != std::string::npos; at = text.find(": puppet-", at + 1)) {
+        for (std::size_t at = text.find(": puppet-"); at != std::string::npos;
+             at = text.find(": puppet-", at + 1)) {
             const std::size_t begin = text.find(' ', at) + 1;
             hooks.push_back(text.substr(begin, text.find('\n', begin) - begin));
         }

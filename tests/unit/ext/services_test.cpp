@@ -43,7 +43,8 @@ TEST_F(Services, a_need_that_the_manifest_does_not_name_is_refused)
 {
     in_hook([&](const abi::VcpuContext&) {
         void* memory{};
-        EXPECT_EQ(host().allocate(16, 16, &memory), abi::status_permission_denied);  // the puppet's manifest leaves it out
+        EXPECT_EQ(host().allocate(16, 16, &memory),
+                  abi::status_permission_denied);  // the puppet's manifest leaves it out
         EXPECT_EQ(memory, nullptr);
     });
 }
@@ -68,7 +69,8 @@ TEST_F(Services, foreign_and_made_up_handles_lead_nowhere)
         EXPECT_EQ(host().time_now(context.vcpu, &value), abi::status_invalid_argument);
         EXPECT_EQ(host().vcpu_kick(context.domain), abi::status_invalid_argument);
         EXPECT_EQ(host().vcpu_kick(second.vcpus[0]->context.vcpu), abi::status_invalid_argument);
-        EXPECT_EQ(host().vcpu_kick(context.vcpu + 2), abi::status_invalid_argument);  // a VCPU that there is not
+        EXPECT_EQ(host().vcpu_kick(context.vcpu + 2),
+                  abi::status_invalid_argument);  // a VCPU that there is not
         std::uint64_t page{};
         ASSERT_EQ(host().overlay_create(context.domain, &page), abi::status_ok);
         std::uint64_t timer{};
@@ -92,7 +94,8 @@ TEST_F(Services, foreign_and_made_up_handles_lead_nowhere)
     });
 }
 
-// ---- pages ------------------------------------------------------------------------------------------------------
+// ---- pages
+// ------------------------------------------------------------------------------------------------------
 
 TEST_F(Services, an_overlay_hides_ram_and_gives_it_back)
 {
@@ -167,10 +170,12 @@ TEST_F(Services, two_overlays_at_one_place_conflict_even_of_two_modules)
         EXPECT_EQ(host().overlay_place(context.domain, other, 0xfee0'0000, 0), abi::status_conflict);
         EXPECT_EQ(host().overlay_place(context.domain, other, gpa + 1, 0), abi::status_invalid_argument);
         EXPECT_EQ(host().overlay_place(context.domain, other, 1ull << 52, 0), abi::status_invalid_argument);
-        EXPECT_EQ(host().hypercall_page_place(context.domain, 0, gpa, abi::hypercall_page_overlay), abi::status_conflict);
+        EXPECT_EQ(host().hypercall_page_place(context.domain, 0, gpa, abi::hypercall_page_overlay),
+                  abi::status_conflict);
     });
     from_hook(*second.vcpus[0], [&](const abi::VcpuContext& context) {
-        EXPECT_EQ(host().hypercall_page_place(context.domain, 0, gpa, abi::hypercall_page_copy), abi::status_conflict);
+        EXPECT_EQ(host().hypercall_page_place(context.domain, 0, gpa, abi::hypercall_page_copy),
+                  abi::status_conflict);
         EXPECT_EQ(host().hypercall_page_place(context.domain, 1, gpa, abi::hypercall_page_copy),
                   abi::status_invalid_argument);
     });
@@ -212,7 +217,8 @@ TEST_F(Services, pinned_pages_are_the_guests_ram_with_atomic_operations)
         std::uint64_t reading{};
         std::uint64_t value{};
         std::uint32_t before{};
-        EXPECT_EQ(host().page_pin(domain_handle, 0xfe00'0000, abi::pin_read, &page), abi::status_out_of_range);
+        EXPECT_EQ(host().page_pin(domain_handle, 0xfe00'0000, abi::pin_read, &page),
+                  abi::status_out_of_range);
         EXPECT_EQ(host().page_pin(domain_handle, gpa, 4, &page), abi::status_invalid_argument);
         ASSERT_EQ(host().page_pin(domain_handle, gpa, abi::pin_read | abi::pin_write, &page), abi::status_ok);
         ASSERT_EQ(host().page_pin(domain_handle, gpa, abi::pin_read, &reading), abi::status_ok);
@@ -233,7 +239,8 @@ TEST_F(Services, pinned_pages_are_the_guests_ram_with_atomic_operations)
         EXPECT_EQ(before, 0u);
         EXPECT_EQ(host().page_test_and_clear(domain_handle, page, 32767, &before), abi::status_ok);
         EXPECT_EQ(before, 1u);
-        EXPECT_EQ(host().page_test_and_set(domain_handle, page, 32768, &before), abi::status_invalid_argument);
+        EXPECT_EQ(host().page_test_and_set(domain_handle, page, 32768, &before),
+                  abi::status_invalid_argument);
         EXPECT_EQ(host().page_unpin(domain_handle, page), abi::status_ok);
         EXPECT_EQ(host().page_load(domain_handle, page, 8, 2, &value), abi::status_gone);
     });
@@ -260,7 +267,8 @@ TEST_F(Services, guest_memory_is_copied_within_its_bounds)
 {
     in_hook([&](const abi::VcpuContext& context) {
         std::uint64_t value{0x55};
-        EXPECT_EQ(host().guest_write(context.domain, 0x20'0ffc, &value, 8), abi::status_ok);  // over a page's end
+        EXPECT_EQ(host().guest_write(context.domain, 0x20'0ffc, &value, 8),
+                  abi::status_ok);  // over a page's end
         value = 0;
         EXPECT_EQ(host().guest_read(context.domain, 0x20'0ffc, &value, 8), abi::status_ok);
         EXPECT_EQ(value, 0x55u);
@@ -289,11 +297,13 @@ TEST_F(Services, linear_addresses_fault_as_the_guest_would)
         EXPECT_EQ(value, 0x1234u);
         EXPECT_EQ(host().translate(context.vcpu, 0x10, 0, &gpa, &fault), abi::status_ok);
         EXPECT_EQ(gpa, 0x20'0010u);
-        EXPECT_EQ(host().guest_write_linear(context.vcpu, 0x10, &value, 8, 0, &fault), abi::status_out_of_range);
+        EXPECT_EQ(host().guest_write_linear(context.vcpu, 0x10, &value, 8, 0, &fault),
+                  abi::status_out_of_range);
         EXPECT_EQ(fault.vector, 14u);
         EXPECT_EQ(fault.error_code, 3u);
         EXPECT_EQ(fault.address, 0x10u);
-        EXPECT_EQ(host().guest_read_linear(context.vcpu, 0xffc, &value, 8, 0, &fault), abi::status_out_of_range);
+        EXPECT_EQ(host().guest_read_linear(context.vcpu, 0xffc, &value, 8, 0, &fault),
+                  abi::status_out_of_range);
         EXPECT_EQ(fault.address, 0x1000u);
         EXPECT_EQ(fault.error_code, 0u);
         EXPECT_EQ(host().guest_read_linear(own(1).context.vcpu, 0x10, &value, 8, 0, &fault),
@@ -301,7 +311,8 @@ TEST_F(Services, linear_addresses_fault_as_the_guest_would)
     });
 }
 
-// ---- time and timers --------------------------------------------------------------------------------------------
+// ---- time and timers
+// --------------------------------------------------------------------------------------------
 
 TEST_F(Services, a_snapshot_is_one_instant)
 {
@@ -398,7 +409,9 @@ TEST_F(TimerServices, an_injecting_timer_needs_no_module)
 {
     LocalApic& apic = domain->vcpu(0).apic;
     apic.reset_as_by_firmware();
-    set({.deadline_ns = 0, .action = abi::TimerAction::inject_vector, .vector = 0x51});  // in the past: at once
+    set({.deadline_ns = 0,
+         .action = abi::TimerAction::inject_vector,
+         .vector = 0x51});  // in the past: at once
     pass(2);
     EXPECT_TRUE(apic.irr(0x51));
     EXPECT_TRUE(calls.empty());
@@ -408,8 +421,10 @@ TEST_F(TimerServices, wrong_settings_are_refused_and_change_nothing)
 {
     set({.deadline_ns = now() + 1000});
     set({.deadline_ns = 0, .period_ns = 99'999}, abi::status_invalid_argument);
-    set({.deadline_ns = 0, .action = abi::TimerAction::inject_vector, .vector = 15}, abi::status_invalid_argument);
-    set({.deadline_ns = 0, .action = static_cast<abi::TimerAction>(2), .vector = 50}, abi::status_invalid_argument);
+    set({.deadline_ns = 0, .action = abi::TimerAction::inject_vector, .vector = 15},
+        abi::status_invalid_argument);
+    set({.deadline_ns = 0, .action = static_cast<abi::TimerAction>(2), .vector = 50},
+        abi::status_invalid_argument);
     pass(500);
     EXPECT_TRUE(calls.empty());
     pass(600);
@@ -431,7 +446,8 @@ TEST_F(TimerServices, the_guests_frozen_time_holds_timers_up)
     EXPECT_EQ(said(), (std::vector<std::string>{"puppet-one freeze", "puppet-one thaw"}));
 }
 
-// ---- VCPUs ------------------------------------------------------------------------------------------------------
+// ---- VCPUs
+// ------------------------------------------------------------------------------------------------------
 
 TEST_F(Services, pauses_are_counted)
 {
@@ -486,7 +502,9 @@ TEST_F(Services, a_block_ends_with_its_deadline_or_a_kick)
         });
         settle(own(), abi::block);
     };
-    const auto blocked = [&] { return vcpu.blocked_by(Blocker::extension) || vcpu.blocked_by(Blocker::halted); };
+    const auto blocked = [&] {
+        return vcpu.blocked_by(Blocker::extension) || vcpu.blocked_by(Blocker::halted);
+    };
     const std::uint64_t now = domain->time.nanoseconds(platform::ticks());
     block(abi::wake_deadline, now + 1000);
     EXPECT_TRUE(blocked());
@@ -510,7 +528,9 @@ TEST_F(Services, a_block_ends_with_its_deadline_or_a_kick)
     EXPECT_FALSE(blocked());
     block(abi::wake_kick, 0);
     EXPECT_TRUE(blocked());
-    in_hook([&](const abi::VcpuContext&) { EXPECT_EQ(host().vcpu_kick(own(0).context.vcpu), abi::status_ok); }, 1);
+    in_hook(
+        [&](const abi::VcpuContext&) { EXPECT_EQ(host().vcpu_kick(own(0).context.vcpu), abi::status_ok); },
+        1);
     EXPECT_FALSE(blocked());
     machine().scheduler.put_back(vcpu, platform::ticks());
 }
@@ -526,7 +546,8 @@ TEST_F(Services, registers_are_those_of_the_own_vcpu_or_of_one_that_stands_still
         registers->general[rbx] = 0x44;
         registers->cr8 = 5;
         registers->kernel_gs_base = 0x1000;
-        EXPECT_EQ(host().registers_write(context.vcpu, abi::registers_general | abi::registers_control, registers.get()),
+        EXPECT_EQ(host().registers_write(context.vcpu, abi::registers_general | abi::registers_control,
+                                         registers.get()),
                   abi::status_ok);
         EXPECT_EQ(domain->vcpu(0).registers.general[rbx], 0x44u);
         EXPECT_EQ(domain->vcpu(0).apic.task_priority(), 0x50);
@@ -550,8 +571,10 @@ TEST_F(Services, events_reach_the_local_apic_or_go_past_it)
     vcpu.apic.reset_as_by_firmware();
     vcpu.registers.rflags = 0x202;
     in_hook([&](const abi::VcpuContext& context) {
-        EXPECT_EQ(host().inject_interrupt(context.vcpu, 15, abi::inject_local_apic), abi::status_invalid_argument);
-        EXPECT_EQ(host().inject_interrupt(context.vcpu, 256, abi::inject_local_apic), abi::status_invalid_argument);
+        EXPECT_EQ(host().inject_interrupt(context.vcpu, 15, abi::inject_local_apic),
+                  abi::status_invalid_argument);
+        EXPECT_EQ(host().inject_interrupt(context.vcpu, 256, abi::inject_local_apic),
+                  abi::status_invalid_argument);
         EXPECT_EQ(host().inject_interrupt(context.vcpu, 0x71, abi::inject_local_apic), abi::status_ok);
         EXPECT_EQ(host().inject_interrupt(context.vcpu, 0xf3, abi::inject_bare), abi::status_ok);
         EXPECT_EQ(host().inject_interrupt(context.vcpu, 0xf4, abi::inject_bare), abi::status_busy);
@@ -611,7 +634,8 @@ TEST_F(Services, the_assist_bit_ends_an_interrupt_without_an_exit)
     constexpr std::uint64_t gpa{0x50'0000};
     in_hook([&](const abi::VcpuContext& context) {
         std::uint64_t page{};
-        ASSERT_EQ(host().page_pin(context.domain, gpa, abi::pin_read | abi::pin_write, &page), abi::status_ok);
+        ASSERT_EQ(host().page_pin(context.domain, gpa, abi::pin_read | abi::pin_write, &page),
+                  abi::status_ok);
         const abi::DeclaredEoiAssist assist{page, 8, 3};
         ASSERT_EQ(host().declare_eoi_assist(context.vcpu, &assist), abi::status_ok);
         ASSERT_EQ(host().inject_interrupt(context.vcpu, 0x71, abi::inject_local_apic), abi::status_ok);
@@ -666,7 +690,8 @@ TEST_F(Services, a_shutdown_happens_at_the_hooks_return)
     in_hook([&](const abi::VcpuContext& context) {
         EXPECT_EQ(host().domain_shutdown(context.domain, static_cast<abi::ShutdownReason>(9), nullptr, 0),
                   abi::status_invalid_argument);
-        EXPECT_EQ(host().domain_shutdown(context.domain, abi::ShutdownReason::crash, "bug check 0x7", 13), abi::status_ok);
+        EXPECT_EQ(host().domain_shutdown(context.domain, abi::ShutdownReason::crash, "bug check 0x7", 13),
+                  abi::status_ok);
         EXPECT_EQ(domain->state(), DomainState::running);
     });
     EXPECT_EQ(domain->state(), DomainState::ended);

@@ -8,7 +8,10 @@
 namespace hv::core {
 namespace {
 
-std::uint64_t now_of(const Vcpu& vcpu) { return vcpu.guest_tsc(platform::ticks()); }
+std::uint64_t now_of(const Vcpu& vcpu)
+{
+    return vcpu.guest_tsc(platform::ticks());
+}
 
 std::uint64_t scaled_time(const Vcpu& vcpu, const MsrReadAnswer& answer)
 {
@@ -60,7 +63,9 @@ Answered answer_read(VcpuBinding& own, const MsrReadAnswer& answer, std::uint64_
     switch (answer.kind) {
     case abi::MsrReadKind::constant: value = answer.value; break;
     case abi::MsrReadKind::scaled_time: value = scaled_time(vcpu, answer); break;
-    case abi::MsrReadKind::vcpu_field: value = read_field(vcpu, static_cast<abi::VcpuField>(answer.argument)); break;
+    case abi::MsrReadKind::vcpu_field:
+        value = read_field(vcpu, static_cast<abi::VcpuField>(answer.argument));
+        break;
     case abi::MsrReadKind::apic_register: value = read_apic(vcpu, answer.argument); break;
     case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); break;
     case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, answer.argument); break;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How a binding comes to be and goes: create() and start() do one thing after the other and stop at the first that fails;
-// the destructor gives back whatever there is, so that a failure anywhere leaves nothing.
+// How a binding comes to be and goes: create() and start() do one thing after the other and stop at the first
+// that fails; the destructor gives back whatever there is, so that a failure anywhere leaves nothing.
 #include "binding.hpp"
 
 #include "hook_call.hpp"
@@ -50,7 +50,8 @@ bool touches_memory(const Domain& domain, std::uint64_t base, std::uint64_t leng
 Error say_memory(TextWriter& why, std::string_view name, Error error)
 {
     if (error == Error::limit_reached)
-        say(why, "extension '", name, "' would hold more than ", Binding::frame_limit * page_size >> 20, " MiB");
+        say(why, "extension '", name, "' would hold more than ", Binding::frame_limit * page_size >> 20,
+            " MiB");
     else
         say(why, "not enough memory for an instance of extension '", name, "'");
     return error;
@@ -58,7 +59,8 @@ Error say_memory(TextWriter& why, std::string_view name, Error error)
 
 }  // namespace
 
-// ---- state blocks -----------------------------------------------------------------------------------------------
+// ---- state blocks
+// -----------------------------------------------------------------------------------------------
 
 Status StateCopies::create(Heap& heap, std::uint32_t bytes)
 {
@@ -72,9 +74,15 @@ Status StateCopies::create(Heap& heap, std::uint32_t bytes)
     return Done{};
 }
 
-void StateCopies::keep() { copy_words(kept, working, words); }
+void StateCopies::keep()
+{
+    copy_words(kept, working, words);
+}
 
-void StateCopies::take_back() { copy_words(working, kept, words); }
+void StateCopies::take_back()
+{
+    copy_words(working, kept, words);
+}
 
 void StateCopies::clear()
 {
@@ -84,7 +92,8 @@ void StateCopies::clear()
     }
 }
 
-// ---- VCPUs ------------------------------------------------------------------------------------------------------
+// ---- VCPUs
+// ------------------------------------------------------------------------------------------------------
 
 void VcpuBinding::ask(Pending what)
 {
@@ -108,12 +117,20 @@ Window* Binding::window(std::uint32_t id, abi::WindowKind kind)
     return nullptr;
 }
 
-// ---- making -----------------------------------------------------------------------------------------------------
+// ---- making
+// -----------------------------------------------------------------------------------------------------
 
 Binding::Binding(Domain& owner, Module& of, WindowMap& in, Spinlock& page_lock)
-    : domain{owner}, module{of}, number{take_number()}, map{in}, ledger{frame_limit, &owner.ledger},
-      heap{machine().frames, ledger}, memory{machine().frames, ledger}, needs{of.manifest().needs},
-      serial{(of.manifest().flags & abi::manifest_serial) != 0}, pages{owner, machine().frames, ledger, heap, page_lock},
+    : domain{owner},
+      module{of},
+      number{take_number()},
+      map{in},
+      ledger{frame_limit, &owner.ledger},
+      heap{machine().frames, ledger},
+      memory{machine().frames, ledger},
+      needs{of.manifest().needs},
+      serial{(of.manifest().flags & abi::manifest_serial) != 0},
+      pages{owner, machine().frames, ledger, heap, page_lock},
       timers{heap}
 {
 }
@@ -171,7 +188,8 @@ Status Binding::create_contexts()
 {
     const abi::Manifest& manifest = module.manifest();
     HV_TRY(state.create(heap, manifest.domain_state.size));
-    grants = static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));
+    grants =
+        static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));
     if (grants == nullptr)
         return Error::no_memory;
     context = {.domain = Handle{HandleKind::domain, number, 1, 0}.raw(),
@@ -232,7 +250,8 @@ Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant&
     opened->length = request.length;
     opened->match = request.hypercall;
     HV_ASSERT(windows.push_back(opened));  // the loader takes no more
-    auto tables = request.kind == abi::WindowKind::cpuid ? opened->leaves.create(heap, request.length) : Status{Done{}};
+    auto tables =
+        request.kind == abi::WindowKind::cpuid ? opened->leaves.create(heap, request.length) : Status{Done{}};
     if (request.kind == abi::WindowKind::msr) {
         tables = opened->reads.create(heap, request.length);
         tables = tables ? opened->writes.create(heap, request.length) : tables;
@@ -240,7 +259,8 @@ Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant&
     if (!tables)
         return say_memory(why, name(), tables.error());
     if (const auto entered = map.enter(*opened); !entered) {
-        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows, " of one kind");
+        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows,
+            " of one kind");
         return entered.error();
     }
     grant.granted = 1;
@@ -259,8 +279,8 @@ Status Binding::declare_constants(TextWriter& why)
             if (!was_granted(*this, answer.window))
                 continue;  // an optional window that could not be had
             if (const auto declared_one = declare(*this, std::span{&answer, 1}); !declared_one) {
-                say(why, "extension '", name(), "': a declared answer of its tables is refused: ",
-                    error_name(declared_one.error()));
+                say(why, "extension '", name(),
+                    "': a declared answer of its tables is refused: ", error_name(declared_one.error()));
                 return declared_one.error();
             }
         }
@@ -271,7 +291,8 @@ Status Binding::declare_constants(TextWriter& why)
     return each(file.msr_write_count(), [&](std::uint32_t index) { return file.msr_write(index); });
 }
 
-// ---- the first hooks --------------------------------------------------------------------------------------------
+// ---- the first hooks
+// --------------------------------------------------------------------------------------------
 
 /// What an operator reads when a hook of the bind did not answer done.
 Status Binding::refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const
@@ -300,7 +321,8 @@ Status Binding::start(std::span<const ExtensionParameter> parameters, TextWriter
     return initialise_vcpus(why);
 }
 
-Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field)
+Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why,
+                               TextWriter& field)
 {
     for (std::size_t at = 0; at < parameters.size(); ++at) {
         const ExtensionParameter& one = parameters[at];
@@ -315,15 +337,16 @@ Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, T
             field.append(one.key);
             return checked;
         }
-        const abi::Parameter parameter{.key = one.key.data(),
-                                       .text = one.text.data(),
-                                       .number = one.number,
-                                       .key_length = static_cast<std::uint32_t>(one.key.size()),
-                                       .text_length = static_cast<std::uint32_t>(one.text.size()),
-                                       .kind = static_cast<abi::ParameterKind>(static_cast<std::uint32_t>(one.kind) + 1),
-                                       .index = before,
-                                       .count = count,
-                                       .reserved = 0};
+        const abi::Parameter parameter{
+            .key = one.key.data(),
+            .text = one.text.data(),
+            .number = one.number,
+            .key_length = static_cast<std::uint32_t>(one.key.size()),
+            .text_length = static_cast<std::uint32_t>(one.text.size()),
+            .kind = static_cast<abi::ParameterKind>(static_cast<std::uint32_t>(one.kind) + 1),
+            .index = before,
+            .count = count,
+            .reserved = 0};
         const abi::Verdict verdict = call_hook(*this, Hook::parameter_set, hooks.parameter_set, &parameter);
         if (const auto taken = refused(verdict, "parameter_set", why); !taken) {
             field.append(one.key);
@@ -346,11 +369,13 @@ Status Binding::fill_hypercall_pages(TextWriter& why)
     if (hooks.hypercall_page == nullptr)
         return Done{};
     for (std::uint32_t page = 0; page < module.manifest().hypercall_pages; ++page) {
-        abi::HypercallPageRequest request{.page = page, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
+        abi::HypercallPageRequest request{
+            .page = page, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
         for (const std::uint8_t byte : machine().hvm.hypercall_instruction)
             request.instruction[request.instruction_length++] = byte;
         request.bytes = reinterpret_cast<std::uint8_t*>(pages.hypercall_page(page));
-        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page, &request), "hypercall_page", why));
+        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page, &request),
+                       "hypercall_page", why));
     }
     return Done{};
 }
@@ -359,8 +384,8 @@ Status Binding::initialise_vcpus(TextWriter& why)
 {
     for (unsigned index = 0; index < vcpu_count; ++index) {
         if (hooks.vcpu_initialise != nullptr)
-            HV_TRY(refused(call_hook(*vcpus[index], Hook::vcpu_initialise, hooks.vcpu_initialise), "vcpu_initialise",
-                           why));
+            HV_TRY(refused(call_hook(*vcpus[index], Hook::vcpu_initialise, hooks.vcpu_initialise),
+                           "vcpu_initialise", why));
         ++initialised_vcpus_;
     }
     return Done{};

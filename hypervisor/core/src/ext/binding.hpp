@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A binding: one instance of a module in the stack of one domain, with everything that belongs to it: its image, its memory
-// and ledger, its windows and declared answers, its state blocks in their working and kept copies, its pages and timers.
-// Internal to the extension framework: dispatch and services work on it.
+// A binding: one instance of a module in the stack of one domain, with everything that belongs to it: its
+// image, its memory and ledger, its windows and declared answers, its state blocks in their working and kept
+// copies, its pages and timers. Internal to the extension framework: dispatch and services work on it.
 #pragma once
 
 #include <atomic>
@@ -23,14 +23,39 @@ class Binding;
 
 /// The hooks by their position in abi::HookTable.
 enum class Hook : std::uint8_t {
-    parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
-    hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, channel_message,
-    before_entry, interrupt_window, interrupt_accepted, interrupt_ended, run_state_changed, freeze, thaw, export_state,
-    import_state, exit,
+    parameter_set,
+    domain_create,
+    domain_destroy,
+    vcpu_initialise,
+    vcpu_reset,
+    vcpu_destroy,
+    cpuid,
+    msr_read,
+    msr_write,
+    hypercall_page,
+    hypercall,
+    hypercall_continue,
+    timer,
+    mmio_read,
+    mmio_write,
+    port_read,
+    port_write,
+    channel_message,
+    before_entry,
+    interrupt_window,
+    interrupt_accepted,
+    interrupt_ended,
+    run_state_changed,
+    freeze,
+    thaw,
+    export_state,
+    import_state,
+    exit,
 };
 static_assert(static_cast<unsigned>(Hook::exit) + 1 == abi::hook_count);
 
-/// A state block in its two copies: the one that hooks work on, and the one as of the last hook that returned well.
+/// A state block in its two copies: the one that hooks work on, and the one as of the last hook that returned
+/// well.
 struct StateCopies {
     std::uint64_t* working{};
     std::uint64_t* kept{};
@@ -54,7 +79,11 @@ struct BlockTimer final : Timer {
 /// What a binding has of one VCPU.
 struct VcpuBinding {
     /// What the processor that runs the VCPU must do before the next entry.
-    enum class Pending : std::uint32_t { kick = 1, timer = 2, window = 4 };
+    enum class Pending : std::uint32_t {
+        kick = 1,
+        timer = 2,
+        window = 4
+    };
 
     VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}
 
@@ -67,7 +96,7 @@ struct VcpuBinding {
     StateCopies state{};
     abi::HypercallFrame frame{};  ///< of the hypercall under way
     std::uint8_t hypercall_length{};
-    bool continuing{};            ///< the module answered `again`: hypercall_continue is next
+    bool continuing{};  ///< the module answered `again`: hypercall_continue is next
     std::atomic<std::uint32_t> pending{};
     std::atomic<std::uint32_t> pauses{};  ///< vcpu_pause without vcpu_unpause yet
     std::atomic<bool> held{};             ///< blocked without regard to interrupts
@@ -158,21 +187,24 @@ private:
     Status initialise_vcpus(TextWriter& why);
     Status refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const;
 
-    bool created_{};              ///< domain_create has succeeded
+    bool created_{};  ///< domain_create has succeeded
     unsigned initialised_vcpus_{};
 };
 
-// ---- declared answers (declare.cpp) -----------------------------------------------------------------------------
+// ---- declared answers (declare.cpp)
+// -----------------------------------------------------------------------------
 
 /// All or none of an array: validated, prepared, then set in one change.  Errors as the ABI says.
 Status declare(Binding& binding, std::span<const abi::DeclaredLeaf> leaves);
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads);
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes);
 
-// ---- parameters (parameters.cpp) --------------------------------------------------------------------------------
+// ---- parameters (parameters.cpp)
+// --------------------------------------------------------------------------------
 
 /// Judges one value of `params` by the module's description; the sentence goes to `why`.
-Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences, TextWriter& why);
+Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences,
+                       TextWriter& why);
 
 /// Gives back what the module allocated and did not release (services_memory.cpp).
 void release_allocations(Binding& binding);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How a module keeps a VCPU from running: counted pauses, and a block that ends with an event or a deadline.  A block that
-// an interrupt ends is a halt to the scheduler; one that it does not end is a hold like a pause.
+// How a module keeps a VCPU from running: counted pauses, and a block that ends with an event or a deadline.
+// A block that an interrupt ends is a halt to the scheduler; one that it does not end is a hold like a pause.
 #include "hv/core/machine.hpp"
 #include "stack.hpp"
 
@@ -11,7 +11,8 @@ namespace {
 bool has_wake_event(const Schedulable& self)
 {
     const auto& vcpu = static_cast<const Vcpu&>(self);
-    return vcpu.has_requests() || vcpu.nmi_waiting || vcpu.external_waiting || vcpu.apic.highest_requested().has_value();
+    return vcpu.has_requests() || vcpu.nmi_waiting || vcpu.external_waiting ||
+           vcpu.apic.highest_requested().has_value();
 }
 
 void deadline_came(Timer& timer)

@@ -12,7 +12,10 @@ constexpr std::uint32_t largest_shift{63};
 /// A change of declared answers: readers on other processors see none or all of it.
 class DeclareChange {
 public:
-    explicit DeclareChange(std::atomic<std::uint32_t>& sequence) : sequence_{sequence} { sequence_.fetch_add(1); }
+    explicit DeclareChange(std::atomic<std::uint32_t>& sequence) : sequence_{sequence}
+    {
+        sequence_.fetch_add(1);
+    }
     ~DeclareChange() { sequence_.fetch_add(1); }
     DeclareChange(const DeclareChange&) = delete;
     DeclareChange& operator=(const DeclareChange&) = delete;
@@ -21,17 +24,41 @@ private:
     std::atomic<std::uint32_t>& sequence_;
 };
 
-bool in_block(std::uint32_t offset, const StateCopies& state) { return offset % 8 == 0 && offset / 8 < state.words; }
+bool in_block(std::uint32_t offset, const StateCopies& state)
+{
+    return offset % 8 == 0 && offset / 8 < state.words;
+}
 
 // What differs between the three kinds: window, place, answer, and what makes sense.
 
-abi::WindowKind window_kind(const abi::DeclaredLeaf&) { return abi::WindowKind::cpuid; }
-abi::WindowKind window_kind(const auto&) { return abi::WindowKind::msr; }
-std::uint32_t place(const abi::DeclaredLeaf& leaf) { return leaf.leaf; }
-std::uint32_t place(const auto& msr) { return msr.offset; }
-auto& table(Window& window, const abi::DeclaredLeaf&) { return window.leaves; }
-auto& table(Window& window, const abi::DeclaredMsrRead&) { return window.reads; }
-auto& table(Window& window, const abi::DeclaredMsrWrite&) { return window.writes; }
+abi::WindowKind window_kind(const abi::DeclaredLeaf&)
+{
+    return abi::WindowKind::cpuid;
+}
+abi::WindowKind window_kind(const auto&)
+{
+    return abi::WindowKind::msr;
+}
+std::uint32_t place(const abi::DeclaredLeaf& leaf)
+{
+    return leaf.leaf;
+}
+std::uint32_t place(const auto& msr)
+{
+    return msr.offset;
+}
+auto& table(Window& window, const abi::DeclaredLeaf&)
+{
+    return window.leaves;
+}
+auto& table(Window& window, const abi::DeclaredMsrRead&)
+{
+    return window.reads;
+}
+auto& table(Window& window, const abi::DeclaredMsrWrite&)
+{
+    return window.writes;
+}
 
 LeafAnswer answer(const Window& window, const abi::DeclaredLeaf& leaf)
 {
@@ -95,7 +122,8 @@ Status declare_all(Binding& binding, std::span<const Declared> all)
     for (const Declared& one : all) {
         Window& window = *binding.window(one.window, window_kind(one));
         const auto what = answer(window, one);
-        if (binding.declared >= Binding::maximum_declared && !table(window, one).has(place(one), one.condition, what))
+        if (binding.declared >= Binding::maximum_declared &&
+            !table(window, one).has(place(one), one.condition, what))
             return Error::limit_reached;
         HV_TRY(table(window, one).prepare(binding.heap, place(one), one.condition, what, binding.declared));
     }
@@ -109,9 +137,15 @@ Status declare_all(Binding& binding, std::span<const Declared> all)
 
 }  // namespace
 
-Status declare(Binding& binding, std::span<const abi::DeclaredLeaf> leaves) { return declare_all(binding, leaves); }
+Status declare(Binding& binding, std::span<const abi::DeclaredLeaf> leaves)
+{
+    return declare_all(binding, leaves);
+}
 
-Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads) { return declare_all(binding, reads); }
+Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads)
+{
+    return declare_all(binding, reads);
+}
 
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes)
 {

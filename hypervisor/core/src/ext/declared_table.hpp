@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The declared answers of one kind in one window: found by place in a few instructions, changed while other processors look.
-// A window of up to 512 places is indexed directly, a larger one by the low bits.  Entries are never freed before the table
-// is; a change happens in place under a sequence count, and a reader that met one looks again (DeclaredReading).
+// The declared answers of one kind in one window: found by place in a few instructions, changed while other
+// processors look. A window of up to 512 places is indexed directly, a larger one by the low bits.  Entries
+// are never freed before the table is; a change happens in place under a sequence count, and a reader that
+// met one looks again (DeclaredReading).
 #pragma once
 
 #include <atomic>
@@ -41,8 +42,9 @@ private:
     const std::uint32_t before_;
 };
 
-/// `Answer` is what a reader gets: trivially copyable, default-constructed "nothing declared here", with a member
-/// `bool declared` and `bool same_place(const Answer&) const` for several answers at one place (subleaves).
+/// `Answer` is what a reader gets: trivially copyable, default-constructed "nothing declared here", with a
+/// member `bool declared` and `bool same_place(const Answer&) const` for several answers at one place
+/// (subleaves).
 template <typename Answer>
 class DeclaredTable {
 public:
@@ -75,8 +77,8 @@ public:
         first_ = nullptr;
     }
 
-    /// The answer at `place` that `accepts` and whose condition is on, or null: nothing is declared.  It is read where it
-    /// lies, inside of a DeclaredReading.
+    /// The answer at `place` that `accepts` and whose condition is on, or null: nothing is declared.  It is
+    /// read where it lies, inside of a DeclaredReading.
     template <typename Accepts>
     [[nodiscard]] const Answer* find(std::uint32_t place, const std::atomic<std::uint64_t>& conditions,
                                      Accepts accepts) const
@@ -84,14 +86,16 @@ public:
         for (const Entry* entry = first_[place & mask_].load(std::memory_order_acquire); entry != nullptr;
              entry = entry->next.load(std::memory_order_acquire))
             if (entry->place == place && entry->answer.declared && accepts(entry->answer) &&
-                (entry->condition == 0 || (entry->condition & conditions.load(std::memory_order_relaxed)) != 0))
+                (entry->condition == 0 ||
+                 (entry->condition & conditions.load(std::memory_order_relaxed)) != 0))
                 return &entry->answer;
         return nullptr;
     }
 
-    /// Makes an entry for this place, which set() then fills.  Counts new ones in `entries`.  Fails with no_memory.
-    /// By one at a time.
-    Status prepare(Heap& heap, std::uint32_t place, std::uint32_t condition, const Answer& answer, std::uint32_t& entries)
+    /// Makes an entry for this place, which set() then fills.  Counts new ones in `entries`.  Fails with
+    /// no_memory. By one at a time.
+    Status prepare(Heap& heap, std::uint32_t place, std::uint32_t condition, const Answer& answer,
+                   std::uint32_t& entries)
     {
         if (lookup(place, condition, answer) != nullptr)
             return Done{};

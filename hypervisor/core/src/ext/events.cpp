@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What happens to a stack between exits: kicks, expired timers and open hypercalls before an entry, resets, and the guest's
-// time that stands still and goes on.
+// What happens to a stack between exits: kicks, expired timers and open hypercalls before an entry, resets,
+// and the guest's time that stands still and goes on.
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
 #include "stack.hpp"
@@ -18,7 +18,8 @@ void deliver_timers(VcpuBinding& own)
 {
     TimerExpiry expiry{};
     while (own.binding.timers.take_expiry(own, expiry))
-        settle(own, call_hook(own, Hook::timer, own.binding.hooks.timer, expiry.handle, expiry.cookie, expiry.missed));
+        settle(own, call_hook(own, Hook::timer, own.binding.hooks.timer, expiry.handle, expiry.cookie,
+                              expiry.missed));
 }
 
 void serve(VcpuBinding& own)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The stack of one domain: binding and unbinding, and the way of an access from its exit to whom it belongs.  To read a write
-// of an MSR: write_msr() finds the window, the declared answer if there is one, else the hook (hook_call.hpp calls it), and
-// settle() says what the verdict means to the exit handler.
+// The stack of one domain: binding and unbinding, and the way of an access from its exit to whom it belongs.
+// To read a write of an MSR: write_msr() finds the window, the declared answer if there is one, else the hook
+// (hook_call.hpp calls it), and settle() says what the verdict means to the exit handler.
 #include "hv/core/ext/extension_stack.hpp"
 
 #include "hook_call.hpp"
@@ -12,7 +12,8 @@
 
 namespace hv::core {
 
-// ---- binding ----------------------------------------------------------------------------------------------------
+// ---- binding
+// ----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -63,8 +64,8 @@ Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const Exte
     return bound;
 }
 
-Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
-                           TextWriter& field)
+Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+                           TextWriter& why, TextWriter& field)
 {
     Implementation& own = *implementation_;
     if (own.bindings.full()) {
@@ -85,7 +86,8 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
     if (!own.bindings.empty())
         join(own.bindings[0]->pages, binding.pages);
     auto done = binding.create(why);
-    HV_ASSERT(own.bindings.push_back(&binding));  // there is room; its hooks may already ask for what needs the stack
+    HV_ASSERT(own.bindings.push_back(
+        &binding));  // there is room; its hooks may already ask for what needs the stack
     done = done ? binding.start(parameters, why, field) : done;
     if (!done) {
         binding.stop_hooks();
@@ -130,7 +132,8 @@ void ExtensionStack::discard(Domain& domain)
     domain.extensions = nullptr;
 }
 
-// ---- CPUID and MSRs ---------------------------------------------------------------------------------------------
+// ---- CPUID and MSRs
+// ---------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -153,15 +156,16 @@ void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& res
     }
 }
 
-[[gnu::noinline]] Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf, std::uint32_t subleaf,
-                   x86::CpuidResult& result)
+[[gnu::noinline]] Answered ask_cpuid(VcpuBinding& vcpu, const Window& window, std::uint32_t leaf,
+                                     std::uint32_t subleaf, x86::CpuidResult& result)
 {
     const auto hook = vcpu.binding.hooks.cpuid;
     result = {};
     if (hook == nullptr)
         return Answered::done;
     abi::CpuidResult values{};
-    const Answered answered = settle(vcpu, call_hook(vcpu, Hook::cpuid, hook, window.id, leaf, subleaf, &values));
+    const Answered answered =
+        settle(vcpu, call_hook(vcpu, Hook::cpuid, hook, window.id, leaf, subleaf, &values));
     result = {values.eax, values.ebx, values.ecx, values.edx};
     return answered;
 }
@@ -173,8 +177,8 @@ const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint
 }
 
 /// The whole of it: answers with a field of the VCPU, and leaves that are not declared.
-[[gnu::noinline]] Answered answer_leaf(Vcpu& vcpu, const Window& window, std::uint32_t place, std::uint32_t subleaf,
-                                       x86::CpuidResult& result)
+[[gnu::noinline]] Answered answer_leaf(Vcpu& vcpu, const Window& window, std::uint32_t place,
+                                       std::uint32_t subleaf, x86::CpuidResult& result)
 {
     for (;;) {
         const DeclaredReading reading{window.binding->declare_sequence};
@@ -191,7 +195,8 @@ const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint
     }
 }
 
-[[gnu::noinline]] Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t& value)
+[[gnu::noinline]] Answered ask_msr_read(VcpuBinding& vcpu, const Window& window, std::uint32_t offset,
+                                        std::uint64_t& value)
 {
     const auto hook = vcpu.binding.hooks.msr_read;
     if (hook == nullptr)
@@ -199,7 +204,8 @@ const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint
     return settle(vcpu, call_hook(vcpu, Hook::msr_read, hook, window.id, offset, &value));
 }
 
-[[gnu::noinline]] Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset, std::uint64_t value)
+[[gnu::noinline]] Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset,
+                                         std::uint64_t value)
 {
     const auto hook = vcpu.binding.hooks.msr_write;
     if (hook == nullptr)
@@ -209,10 +215,13 @@ const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint
 
 }  // namespace
 
-Answered ExtensionStack::cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result)
+Answered ExtensionStack::cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf,
+                               x86::CpuidResult& result)
 {
-    const std::uint32_t block = (leaf - std::uint32_t{abi::cpuid_first_block}) / std::uint32_t{abi::cpuid_block_stride};
-    const Window* const window = block < WindowMap::cpuid_blocks ? implementation_->windows.cpuid[block] : nullptr;
+    const std::uint32_t block =
+        (leaf - std::uint32_t{abi::cpuid_first_block}) / std::uint32_t{abi::cpuid_block_stride};
+    const Window* const window =
+        block < WindowMap::cpuid_blocks ? implementation_->windows.cpuid[block] : nullptr;
     if (window == nullptr)
         return Answered::no;
     const std::uint32_t place = leaf - static_cast<std::uint32_t>(window->base);
@@ -261,7 +270,8 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
     Binding& binding = *window->binding;
     for (;;) {
         const DeclaredReading reading{binding.declare_sequence};
-        const MsrWriteAnswer* const found = window->writes.find(offset, binding.conditions, any<MsrWriteAnswer>);
+        const MsrWriteAnswer* const found =
+            window->writes.find(offset, binding.conditions, any<MsrWriteAnswer>);
         if (found == nullptr && reading.holds())
             return ask_msr_write(binding.of(vcpu), *window, offset, value);
         if (found == nullptr)
@@ -274,7 +284,8 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
     }
 }
 
-// ---- ports and MMIO ---------------------------------------------------------------------------------------------
+// ---- ports and MMIO
+// ---------------------------------------------------------------------------------------------
 
 Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
 {
@@ -288,14 +299,16 @@ Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, boo
         value = ~0u >> (32 - 8 * size);
         if (hooks.port_read == nullptr)
             return Answered::done;
-        return settle(own, call_hook(own, Hook::port_read, hooks.port_read, window->id, offset, size, &value));
+        return settle(own,
+                      call_hook(own, Hook::port_read, hooks.port_read, window->id, offset, size, &value));
     }
     if (hooks.port_write == nullptr)
         return Answered::done;
     return settle(own, call_hook(own, Hook::port_write, hooks.port_write, window->id, offset, size, value));
 }
 
-Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write,
+                              std::uint64_t& value)
 {
     const Window* const window = WindowMap::find(implementation_->windows.mmio, address.raw());
     if (window == nullptr || window->length - (address.raw() - window->base) < size)
@@ -307,14 +320,16 @@ Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, 
         value = ~0ull >> (64 - 8 * size);
         if (hooks.mmio_read == nullptr)
             return Answered::done;
-        return settle(own, call_hook(own, Hook::mmio_read, hooks.mmio_read, window->id, offset, size, &value));
+        return settle(own,
+                      call_hook(own, Hook::mmio_read, hooks.mmio_read, window->id, offset, size, &value));
     }
     if (hooks.mmio_write == nullptr)
         return Answered::done;
     return settle(own, call_hook(own, Hook::mmio_write, hooks.mmio_write, window->id, offset, size, value));
 }
 
-// ---- for the operator -------------------------------------------------------------------------------------------
+// ---- for the operator
+// -------------------------------------------------------------------------------------------
 
 ExtensionStack::Description ExtensionStack::describe(unsigned position) const
 {

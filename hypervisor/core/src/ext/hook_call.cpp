@@ -13,8 +13,14 @@ constinit HookWords hook_words[platform::maximum_processors]{};
 
 namespace {
 
-constexpr std::uint32_t bit(abi::VerdictKind kind) { return 1u << static_cast<unsigned>(kind); }
-constexpr std::uint32_t bits(auto... kinds) { return (bit(kinds) | ...); }
+constexpr std::uint32_t bit(abi::VerdictKind kind)
+{
+    return 1u << static_cast<unsigned>(kind);
+}
+constexpr std::uint32_t bits(auto... kinds)
+{
+    return (bit(kinds) | ...);
+}
 
 using enum abi::VerdictKind;
 constexpr std::uint32_t of_creation{bits(done, refuse)};
@@ -59,9 +65,13 @@ constexpr HookRule rules[abi::hook_count]{
     {"exit", of_access},
 };
 
-const HookRule& rule_of(Hook hook) { return rules[static_cast<unsigned>(hook)]; }
+const HookRule& rule_of(Hook hook)
+{
+    return rules[static_cast<unsigned>(hook)];
+}
 
-/// A fault that an instruction can raise by itself, with an error code where the processor pushes one [SDM3-083 §6.3.1].
+/// A fault that an instruction can raise by itself, with an error code where the processor pushes one
+/// [SDM3-083 §6.3.1].
 bool is_legal_exception(std::uint32_t detail)
 {
     const auto vector = static_cast<x86::Exception>(detail & 0xff);
@@ -105,7 +115,8 @@ abi::Verdict bad_verdict(HookCall& call, abi::Verdict verdict)
     }
     BoundedText<maximum_end_text> text;
     say(text, "bad verdict from module ", binding.name(), " in hook ", rule_of(call.hook).name, " (kind ",
-        static_cast<unsigned>(verdict.kind), ", flags ", Hex{verdict.flags}, ", detail ", Hex{verdict.detail}, ")");
+        static_cast<unsigned>(verdict.kind), ", flags ", Hex{verdict.flags}, ", detail ", Hex{verdict.detail},
+        ")");
     log_error("domain ", binding.domain.id, ": ", text.view());
     binding.domain.end(EndReason::crash, text.view());
     return {};
@@ -162,8 +173,8 @@ void end_by_module(Binding& binding, std::uint32_t detail)
 
 void pause_by_module(Binding& binding, std::uint32_t detail)
 {
-    log_info("domain ", binding.domain.id, ": extension ", binding.name(), " pauses the domain (", detail, ") ",
-             explained());
+    log_info("domain ", binding.domain.id, ": extension ", binding.name(), " pauses the domain (", detail,
+             ") ", explained());
     binding.domain.request_pause();
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// One call of a hook: what the framework does around a module's function.  Before it, the call is noted as the processor's
-// current one, which is where every service finds its binding; after it, the verdict is judged, the state blocks are kept or
-// taken back, locks that the hook took are released, and what it asked for "at the return" happens.
+// One call of a hook: what the framework does around a module's function.  Before it, the call is noted as
+// the processor's current one, which is where every service finds its binding; after it, the verdict is
+// judged, the state blocks are kept or taken back, locks that the hook took are released, and what it asked
+// for "at the return" happens.
 #pragma once
 
 #include <bit>
@@ -22,12 +23,12 @@ struct alignas(64) HookCall {
     enum After : std::uint32_t {
         domain_updated = 1,  ///< domain_update_begin: the domain block's lock is held
         guest_map_changed = 2,
-        flushed = 4,         ///< VCPUs in `flushed_vcpus` must have left the guest
+        flushed = 4,  ///< VCPUs in `flushed_vcpus` must have left the guest
         ends_domain = 8,
         yields = 16,
     };
 
-    Binding* binding{};  ///< null: none runs
+    Binding* binding{};   ///< null: none runs
     VcpuBinding* vcpu{};  ///< of a VCPU hook
     Hook hook{};
     std::uint32_t after{};
@@ -47,8 +48,14 @@ extern HookCall hook_calls[platform::maximum_processors];
 extern HookWords hook_words[platform::maximum_processors];
 
 /// The current call of the calling processor.
-[[nodiscard]] inline HookCall& current_call() { return hook_calls[platform::current_processor()]; }
-[[nodiscard]] inline HookWords& current_words() { return hook_words[platform::current_processor()]; }
+[[nodiscard]] inline HookCall& current_call()
+{
+    return hook_calls[platform::current_processor()];
+}
+[[nodiscard]] inline HookWords& current_words()
+{
+    return hook_words[platform::current_processor()];
+}
 [[nodiscard]] inline std::string_view explained()
 {
     return {current_words().explanation, current_call().explanation_length};
@@ -72,7 +79,8 @@ abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
 /// The same, with the common end in line: `done`, and nothing asked for.
 inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
 {
-    const auto bits = std::bit_cast<std::uint64_t>(verdict) & 0xffff'ffff;  // `done` does not look at the detail
+    const auto bits =
+        std::bit_cast<std::uint64_t>(verdict) & 0xffff'ffff;  // `done` does not look at the detail
     constexpr auto plain = static_cast<std::uint64_t>(abi::VerdictKind::done);
     constexpr std::uint64_t unchanged{plain | std::uint64_t{abi::verdict_unchanged} << 16};
     if ((bits != plain && bits != unchanged) || call.after != 0 || call.binding->serial) [[unlikely]]
@@ -84,9 +92,9 @@ inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
 }
 
 template <typename... Parameters, typename... Arguments>
-[[gnu::always_inline]] inline abi::Verdict call_hook(VcpuBinding& vcpu, Hook hook,
-                                                     abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
-                                                     Arguments... arguments)
+[[gnu::always_inline]] inline abi::Verdict
+call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
+          Arguments... arguments)
 {
     HookCall& call = current_call();
     begin_call(call, vcpu.binding, &vcpu, hook);
@@ -94,7 +102,8 @@ template <typename... Parameters, typename... Arguments>
 }
 
 template <typename... Parameters, typename... Arguments>
-abi::Verdict call_hook(Binding& binding, Hook hook, abi::Verdict (*function)(const abi::DomainContext*, Parameters...),
+abi::Verdict call_hook(Binding& binding, Hook hook,
+                       abi::Verdict (*function)(const abi::DomainContext*, Parameters...),
                        Arguments... arguments)
 {
     HookCall& call = current_call();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A hypercall's way to the module whose rule takes it, and its continuation: a module that answered `again` is asked once more
-// before the guest executes its next instruction, with the main loop in between.
+// A hypercall's way to the module whose rule takes it, and its continuation: a module that answered `again`
+// is asked once more before the guest executes its next instruction, with the main loop in between.
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/x86/control_registers.hpp"
@@ -23,7 +23,10 @@ abi::GuestMode mode_of(const ExecutionContext& context, std::uint64_t rflags)
     }
 }
 
-constexpr std::uint64_t width_mask(abi::GuestMode mode) { return mode == abi::GuestMode::long_64 ? ~0ull : 0xffff'ffff; }
+constexpr std::uint64_t width_mask(abi::GuestMode mode)
+{
+    return mode == abi::GuestMode::long_64 ? ~0ull : 0xffff'ffff;
+}
 
 /// All sixteen, by one string instruction.
 void copy_registers(std::uint64_t* to, const std::uint64_t* from)
@@ -47,7 +50,8 @@ void copy_registers(std::uint64_t* to, const std::uint64_t* from)
             guest[index] = (frame.general[index] & mask) | (guest[index] & ~mask);
 }
 
-void fill_frame(abi::HypercallFrame& frame, const Vcpu& vcpu, abi::GuestMode mode, std::uint32_t cpl, std::uint8_t length)
+void fill_frame(abi::HypercallFrame& frame, const Vcpu& vcpu, abi::GuestMode mode, std::uint32_t cpl,
+                std::uint8_t length)
 {
     copy_registers(frame.general, vcpu.registers.general);
     if (mode != abi::GuestMode::long_64) [[unlikely]]
@@ -123,7 +127,8 @@ Answered ExtensionStack::hypercall(Vcpu& vcpu, const ExecutionContext& context, 
         fill_frame(own.frame, vcpu, mode, cpl, length);
         own.frame.window = window->id;
         own.hypercall_length = length;
-        const Answered answered = conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall, &own.frame));
+        const Answered answered =
+            conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall, &own.frame));
         if (answered != Answered::no)
             return answered;
     }

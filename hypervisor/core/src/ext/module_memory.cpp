@@ -7,7 +7,10 @@
 
 namespace hv::core {
 
-InstanceMemory::~InstanceMemory() { HV_ASSERT(!image_); }
+InstanceMemory::~InstanceMemory()
+{
+    HV_ASSERT(!image_);
+}
 
 Expected<loader::Placement> InstanceMemory::reserve(const loader::ImageLayout& layout)
 {
@@ -28,8 +31,8 @@ Status InstanceMemory::seal(const loader::Placement& placement, const loader::Im
     const auto map = [&](const loader::Region& region, platform::ModuleAccess access) -> Status {
         if (region.bytes == 0)
             return Done{};
-        return platform::map_module_pages(placement.address + region.offset, image_.address().plus(region.offset),
-                                          region.bytes, access);
+        return platform::map_module_pages(placement.address + region.offset,
+                                          image_.address().plus(region.offset), region.bytes, access);
     };
     HV_TRY(map(layout.text, platform::ModuleAccess::read_execute));
     HV_TRY(map(layout.rodata, platform::ModuleAccess::read_only));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The loader's module memory over the hypervisor's frames: an image is written through the direct map into frames of the
-// instance's ledger, and appears at its own addresses only when it is sealed, each region with its final rights.
+// The loader's module memory over the hypervisor's frames: an image is written through the direct map into
+// frames of the instance's ledger, and appears at its own addresses only when it is sealed, each region with
+// its final rights.
 #pragma once
 
 #include "hv/core/memory/frame_allocator.hpp"

@@ -8,7 +8,10 @@
 
 namespace hv::core {
 
-std::string_view Module::name() const { return std::string_view{static_cast<const char*>(manifest().name)}; }
+std::string_view Module::name() const
+{
+    return std::string_view{static_cast<const char*>(manifest().name)};
+}
 
 std::string_view Module::description() const
 {
@@ -37,7 +40,8 @@ Module* ModuleRegistry::find(std::string_view name) const
     return nullptr;
 }
 
-Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::string_view path, TextWriter& why)
+Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::string_view path,
+                                       TextWriter& why)
 {
     if (file.empty() || file.size() > loader::maximum_file_bytes) {
         say(why, "a module file has 1 to ", loader::maximum_file_bytes, " bytes, this one has ", file.size());
@@ -55,7 +59,8 @@ Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::str
     module.size_ = file.size();
     module.path_.append(path);
     loader::KeptDiagnostics diagnostics;
-    if (const auto verified = module.verified_.verify({module.file_, module.size_}, policy, diagnostics); !verified) {
+    if (const auto verified = module.verified_.verify({module.file_, module.size_}, policy, diagnostics);
+        !verified) {
         why.append(diagnostics.text());
         return verified.error();
     }

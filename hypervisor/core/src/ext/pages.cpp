@@ -14,7 +14,8 @@ namespace {
 constexpr std::uint64_t local_apic_page{0xfee0'0000};
 constexpr std::uint32_t first_capacity{16};
 
-/// True when every VCPU that may still use translations older than `generation` has entered since, or runs nowhere.
+/// True when every VCPU that may still use translations older than `generation` has entered since, or runs
+/// nowhere.
 bool everybody_is_past(const Domain& domain, std::uint64_t generation)
 {
     for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
@@ -27,11 +28,18 @@ bool everybody_is_past(const Domain& domain, std::uint64_t generation)
 
 }  // namespace
 
-GuestPages::~GuestPages() { HV_ASSERT(slots_ == nullptr && next == this); }
+GuestPages::~GuestPages()
+{
+    HV_ASSERT(slots_ == nullptr && next == this);
+}
 
-std::byte* GuestPages::bytes_of(HostPhysical frame) { return static_cast<std::byte*>(platform::to_pointer(frame)); }
+std::byte* GuestPages::bytes_of(HostPhysical frame)
+{
+    return static_cast<std::byte*>(platform::to_pointer(frame));
+}
 
-// ---- handles ----------------------------------------------------------------------------------------------------
+// ---- handles
+// ----------------------------------------------------------------------------------------------------
 
 Expected<GuestPage*> GuestPages::look_up(Handle page)
 {
@@ -54,7 +62,8 @@ Expected<GuestPage*> GuestPages::unused_slot()
     if (capacity_ == maximum_pages)
         return Error::limit_reached;
     const std::uint32_t capacity = capacity_ == 0 ? first_capacity : 2 * capacity_;
-    auto* const larger = static_cast<GuestPage*>(heap_.allocate(capacity * sizeof(GuestPage), alignof(GuestPage)));
+    auto* const larger =
+        static_cast<GuestPage*>(heap_.allocate(capacity * sizeof(GuestPage), alignof(GuestPage)));
     if (larger == nullptr)
         return Error::no_memory;
     for (std::uint32_t index = 0; index < capacity; ++index)
@@ -84,11 +93,13 @@ void GuestPages::free_frame(GuestPage& page)
 void GuestPages::reclaim()
 {
     for (std::uint32_t index = 0; index < capacity_; ++index)
-        if (slots_[index].kind == GuestPage::Kind::retired && everybody_is_past(domain_, slots_[index].retired_at))
+        if (slots_[index].kind == GuestPage::Kind::retired &&
+            everybody_is_past(domain_, slots_[index].retired_at))
             free_frame(slots_[index]);
 }
 
-// ---- what the guest sees ----------------------------------------------------------------------------------------
+// ---- what the guest sees
+// ----------------------------------------------------------------------------------------
 
 bool GuestPages::shows(GuestPhysical guest) const
 {
@@ -113,7 +124,8 @@ Status GuestPages::show(GuestPage& page, GuestPhysical guest, NestedAccess acces
     if (moves && (shows(guest) || guest.raw() == local_apic_page || domain_.pc->owns(guest)))
         return Error::conflict;
     if (domain_.memory.is_ram(guest))
-        HV_TRY(domain_.memory.ram_page(guest));  // its large page is in the map before a part of it is replaced
+        HV_TRY(
+            domain_.memory.ram_page(guest));  // its large page is in the map before a part of it is replaced
     HV_TRY(domain_.memory.map().replace(guest, page.frame, page_size, access));
     if (page.placed && moves)
         hide(page);
@@ -127,13 +139,14 @@ void GuestPages::hide(GuestPage& page)
 {
     NestedMap& map = domain_.memory.map();
     const auto own = domain_.memory.ram_page(page.guest);
-    const auto restored = own ? map.replace(page.guest, own.value(), page_size, access_all)
-                              : map.unmap(page.guest, page_size);
+    const auto restored =
+        own ? map.replace(page.guest, own.value(), page_size, access_all) : map.unmap(page.guest, page_size);
     HV_ASSERT(restored);  // a small page was there: no table is needed
     page.placed = false;
 }
 
-// ---- hypercall pages --------------------------------------------------------------------------------------------
+// ---- hypercall pages
+// --------------------------------------------------------------------------------------------
 
 Status GuestPages::create_hypercall_pages(std::uint32_t count)
 {
@@ -147,12 +160,16 @@ Status GuestPages::create_hypercall_pages(std::uint32_t count)
     return Done{};
 }
 
-std::byte* GuestPages::hypercall_page(std::uint32_t page) const { return bytes_of(hypercall_pages_[page].frame); }
+std::byte* GuestPages::hypercall_page(std::uint32_t page) const
+{
+    return bytes_of(hypercall_pages_[page].frame);
+}
 
 Status GuestPages::place_hypercall_page(std::uint32_t page, GuestPhysical guest, std::uint32_t how)
 {
     const LockGuard guard{lock_};
-    if (page >= 4 || hypercall_pages_[page].kind != GuestPage::Kind::overlay || how > abi::hypercall_page_copy)
+    if (page >= 4 || hypercall_pages_[page].kind != GuestPage::Kind::overlay ||
+        how > abi::hypercall_page_copy)
         return Error::invalid_argument;
     GuestPage& slot = hypercall_pages_[page];
     if (how == abi::hypercall_page_overlay)
@@ -173,7 +190,8 @@ Status GuestPages::place_hypercall_page(std::uint32_t page, GuestPhysical guest,
     return Done{};
 }
 
-// ---- overlays and pins ------------------------------------------------------------------------------------------
+// ---- overlays and pins
+// ------------------------------------------------------------------------------------------
 
 Expected<Handle> GuestPages::create_overlay(std::uint32_t binding)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The guest pages that one binding has to do with: overlay pages (frames of the instance laid over guest-physical pages),
-// hypercall pages (the same, filled once and executable) and pinned pages (the guest's own RAM, named by handle).  A change
-// of what the guest sees raises the nested generation; the caller makes the VCPUs look (HookCall does).  A frame that was
-// visible is given back only when no VCPU can still use the old translation.
+// The guest pages that one binding has to do with: overlay pages (frames of the instance laid over
+// guest-physical pages), hypercall pages (the same, filled once and executable) and pinned pages (the guest's
+// own RAM, named by handle).  A change of what the guest sees raises the nested generation; the caller makes
+// the VCPUs look (HookCall does).  A frame that was visible is given back only when no VCPU can still use the
+// old translation.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +23,19 @@ namespace hv::core {
 class Domain;
 
 struct GuestPage {
-    enum class Kind : std::uint8_t { unused, overlay, pinned, retired };
+    enum class Kind : std::uint8_t {
+        unused,
+        overlay,
+        pinned,
+        retired
+    };
     Kind kind{};
     bool placed{};    ///< an overlay that the guest sees
     bool writable{};  ///< a pin that may be written
     std::uint32_t generation{1};
     HostPhysical frame{};
-    GuestPhysical guest{};         ///< where it is placed, or what was pinned
-    std::uint64_t retired_at{};    ///< the nested generation since which nobody enters with it
+    GuestPhysical guest{};       ///< where it is placed, or what was pinned
+    std::uint64_t retired_at{};  ///< the nested generation since which nobody enters with it
 };
 
 /// All functions: any processor.  One lock for all bindings of a domain, since they share the guest's map.
@@ -45,7 +51,8 @@ public:
     GuestPages(const GuestPages&) = delete;
     GuestPages& operator=(const GuestPages&) = delete;
 
-    /// Whose overlays lie in the same guest's map: the next binding's pages, in a ring of all bindings of the domain.
+    /// Whose overlays lie in the same guest's map: the next binding's pages, in a ring of all bindings of the
+    /// domain.
     GuestPages* next{this};
 
     /// Frames for `count` hypercall pages.  Once.  Fails with no_memory or limit_reached.
@@ -61,8 +68,9 @@ public:
     Expected<Handle> pin(std::uint32_t binding, GuestPhysical guest, std::uint32_t access);
     Status unpin(Handle page);
 
-    /// Calls `use(bytes of the page)` under the lock, after the handle (whose binding the caller has checked) was found good.
-    /// Fails with invalid_argument, gone or, for a write to a page pinned for reading, permission_denied.
+    /// Calls `use(bytes of the page)` under the lock, after the handle (whose binding the caller has checked)
+    /// was found good. Fails with invalid_argument, gone or, for a write to a page pinned for reading,
+    /// permission_denied.
     template <typename Use>
     Status with_page(Handle page, bool write, Use use)
     {

@@ -46,13 +46,14 @@ Status check_text(const abi::ParameterDescription& known, std::string_view text,
 {
     const std::string_view choices{static_cast<const char*>(known.choices)};
     if (!choices.empty() && !is_choice(choices, text)) {
-        say(why, "parameter '", static_cast<const char*>(known.key), "' is '", text, "', and can be one of ", choices);
+        say(why, "parameter '", static_cast<const char*>(known.key), "' is '", text, "', and can be one of ",
+            choices);
         return Error::invalid_argument;
     }
     const auto length = static_cast<std::int64_t>(text.size());
     if (length < known.minimum || (known.maximum != 0 && length > known.maximum)) {
-        say(why, "parameter '", static_cast<const char*>(known.key), "' has ", length, " bytes, and can have ",
-            known.minimum, " to ", known.maximum);
+        say(why, "parameter '", static_cast<const char*>(known.key), "' has ", length,
+            " bytes, and can have ", known.minimum, " to ", known.maximum);
         return Error::out_of_range;
     }
     return Done{};
@@ -60,7 +61,8 @@ Status check_text(const abi::ParameterDescription& known, std::string_view text,
 
 }  // namespace
 
-Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences, TextWriter& why)
+Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences,
+                       TextWriter& why)
 {
     abi::ParameterDescription known{};
     std::uint32_t index{0};
@@ -83,8 +85,8 @@ Status check_parameter(const Module& module, const ExtensionParameter& parameter
         return check_text(known, parameter.text, why);
     if (parameter.kind == ExtensionParameter::Kind::integer &&
         (parameter.number < known.minimum || parameter.number > known.maximum)) {
-        say(why, "parameter '", parameter.key, "' is ", parameter.number, ", and can be ", known.minimum, " to ",
-            known.maximum);
+        say(why, "parameter '", parameter.key, "' is ", parameter.number, ", and can be ", known.minimum,
+            " to ", known.maximum);
         return Error::out_of_range;
     }
     return Done{};

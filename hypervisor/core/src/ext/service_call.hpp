@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// How every service begins and ends: whose hook calls, may it, does its handle lead somewhere; and an error as the ABI's
-// answer.  A service is `return serve(domain, need, [&](HookCall& call) -> Status { … });`.
+// How every service begins and ends: whose hook calls, may it, does its handle lead somewhere; and an error
+// as the ABI's answer.  A service is `return serve(domain, need, [&](HookCall& call) -> Status { … });`.
 #pragma once
 
 #include "hook_call.hpp"
@@ -87,7 +87,8 @@ Answer declare_msr_writes(std::uint64_t domain, const abi::DeclaredMsrWrite* wri
 Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assist);
 Answer set_condition(std::uint64_t domain, std::uint32_t condition, std::uint32_t on);
 
-Answer registers_read(std::uint64_t vcpu, std::uint32_t groups, abi::GuestRegisters* registers);  // services_hvm.cpp
+Answer registers_read(std::uint64_t vcpu, std::uint32_t groups,
+                      abi::GuestRegisters* registers);  // services_hvm.cpp
 Answer registers_write(std::uint64_t vcpu, std::uint32_t groups, const abi::GuestRegisters* registers);
 Answer inject_interrupt(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t how);
 Answer inject_nmi(std::uint64_t vcpu);
@@ -95,7 +96,8 @@ Answer interrupt_window_request(std::uint64_t vcpu);
 Answer tlb_flush(std::uint64_t domain, const std::uint64_t* vcpus, std::uint32_t words, std::uint32_t how);
 Answer hypercall_instruction(std::uint8_t* bytes, std::uint32_t* length);
 
-Answer guest_read(std::uint64_t domain, std::uint64_t gpa, void* own, std::uint64_t length);  // services_memory.cpp
+Answer guest_read(std::uint64_t domain, std::uint64_t gpa, void* own,
+                  std::uint64_t length);  // services_memory.cpp
 Answer guest_write(std::uint64_t domain, std::uint64_t gpa, const void* own, std::uint64_t length);
 Answer guest_read_linear(std::uint64_t vcpu, std::uint64_t address, void* own, std::uint64_t length,
                          std::uint32_t flags, abi::GuestFault* fault);
@@ -112,18 +114,24 @@ Answer overlay_create(std::uint64_t domain, std::uint64_t* page);
 Answer overlay_place(std::uint64_t domain, std::uint64_t page, std::uint64_t gpa, std::uint32_t writable);
 Answer overlay_remove(std::uint64_t domain, std::uint64_t page);
 Answer overlay_destroy(std::uint64_t domain, std::uint64_t page);
-Answer page_read(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, void* own, std::uint64_t length);
-Answer page_write(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, const void* own, std::uint64_t length);
+Answer page_read(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, void* own,
+                 std::uint64_t length);
+Answer page_write(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, const void* own,
+                  std::uint64_t length);
 Answer page_pin(std::uint64_t domain, std::uint64_t gpa, std::uint32_t access, std::uint64_t* page);
 Answer page_unpin(std::uint64_t domain, std::uint64_t page);
-Answer page_load(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size, std::uint64_t* value);
-Answer page_store(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size, std::uint64_t value);
+Answer page_load(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
+                 std::uint64_t* value);
+Answer page_store(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
+                  std::uint64_t value);
 Answer page_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
                      std::uint64_t value, std::uint64_t* before);
-Answer page_compare_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
-                             std::uint64_t expected, std::uint64_t desired, std::uint64_t* before);
+Answer page_compare_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t offset,
+                             std::uint32_t size, std::uint64_t expected, std::uint64_t desired,
+                             std::uint64_t* before);
 Answer page_test_and_set(std::uint64_t domain, std::uint64_t page, std::uint32_t bit, std::uint32_t* before);
-Answer page_test_and_clear(std::uint64_t domain, std::uint64_t page, std::uint32_t bit, std::uint32_t* before);
+Answer page_test_and_clear(std::uint64_t domain, std::uint64_t page, std::uint32_t bit,
+                           std::uint32_t* before);
 
 Answer vcpu_by_index(std::uint64_t domain, std::uint32_t index, std::uint64_t* vcpu);  // services_vcpu.cpp
 Answer vcpu_pause(std::uint64_t vcpu);

@@ -91,6 +91,9 @@ constexpr abi::HostTable table{
 
 }  // namespace
 
-const abi::HostTable& host_services() { return table; }
+const abi::HostTable& host_services()
+{
+    return table;
+}
 
 }  // namespace hv::core

@@ -24,14 +24,16 @@ void end_at_return(HookCall& call, EndReason reason, const char* text, std::uint
 {
     call.after |= HookCall::ends_domain;
     call.end_reason = reason;
-    call.end_text_length = static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
+    call.end_text_length =
+        static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
     if (call.end_text_length != 0)
         std::memcpy(current_words().end_text, text, call.end_text_length);
 }
 
 }  // namespace
 
-Answer domain_shutdown(std::uint64_t domain, abi::ShutdownReason reason, const char* text, std::uint64_t length)
+Answer domain_shutdown(std::uint64_t domain, abi::ShutdownReason reason, const char* text,
+                       std::uint64_t length)
 {
     return serve_domain(domain, abi::need_domain, [&](HookCall& call) -> Status {
         const EndReason known = reason_of(reason);

@@ -12,10 +12,13 @@ namespace {
 
 constexpr std::uint32_t lowest_vector{16};
 constexpr std::uint32_t highest_vector{255};
-constexpr std::uint32_t system_groups{abi::registers_control | abi::registers_segments | abi::registers_debug |
-                                      abi::registers_system_call};
+constexpr std::uint32_t system_groups{abi::registers_control | abi::registers_segments |
+                                      abi::registers_debug | abi::registers_system_call};
 
-constexpr bool wants(std::uint32_t groups, std::uint32_t group) { return (groups & group) != 0; }
+constexpr bool wants(std::uint32_t groups, std::uint32_t group)
+{
+    return (groups & group) != 0;
+}
 
 abi::SegmentRegister shown(const Segment& segment)
 {
@@ -231,7 +234,8 @@ Answer tlb_flush(std::uint64_t domain, const std::uint64_t* vcpus, std::uint32_t
             if (!is_chosen(vcpus, words, index))
                 continue;
             call.binding->vcpus[index]->vcpu.mark(VcpuRequest::flush);
-            call.flushed_vcpus = ((call.after & HookCall::flushed) != 0 ? call.flushed_vcpus : 0) | 1ull << index;
+            call.flushed_vcpus =
+                ((call.after & HookCall::flushed) != 0 ? call.flushed_vcpus : 0) | 1ull << index;
             call.after |= HookCall::flushed;
         }
         return Done{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Services that copy from and to the guest, by guest-physical and by guest-linear address, and the instance's own memory.
+// Services that copy from and to the guest, by guest-physical and by guest-linear address, and the instance's
+// own memory.
 #include "hv/base/checked.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
@@ -51,9 +52,10 @@ std::span<const std::byte> bytes_at(const void* own, std::uint64_t length)
 class LinearView {
 public:
     LinearView(const Vcpu& vcpu, std::uint32_t flags, abi::GuestFault& fault)
-        : vcpu_{vcpu}, access_{.write = (flags & abi::linear_write) != 0,
-                               .user = (flags & abi::linear_user) != 0,
-                               .execute = (flags & abi::linear_execute) != 0},
+        : vcpu_{vcpu},
+          access_{.write = (flags & abi::linear_write) != 0,
+                  .user = (flags & abi::linear_user) != 0,
+                  .execute = (flags & abi::linear_execute) != 0},
           fault_{fault}
     {
         machine().hvm.read_context(vcpu, context_);
@@ -63,7 +65,8 @@ public:
     Expected<GuestPhysical> translate(std::uint64_t address)
     {
         const std::uint64_t linear = context_.long_mode_active() ? address : address & 0xffff'ffff;
-        const auto walk = walk_guest_tables(vcpu_.domain.memory.guest(), context_, GuestLinear{linear}, access_);
+        const auto walk =
+            walk_guest_tables(vcpu_.domain.memory.guest(), context_, GuestLinear{linear}, access_);
         if (!walk) {
             fault_ = {page_fault_vector, walk.error_code(), linear};
             return Error::out_of_range;
@@ -131,21 +134,24 @@ Answer guest_read_linear(std::uint64_t vcpu, std::uint64_t address, void* own, s
 {
     return serve_linear(vcpu, flags, fault, [&](const GuestMemory& memory, LinearView& view) -> Status {
         HV_TRY(check_copy(own, length));
-        return view.for_each_page(address, length, [&](GuestPhysical at, std::uint64_t offset, std::uint64_t bytes) {
-            return memory.read(at, bytes_at(own, length).subspan(offset, bytes));
-        });
+        return view.for_each_page(address, length,
+                                  [&](GuestPhysical at, std::uint64_t offset, std::uint64_t bytes) {
+                                      return memory.read(at, bytes_at(own, length).subspan(offset, bytes));
+                                  });
     });
 }
 
 Answer guest_write_linear(std::uint64_t vcpu, std::uint64_t address, const void* own, std::uint64_t length,
                           std::uint32_t flags, abi::GuestFault* fault)
 {
-    return serve_linear(vcpu, flags | abi::linear_write, fault, [&](const GuestMemory& memory, LinearView& view) -> Status {
-        HV_TRY(check_copy(own, length));
-        return view.for_each_page(address, length, [&](GuestPhysical at, std::uint64_t offset, std::uint64_t bytes) {
-            return memory.write(at, bytes_at(own, length).subspan(offset, bytes));
+    return serve_linear(
+        vcpu, flags | abi::linear_write, fault, [&](const GuestMemory& memory, LinearView& view) -> Status {
+            HV_TRY(check_copy(own, length));
+            return view.for_each_page(
+                address, length, [&](GuestPhysical at, std::uint64_t offset, std::uint64_t bytes) {
+                    return memory.write(at, bytes_at(own, length).subspan(offset, bytes));
+                });
         });
-    });
 }
 
 Answer translate(std::uint64_t vcpu, std::uint64_t address, std::uint32_t flags, std::uint64_t* gpa,
@@ -167,7 +173,8 @@ Answer allocate(std::uint64_t length, std::uint64_t alignment, void** own)
         if (length > largest_allocation)
             return Error::limit_reached;
         Binding& binding = *call.binding;
-        auto* const one = static_cast<Binding::Allocation*>(binding.heap.allocate(sizeof(Binding::Allocation)));
+        auto* const one =
+            static_cast<Binding::Allocation*>(binding.heap.allocate(sizeof(Binding::Allocation)));
         void* const bytes = one == nullptr ? nullptr : binding.heap.allocate(length, alignment);
         if (bytes == nullptr) {
             binding.heap.release(one);

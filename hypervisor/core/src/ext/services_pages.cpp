@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Services on hypercall, overlay and pinned pages.  Accesses to a page by handle are copies, or single atomic operations
-// that a guest on another processor can meet.
+// Services on hypercall, overlay and pinned pages.  Accesses to a page by handle are copies, or single atomic
+// operations that a guest on another processor can meet.
 #include <cstring>
 
 #include "service_call.hpp"
@@ -37,7 +37,8 @@ Answer serve_page(std::uint64_t domain, std::uint64_t page, bool write, Body bod
 
 bool is_place(std::uint32_t offset, std::uint32_t size)
 {
-    return (size == 1 || size == 2 || size == 4 || size == 8) && offset % size == 0 && offset <= page_size - size;
+    return (size == 1 || size == 2 || size == 4 || size == 8) && offset % size == 0 &&
+           offset <= page_size - size;
 }
 
 /// Calls `body(typed pointer)` for an operand of 1, 2, 4 or 8 bytes.
@@ -54,8 +55,8 @@ Status with_operand(std::byte* bytes, std::uint32_t size, Body body)
 }
 
 template <typename Body>
-Answer serve_operand(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size, bool write,
-                     Body body)
+Answer serve_operand(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
+                     bool write, Body body)
 {
     return serve_page(domain, page, write, [&](std::byte* bytes) -> Status {
         if (!is_place(offset, size))
@@ -64,7 +65,8 @@ Answer serve_operand(std::uint64_t domain, std::uint64_t page, std::uint32_t off
     });
 }
 
-/// Ends the lazy end of interrupt of every VCPU whose bit lies in this page.  Fails with busy while one of them runs.
+/// Ends the lazy end of interrupt of every VCPU whose bit lies in this page.  Fails with busy while one of
+/// them runs.
 Status withdraw_assists(HookCall& call, std::uint64_t page)
 {
     for (unsigned index = 0; index < call.binding->vcpu_count; ++index) {
@@ -78,7 +80,8 @@ Status withdraw_assists(HookCall& call, std::uint64_t page)
     return Done{};
 }
 
-Answer change_bit(std::uint64_t domain, std::uint64_t page, std::uint32_t bit, bool set, std::uint32_t* before)
+Answer change_bit(std::uint64_t domain, std::uint64_t page, std::uint32_t bit, bool set,
+                  std::uint32_t* before)
 {
     return serve_page(domain, page, true, [&](std::byte* bytes) -> Status {
         if (before == nullptr || bit >= bits_of_a_page)
@@ -135,7 +138,8 @@ Answer overlay_destroy(std::uint64_t domain, std::uint64_t page)
     });
 }
 
-Answer page_read(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, void* own, std::uint64_t length)
+Answer page_read(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, void* own,
+                 std::uint64_t length)
 {
     return serve_page(domain, page, false, [&](std::byte* bytes) -> Status {
         if (offset > page_size || length > page_size - offset || (own == nullptr && length != 0))
@@ -146,7 +150,8 @@ Answer page_read(std::uint64_t domain, std::uint64_t page, std::uint32_t offset,
     });
 }
 
-Answer page_write(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, const void* own, std::uint64_t length)
+Answer page_write(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, const void* own,
+                  std::uint64_t length)
 {
     return serve_page(domain, page, true, [&](std::byte* bytes) -> Status {
         if (offset > page_size || length > page_size - offset || (own == nullptr && length != 0))
@@ -176,13 +181,15 @@ Answer page_unpin(std::uint64_t domain, std::uint64_t page)
     });
 }
 
-Answer page_load(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size, std::uint64_t* value)
+Answer page_load(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
+                 std::uint64_t* value)
 {
     return serve_operand(domain, page, offset, value == nullptr ? 0 : size, false,
                          [&](auto* at) { *value = __atomic_load_n(at, __ATOMIC_SEQ_CST); });
 }
 
-Answer page_store(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size, std::uint64_t value)
+Answer page_store(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
+                  std::uint64_t value)
 {
     return serve_operand(domain, page, offset, size, true, [&](auto* at) {
         __atomic_store_n(at, static_cast<std::remove_pointer_t<decltype(at)>>(value), __ATOMIC_SEQ_CST);
@@ -193,17 +200,20 @@ Answer page_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t off
                      std::uint64_t value, std::uint64_t* before)
 {
     return serve_operand(domain, page, offset, before == nullptr ? 0 : size, true, [&](auto* at) {
-        *before = __atomic_exchange_n(at, static_cast<std::remove_pointer_t<decltype(at)>>(value), __ATOMIC_SEQ_CST);
+        *before = __atomic_exchange_n(at, static_cast<std::remove_pointer_t<decltype(at)>>(value),
+                                      __ATOMIC_SEQ_CST);
     });
 }
 
-Answer page_compare_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t offset, std::uint32_t size,
-                             std::uint64_t expected, std::uint64_t desired, std::uint64_t* before)
+Answer page_compare_exchange(std::uint64_t domain, std::uint64_t page, std::uint32_t offset,
+                             std::uint32_t size, std::uint64_t expected, std::uint64_t desired,
+                             std::uint64_t* before)
 {
     return serve_operand(domain, page, offset, before == nullptr ? 0 : size, true, [&](auto* at) {
         using Operand = std::remove_pointer_t<decltype(at)>;
         auto there = static_cast<Operand>(expected);
-        __atomic_compare_exchange_n(at, &there, static_cast<Operand>(desired), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        __atomic_compare_exchange_n(at, &there, static_cast<Operand>(desired), false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
         *before = there;
     });
 }

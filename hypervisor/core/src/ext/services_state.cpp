@@ -25,7 +25,8 @@ bool may_log(Binding& binding)
         binding.log_lines.store(0);
     const std::uint32_t line = binding.log_lines.fetch_add(1);
     if (line == lines_per_second)
-        log_warning("domain ", binding.domain.id, ", extension ", binding.name(), ": says too much, the rest is dropped");
+        log_warning("domain ", binding.domain.id, ", extension ", binding.name(),
+                    ": says too much, the rest is dropped");
     return line < lines_per_second;
 }
 
@@ -49,7 +50,8 @@ Answer log(abi::LogLevel level, const char* text, std::uint64_t length)
         if (text == nullptr && length != 0)
             return Error::invalid_argument;
         Binding& binding = *call.binding;
-        const std::size_t shown = length < longest_explanation ? static_cast<std::size_t>(length) : longest_explanation;
+        const std::size_t shown =
+            length < longest_explanation ? static_cast<std::size_t>(length) : longest_explanation;
         if (may_log(binding))
             core::log(level_of(level), "domain ", binding.domain.id, ", extension ", binding.name(), ": ",
                       std::string_view{text, shown});
@@ -62,7 +64,8 @@ Answer explain(std::uint64_t domain, const char* text, std::uint64_t length)
     return serve_domain(domain, 0, [&](HookCall& call) -> Status {
         if (text == nullptr && length != 0)
             return Error::invalid_argument;
-        call.explanation_length = static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
+        call.explanation_length =
+            static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
         if (call.explanation_length != 0)
             std::memcpy(current_words().explanation, text, call.explanation_length);
         return Done{};
@@ -111,7 +114,8 @@ Answer set_condition(std::uint64_t domain, std::uint32_t condition, std::uint32_
 Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assist)
 {
     return serve_vcpu(vcpu, 0, [&](HookCall& call, VcpuBinding& own) -> Status {
-        if (assist == nullptr || assist->offset % 4 != 0 || assist->offset > page_size - 4 || assist->bit > 31)
+        if (assist == nullptr || assist->offset % 4 != 0 || assist->offset > page_size - 4 ||
+            assist->bit > 31)
             return Error::invalid_argument;
         HV_TRY(check_still(call, own));  // the processor that runs the VCPU uses the bit at each entry
         EoiAssist& taken = own.vcpu.eoi_assist;
@@ -124,7 +128,8 @@ Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assi
         }
         const Handle page = HV_TRY(own_handle(call, assist->page, HandleKind::page));
         return call.binding->pages.with_page(page, true, [&](std::byte* bytes) -> Status {
-            taken = {reinterpret_cast<std::atomic<std::uint32_t>*>(bytes + assist->offset), 1u << assist->bit, false};
+            taken = {reinterpret_cast<std::atomic<std::uint32_t>*>(bytes + assist->offset), 1u << assist->bit,
+                     false};
             own.eoi_assist_page = assist->page;
             return Done{};
         });

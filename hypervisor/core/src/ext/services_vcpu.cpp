@@ -109,8 +109,9 @@ Answer apic_write(std::uint64_t vcpu, std::uint32_t apic_register, std::uint64_t
             return Error::invalid_argument;
         fetch_task_priority(own.vcpu);
         const std::uint64_t now = own.vcpu.guest_tsc(platform::ticks());
-        const ApicEffect effect = apic_register == apic_command ? own.vcpu.apic.write_command(value)
-                                                                : own.vcpu.apic.write_mmio(apic_register, 4, value, now);
+        const ApicEffect effect = apic_register == apic_command
+                                      ? own.vcpu.apic.write_command(value)
+                                      : own.vcpu.apic.write_mmio(apic_register, 4, value, now);
         if (!apply_apic_effect(own.vcpu, effect))
             return Error::invalid_argument;
         store_task_priority(own.vcpu);

@@ -17,14 +17,16 @@ struct ExtensionStack::Implementation {
     bool frozen{};         ///< freeze() was called last
 };
 
-// ---- declared answers (answer.cpp) ------------------------------------------------------------------------------
+// ---- declared answers (answer.cpp)
+// ------------------------------------------------------------------------------
 
 Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64_t& value);
 /// `value` has no bit that may not be written.
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
 [[nodiscard]] std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field);
 
-// ---- blocking (block.cpp) ---------------------------------------------------------------------------------------
+// ---- blocking (block.cpp)
+// ---------------------------------------------------------------------------------------
 
 /// Carries out a `block` verdict as vcpu_block has arranged it.
 void block_vcpu(VcpuBinding& vcpu);
@@ -33,7 +35,8 @@ void wake_vcpu(VcpuBinding& vcpu);
 /// Blocker::extension is set while a module holds the VCPU, for whatever reason and however often.
 void update_hold(Vcpu& vcpu);
 
-// ---- hypercalls (hypercall.cpp) ---------------------------------------------------------------------------------
+// ---- hypercalls (hypercall.cpp)
+// ---------------------------------------------------------------------------------
 
 /// hypercall_continue of a call that gave way.  Called before an entry.
 void continue_hypercall(VcpuBinding& vcpu);

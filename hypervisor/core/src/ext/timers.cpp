@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// An object of a destroyed timer stays for the next one: a callback that was under way when it was cancelled finds it, takes
-// the lock, and sees that nothing is due.
+// An object of a destroyed timer stays for the next one: a callback that was under way when it was cancelled
+// finds it, takes the lock, and sees that nothing is due.
 #include "timers.hpp"
 
 #include "binding.hpp"
@@ -34,7 +34,10 @@ void ExtensionTimer::expired(Timer& timer)
     self.owner_.expire(self);
 }
 
-Timers::~Timers() { HV_ASSERT(slots_ == nullptr); }
+Timers::~Timers()
+{
+    HV_ASSERT(slots_ == nullptr);
+}
 
 Status Timers::create(unsigned vcpus)
 {
@@ -166,7 +169,8 @@ bool Timers::take_expiry(VcpuBinding& vcpu, TimerExpiry& expiry)
         if (timer.vcpu_ != &vcpu || !timer.delivering_)
             continue;
         timer.delivering_ = false;
-        expiry = {Handle{HandleKind::timer, binding_, timer.generation_, index}.raw(), timer.cookie_, timer.missed_};
+        expiry = {Handle{HandleKind::timer, binding_, timer.generation_, index}.raw(), timer.cookie_,
+                  timer.missed_};
         timer.missed_ = 0;
         return true;
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The timers of one binding, in guest time: they stand still while the guest is frozen.  One that injects a vector does so
-// where it expires; one that calls the module is noted and delivered on its VCPU's own processor before the next entry.
+// The timers of one binding, in guest time: they stand still while the guest is frozen.  One that injects a
+// vector does so where it expires; one that calls the module is noted and delivered on its VCPU's own
+// processor before the next entry.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ private:
     abi::TimerSetting setting_{};
     std::uint64_t missed_{};
     std::uint32_t generation_{1};
-    bool armed_{};      ///< setting_.deadline_ns is ahead
-    bool delivering_{}; ///< expired, and the hook has not been called yet
+    bool armed_{};       ///< setting_.deadline_ns is ahead
+    bool delivering_{};  ///< expired, and the hook has not been called yet
 };
 
 /// An expiry that the module is to be told of.
@@ -67,7 +68,8 @@ public:
     /// The guest's time is about to stand still: nothing expires any more until thaw().
     void freeze();
     void thaw();
-    /// Disarms everything; true: there were timers, and a callback may still be under way on another processor.
+    /// Disarms everything; true: there were timers, and a callback may still be under way on another
+    /// processor.
     bool stop();
     /// Gives the memory back, when no callback can be under way any more.
     void clear();

@@ -8,8 +8,9 @@
 namespace hv::core {
 namespace {
 
-/// Where a window that may lie anywhere is looked for.  MSRs: the upper half of what processors leave to software
-/// [SDM4-083 §2.1], so that what guests expect at fixed numbers stays free; ports: above the legacy and PCI configuration ones.
+/// Where a window that may lie anywhere is looked for.  MSRs: the upper half of what processors leave to
+/// software [SDM4-083 §2.1], so that what guests expect at fixed numbers stays free; ports: above the legacy
+/// and PCI configuration ones.
 struct SearchArea {
     std::uint64_t begin;
     std::uint64_t end;
@@ -87,7 +88,8 @@ Expected<std::uint64_t> WindowMap::choose_cpuid(const abi::WindowRequest& reques
         for (std::uint32_t block = 0; block < cpuid_blocks; ++block)
             if (cpuid[block] == nullptr)
                 return abi::cpuid_first_block + block * abi::cpuid_block_stride;
-        say(why, "extension '", asker, "' finds no free block of CPUID leaves: ", cpuid_blocks, " are in use");
+        say(why, "extension '", asker, "' finds no free block of CPUID leaves: ", cpuid_blocks,
+            " are in use");
         return Error::limit_reached;
     }
     if (!named) {
@@ -95,8 +97,8 @@ Expected<std::uint64_t> WindowMap::choose_cpuid(const abi::WindowRequest& reques
             Hex{abi::cpuid_first_block + cpuid_blocks * abi::cpuid_block_stride - 1});
         return Error::not_supported;
     }
-    say(why, "extensions '", asker, "' and '", cpuid[wanted]->binding->name(), "' both want the CPUID leaves from ",
-        Hex{request.base});
+    say(why, "extensions '", asker, "' and '", cpuid[wanted]->binding->name(),
+        "' both want the CPUID leaves from ", Hex{request.base});
     return Error::conflict;
 }
 
@@ -105,8 +107,8 @@ Expected<std::uint64_t> WindowMap::choose_range(const abi::WindowRequest& reques
 {
     const Ranges& taken = ranges_of(request.kind);
     const bool fixed = (request.flags & abi::window_fixed) != 0;
-    if (request.kind == abi::WindowKind::msr && overlaps(request.base, request.length, x2apic_first, x2apic_count) &&
-        (fixed || request.base != 0)) {
+    if (request.kind == abi::WindowKind::msr &&
+        overlaps(request.base, request.length, x2apic_first, x2apic_count) && (fixed || request.base != 0)) {
         say(why, "extension '", asker, "' wants ");
         say_range(why, request.kind, request.base, request.length);
         say(why, ", and those of the local APIC are among them");
@@ -133,7 +135,8 @@ Expected<std::uint64_t> WindowMap::choose_range(const abi::WindowRequest& reques
     return Error::limit_reached;
 }
 
-Status WindowMap::check_hypercall(const abi::WindowRequest& request, std::string_view asker, TextWriter& why) const
+Status WindowMap::check_hypercall(const abi::WindowRequest& request, std::string_view asker,
+                                  TextWriter& why) const
 {
     for (const Window* const before : hypercalls)
         if (abi::shadows(before->match, request.hypercall)) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The windows that the bindings of one domain were granted, as the dispatch of an exit finds them, and their allotment:
-// where a module asked for a place of its own choice it gets it or the bind fails naming both modules, else the framework
-// chooses.  No name and no number of a guest's interface is known here.
+// The windows that the bindings of one domain were granted, as the dispatch of an exit finds them, and their
+// allotment: where a module asked for a place of its own choice it gets it or the bind fails naming both
+// modules, else the framework chooses.  No name and no number of a guest's interface is known here.
 #pragma once
 
 #include <cstdint>
@@ -85,9 +85,10 @@ struct WindowMap {
                 return range.window;
         return nullptr;
     }
-    /// Decides where the request lies; nothing is entered yet.  Fails with conflict (naming `asker` and who has it),
-    /// limit_reached or not_supported, and a sentence in `why`.
-    Expected<std::uint64_t> choose(const abi::WindowRequest& request, std::string_view asker, TextWriter& why) const;
+    /// Decides where the request lies; nothing is entered yet.  Fails with conflict (naming `asker` and who
+    /// has it), limit_reached or not_supported, and a sentence in `why`.
+    Expected<std::uint64_t> choose(const abi::WindowRequest& request, std::string_view asker,
+                                   TextWriter& why) const;
     /// Enters a window whose place choose() has found.  Fails with limit_reached.
     Status enter(Window& window);
     void remove(const Binding& binding);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The module that the framework's tests bind: it says each hook that is called, fails where a parameter tells it to, and
-// has a window of every kind; what its hooks do while a guest runs the tests put in their place.  Built twice, so that two
-// can stand in one stack.
+// The module that the framework's tests bind: it says each hook that is called, fails where a parameter tells
+// it to, and has a window of every kind; what its hooks do while a guest runs the tests put in their place.
+// Built twice, so that two can stand in one stack.
 #include "hv/ext/extension.hpp"
 
 using namespace hv;
@@ -28,7 +28,13 @@ constexpr std::uint16_t first_port{0x610};
 constexpr std::uint64_t mmio_base{0xfed0'0000};
 #endif
 
-enum class FailAt : std::uint64_t { nowhere, parameter_set, domain_create, hypercall_page, vcpu_initialise };
+enum class FailAt : std::uint64_t {
+    nowhere,
+    parameter_set,
+    domain_create,
+    hypercall_page,
+    vcpu_initialise
+};
 
 struct Puppet {
     struct DomainState {
@@ -62,34 +68,54 @@ struct Puppet {
         ext::hypercalls_where(3, {.modes = abi::match_long_64,
                                   .maximum_cpl = 0,
                                   .operand = static_cast<std::uint32_t>(abi::GeneralRegister::rcx),
-                                  .mask = 0xf000, .value = rule_value}),
+                                  .mask = 0xf000,
+                                  .value = rule_value}),
         ext::fixed_ports(4, first_port, 4),
         ext::fixed_mmio(5, mmio_base, 0x1000),
         ext::any_msrs(6, 0x1000),
     };
     static constexpr std::array leaves{
-        abi::DeclaredLeaf{.window = 1, .leaf = 0, .flags = abi::leaf_any_subleaf | abi::leaf_eax_plus_base,
+        abi::DeclaredLeaf{.window = 1,
+                          .leaf = 0,
+                          .flags = abi::leaf_any_subleaf | abi::leaf_eax_plus_base,
                           .values = ext::signature("PuppetPuppet", 3)},
-        abi::DeclaredLeaf{.window = 1, .leaf = 1, .values = {.eax = 7}, .field = abi::VcpuField::index,
-                          .field_register = 1, .field_shift = 8},
+        abi::DeclaredLeaf{.window = 1,
+                          .leaf = 1,
+                          .values = {.eax = 7},
+                          .field = abi::VcpuField::index,
+                          .field_register = 1,
+                          .field_shift = 8},
     };
-    static constexpr std::array msr_reads{
-        abi::DeclaredMsrRead{.window = 2, .offset = 0, .kind = abi::MsrReadKind::constant, .value = 0x1234'5678'9abc}};
+    static constexpr std::array msr_reads{abi::DeclaredMsrRead{
+        .window = 2, .offset = 0, .kind = abi::MsrReadKind::constant, .value = 0x1234'5678'9abc}};
     static constexpr std::array msr_writes{
         abi::DeclaredMsrWrite{.window = 2, .offset = 1, .kind = abi::MsrWriteKind::ignore, .writable = 0xff}};
     static constexpr std::array parameters{
-        abi::ParameterDescription{.key = "fail", .kind = abi::ParameterKind::text, .flags = abi::parameter_list,
+        abi::ParameterDescription{.key = "fail",
+                                  .kind = abi::ParameterKind::text,
+                                  .flags = abi::parameter_list,
                                   .maximum = 32,
-                                  .choices = "nowhere|parameter_set|domain_create|hypercall_page|vcpu_initialise",
+                                  .choices =
+                                      "nowhere|parameter_set|domain_create|hypercall_page|vcpu_initialise",
                                   .help = "hook that refuses"},
-        abi::ParameterDescription{.key = "count", .kind = abi::ParameterKind::integer, .minimum = 1, .maximum = 5,
+        abi::ParameterDescription{.key = "count",
+                                  .kind = abi::ParameterKind::integer,
+                                  .minimum = 1,
+                                  .maximum = 5,
                                   .help = "a number"},
-        abi::ParameterDescription{.key = "loud", .kind = abi::ParameterKind::boolean, .maximum = 1, .help = "a switch"},
-        abi::ParameterDescription{.key = "word", .kind = abi::ParameterKind::text, .minimum = 2, .maximum = 4,
+        abi::ParameterDescription{
+            .key = "loud", .kind = abi::ParameterKind::boolean, .maximum = 1, .help = "a switch"},
+        abi::ParameterDescription{.key = "word",
+                                  .kind = abi::ParameterKind::text,
+                                  .minimum = 2,
+                                  .maximum = 4,
                                   .help = "a short text"},
     };
 
-    static void said(std::string_view hook) { ext::log(abi::LogLevel::info, puppet_name, " ", hook); }
+    static void said(std::string_view hook)
+    {
+        ext::log(abi::LogLevel::info, puppet_name, " ", hook);
+    }
     static abi::Verdict answer(const DomainState& state, FailAt here, std::uint64_t domain)
     {
         if (state.fail != here)
@@ -126,7 +152,8 @@ struct Puppet {
     static abi::Verdict vcpu_initialise(Vcpu& vcpu)
     {
         said("vcpu_initialise");
-        return vcpu.index() == 0 ? abi::done : answer(vcpu.domain_state(), FailAt::vcpu_initialise, vcpu.domain());
+        return vcpu.index() == 0 ? abi::done
+                                 : answer(vcpu.domain_state(), FailAt::vcpu_initialise, vcpu.domain());
     }
     static abi::Verdict vcpu_destroy(Vcpu&)
     {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The ordered stack of extension instances of one domain, as the rest of the core sees it: who answers an access that the
-// core itself does not own.  Declared answers come first, then hooks.  All functions are called by the processor that runs
-// the VCPU, unless a line says otherwise; none is called before the first extension is bound.
+// The ordered stack of extension instances of one domain, as the rest of the core sees it: who answers an
+// access that the core itself does not own.  Declared answers come first, then hooks.  All functions are
+// called by the processor that runs the VCPU, unless a line says otherwise; none is called before the first
+// extension is bound.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,11 @@ enum class Answered : std::uint8_t {
 
 /// One value of `params` on its way to a module.
 struct ExtensionParameter {
-    enum class Kind : std::uint8_t { boolean, integer, text };
+    enum class Kind : std::uint8_t {
+        boolean,
+        integer,
+        text
+    };
     std::string_view key;
     Kind kind;
     std::int64_t number;
@@ -43,10 +48,11 @@ struct ExtensionParameter {
 
 class ExtensionStack {
 public:
-    /// Puts an instance of `module` on top of the domain's stack, which is made with the first.  While the domain is being
-    /// built.  Fails with a sentence in `why` (and, for a parameter, its key in `field`), leaving nothing behind.
-    static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
-                       TextWriter& field);
+    /// Puts an instance of `module` on top of the domain's stack, which is made with the first.  While the
+    /// domain is being built.  Fails with a sentence in `why` (and, for a parameter, its key in `field`),
+    /// leaving nothing behind.
+    static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+                       TextWriter& why, TextWriter& field);
     /// Takes all instances off, the topmost first, and gives back what they held.  No VCPU runs any more.
     static void unbind_all(Domain& domain);
 
@@ -58,7 +64,8 @@ public:
     Answered hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length);
     Answered port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value);
     Answered mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value);
-    /// Open continuations, EOI assist, before-entry hooks: called before an entry when VcpuRequest::extension was noted.
+    /// Open continuations, EOI assist, before-entry hooks: called before an entry when VcpuRequest::extension
+    /// was noted.
     void before_entry(Vcpu& vcpu);
     /// The guest can take an interrupt now; called when Vcpu::window_wanted was set.
     void interrupt_window(Vcpu& vcpu);
@@ -90,8 +97,8 @@ private:
     ~ExtensionStack() = default;
     static Expected<ExtensionStack*> of(Domain& domain);
     static void discard(Domain& domain);
-    Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters, TextWriter& why,
-               TextWriter& field);
+    Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+               TextWriter& why, TextWriter& field);
 
     Implementation* implementation_{};
     unsigned count_{};

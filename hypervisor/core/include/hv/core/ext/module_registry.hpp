@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The modules that are loaded: each verified by the loader once and kept as a copy of its file, from which every binding
-// places an image of its own.  Names are unique.  Called by the control server (and once at boot) only; binding and
-// unbinding, which count, happen there too.
+// The modules that are loaded: each verified by the loader once and kept as a copy of its file, from which
+// every binding places an image of its own.  Names are unique.  Called by the control server (and once at
+// boot) only; binding and unbinding, which count, happen there too.
 #pragma once
 
 #include <cstdint>
@@ -69,9 +69,9 @@ public:
     /// What the loader lets in; set before the first load.
     loader::Policy policy{};
 
-    /// Verifies `file` and keeps a copy.  The same bytes under the same name again are answered with the module that is
-    /// there.  Fails with what the loader says, in its own words, already_exists (another file under that name),
-    /// limit_reached or no_memory, a sentence in `why` and nothing kept.
+    /// Verifies `file` and keeps a copy.  The same bytes under the same name again are answered with the
+    /// module that is there.  Fails with what the loader says, in its own words, already_exists (another file
+    /// under that name), limit_reached or no_memory, a sentence in `why` and nothing kept.
     Expected<Module*> load(std::span<const std::byte> file, std::string_view path, TextWriter& why);
     /// Fails with not_found or, while there are instances, busy.
     Status unload(std::string_view name, TextWriter& why);
