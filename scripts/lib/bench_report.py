@@ -20,9 +20,7 @@ COMPARED = {
     "HLT until a timer's deadline (deadline to next instruction)": (43463, 13026, 3000),
 }
 MEMORY = "hypervisor memory per idle one-VCPU domain, nested tables and all, bytes"
-MOVE = "xl create, ticks per MiB moved"
-BOOT = "Debian's kernel to its first user process, ticks"
-BOOT_BARE = "the same kernel on the bare emulator, ticks"
+MOVE = "xl create, ticks of the whole machine per MiB moved"
 
 
 def parse(lines):
@@ -33,8 +31,8 @@ def parse(lines):
             run, operation, low, median, high, exits = rest.split("|")
             rows.append({"operation": operation if run == "viridian" else f"{operation} [{run}]", "min": int(low),
                          "median": int(median), "max": int(high), "exits": int(exits) if exits.isdigit() else None})
-        elif word in ("MEMORY", "MOVE", "BOOT", "BOOT-BARE"):
-            name = {"MEMORY": MEMORY, "MOVE": MOVE, "BOOT": BOOT, "BOOT-BARE": BOOT_BARE}[word]
+        elif word in ("MEMORY", "MOVE"):
+            name = {"MEMORY": MEMORY, "MOVE": MOVE}[word]
             rows.append({"operation": name, "min": int(rest), "median": int(rest), "max": int(rest), "exits": None})
     return rows
 

@@ -20,9 +20,9 @@ verdict() {
 check() {
     what=$1
     shift
-    status=0
-    said=$("$@" 2>&1) || status=$?
-    verdict "$status" "$what" "status $status of: $*
+    code=0
+    said=$("$@" 2>&1) || code=$?
+    verdict "$code" "$what" "status $code of: $*
 $said"
 }
 
@@ -30,11 +30,11 @@ $said"
 check_fails() {
     expected=$1 what=$2 pattern=$3
     shift 3
-    status=0
-    said=$("$@" 2>&1) || status=$?
+    code=0
+    said=$("$@" 2>&1) || code=$?
     good=0
-    echo "$status" | grep -q -x -e "$expected" && echo "$said" | grep -q -E -e "$pattern" || good=1
-    verdict "$good" "$what" "status $status (expected $expected, and /$pattern/) of: $*
+    echo "$code" | grep -q -x -e "$expected" && echo "$said" | grep -q -E -e "$pattern" || good=1
+    verdict "$good" "$what" "status $code (expected $expected, and /$pattern/) of: $*
 $said"
 }
 
