@@ -218,10 +218,11 @@ void Domain::request_pause()
 
 void Domain::check_all_halted()
 {
-    for (unsigned index = 0; index < vcpu_count_; ++index)
-        if (!vcpus_[index]->dead_halt.load() &&
-            !vcpus_[index]->blocked_by(Blocker::waiting_for_startup))
+    for (unsigned index = 0; index < vcpu_count_; ++index) {
+        const Vcpu& vcpu = *vcpus_[index];
+        if (!vcpu.blocked_by(Blocker::waiting_for_startup) && (vcpu.has_requests() || !vcpu.dead_halt.load()))
             return;
+    }
     end(EndReason::halt);
 }
 

@@ -88,6 +88,7 @@ void carry_out_requests(Vcpu& vcpu)
 {
     if (vcpu.init_requested())  // before the request is taken, so that no startup message falls between the two
         machine().scheduler.block(vcpu, Blocker::waiting_for_startup);
+    vcpu.dead_halt.store(false);  // before they are taken: check_all_halted() sees the one or the other
     const std::uint32_t requests = vcpu.take_requests();
     if (asked(requests, VcpuRequest::flush))
         machine().hvm.flush(vcpu);

@@ -16,7 +16,7 @@ void handle_halt(Vcpu& vcpu, const Exit& exit)
     if (length == 0)
         return;
     vcpu.advance(length);
-    vcpu.in_halt = true;
+    vcpu.in_halt = !machine().hvm.event_pending(vcpu);  // a single step's #DB ends it at once
 }
 
 /// A cache-control instruction is done by doing nothing: the guest's memory is coherent with its devices.

@@ -77,6 +77,50 @@ Expected<StringPort> string_operands(Vcpu& vcpu, const ExecutionContext& context
     return result;
 }
 
+/// One element in memory, translated: in two pieces where it crosses a page.
+struct Element {
+    LinearTranslation walks[2];
+    unsigned first_bytes;
+
+    template <typename Byte>
+    Status copy(std::span<Byte> bytes, Status (GuestMemory::*how)(GuestPhysical, std::span<Byte>) const,
+                const GuestMemory& memory) const
+    {
+        HV_TRY((memory.*how)(walks[0].address, bytes.first(first_bytes)));
+        return (memory.*how)(walks[1].address, bytes.subspan(first_bytes));
+    }
+};
+
+/// False: the guest gets a page fault.
+bool translate(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write, LinearTranslation& to)
+{
+    const auto walk = walk_guest_tables(vcpu.domain.memory.guest(), context, GuestLinear{linear},
+                                        {.write = write, .user = context.privilege_level == 3, .execute = false});
+    if (walk) {
+        to = *walk;
+        return true;
+    }
+    SystemRegisters system{};
+    machine().hvm.read_system(vcpu, system);
+    system.cr2 = linear;
+    if (machine().hvm.write_system(vcpu, system))
+        vcpu.raise(static_cast<std::uint8_t>(x86::Exception::PF), walk.error_code());
+    return false;
+}
+
+bool translate_element(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, const PortAccess& access,
+                       Element& element)
+{
+    const std::uint64_t left = page_size - (linear & page_mask);
+    element.first_bytes = left < access.size ? static_cast<unsigned>(left) : access.size;
+    if (!translate(vcpu, context, linear, access.in, element.walks[0]))
+        return false;
+    if (element.first_bytes == access.size)
+        return true;
+    const std::uint64_t next = linear + element.first_bytes;
+    return translate(vcpu, context, context.code_64() ? next : next & 0xffff'ffff, access.in, element.walks[1]);
+}
+
 /// Moves one element between the port and memory.  False: a fault was raised, or the port settled RIP itself.
 bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAccess& access, const StringPort& operands)
 {
@@ -84,25 +128,20 @@ bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAcc
     const std::uint64_t linear = context.code_64() ? operands.segment_base + offset
                                                    : (operands.segment_base + offset) & 0xffff'ffff;
     const GuestMemory& memory = vcpu.domain.memory.guest();
-    const auto walk = walk_guest_tables(memory, context, GuestLinear{linear},
-                                        {.write = access.in, .user = context.privilege_level == 3, .execute = false});
-    if (!walk) {
-        SystemRegisters system{};
-        machine().hvm.read_system(vcpu, system);
-        system.cr2 = linear;
-        if (machine().hvm.write_system(vcpu, system))
-            vcpu.raise(static_cast<std::uint8_t>(x86::Exception::PF), walk.error_code());
+    Element element{};
+    if (!translate_element(vcpu, context, linear, access, element))
         return false;
-    }
     std::uint32_t value{};
-    const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(access.size);
-    if (!access.in && !memory.read(walk->address, bytes))
+    const std::span<std::byte> bytes = std::as_writable_bytes(std::span{&value, 1}).first(access.size);
+    if (!access.in && !element.copy(bytes, &GuestMemory::read, memory))
         value = all_ones(access.size);
     if (access_port(vcpu, access.port, access.size, access.in, value))
         return false;
     if (access.in) {
-        static_cast<void>(memory.write(walk->address, bytes));  // a write to what is not RAM is dropped
-        mark_accessed(*walk, true);
+        // A write to what is not RAM is dropped.
+        static_cast<void>(element.copy(std::span<const std::byte>{bytes}, &GuestMemory::write, memory));
+        mark_accessed(element.walks[0], true);
+        mark_accessed(element.walks[1], true);
     }
     const bool down = x86::Rflags::DF::get(vcpu.registers.rflags);
     std::uint64_t& index = vcpu.registers.general[operands.index_register];

@@ -54,11 +54,13 @@ bool look_around(Processor& processor, const Vcpu& vcpu)
 /// The guest executed HLT: true when it has something to wake up for now.
 bool wakes(Vcpu& vcpu)
 {
-    const bool interrupts = x86::Rflags::IF::get(vcpu.registers.rflags);
-    vcpu.dead_halt.store(!interrupts && !vcpu.nmi_waiting);  // in one order with the others' (check_all_halted)
-    if (Vcpu::has_event(vcpu))
+    fetch_task_priority(vcpu);  // the guest may have lowered it since, without an exit
+    const bool event = Vcpu::has_event(vcpu);
+    const bool for_good = !event && !x86::Rflags::IF::get(vcpu.registers.rflags);
+    vcpu.dead_halt.store(for_good);  // in one order with the others' (check_all_halted)
+    if (event)
         return true;
-    if (!interrupts)
+    if (for_good)
         vcpu.domain.check_all_halted();
     machine().scheduler.halt_unless(vcpu, Vcpu::has_event);
     return false;

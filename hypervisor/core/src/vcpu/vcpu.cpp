@@ -50,12 +50,13 @@ void Vcpu::notice_interrupt()
 bool Vcpu::has_event(const Schedulable& self)
 {
     const Vcpu& vcpu = static_cast<const Vcpu&>(self);
-    if (vcpu.has_requests() || vcpu.nmi_waiting)
+    const HvmTable& hvm = machine().hvm;
+    if (vcpu.has_requests() || (vcpu.nmi_waiting && hvm.nmi_possible(vcpu)))
         return true;
-    if (!x86::Rflags::IF::get(vcpu.registers.rflags))
+    if (!hvm.interrupt_possible(vcpu))
         return false;
-    return vcpu.external_waiting || vcpu.bare_vector.load(std::memory_order_acquire) != 0 ||
-           vcpu.apic.highest_deliverable().has_value();
+    return (vcpu.external_waiting && vcpu.apic.takes_external_interrupts()) ||
+           vcpu.bare_vector.load(std::memory_order_acquire) != 0 || vcpu.apic.highest_deliverable().has_value();
 }
 
 std::uint64_t Vcpu::guest_tsc(std::uint64_t now) const { return domain.time.ticks(now) + tsc_delta; }

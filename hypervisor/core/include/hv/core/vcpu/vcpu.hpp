@@ -91,7 +91,8 @@ public:
         return (requests_.load(std::memory_order_acquire) & static_cast<std::uint32_t>(VcpuRequest::init)) != 0;
     }
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
-    /// True when something would end a HLT.  Any processor.
+    /// True when something would end a HLT: just what the next preparation of an entry would inject, or a request that has
+    /// to be looked at.  The processor that runs it.
     [[nodiscard]] static bool has_event(const Schedulable& self);
 
     /// An interrupt for the local APIC has been accepted: the VCPU takes it as soon as it can.  Any processor.
