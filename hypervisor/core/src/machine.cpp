@@ -4,13 +4,6 @@
 #include "hv/core/time/guest_time.hpp"
 
 namespace hv::core {
-namespace {
-Machine* the_machine{};
-}
-
-Machine& machine() { return *the_machine; }
-
-void install_machine(Machine& machine) { the_machine = &machine; }
 
 std::int64_t Machine::unix_nanoseconds(std::uint64_t now) const
 {

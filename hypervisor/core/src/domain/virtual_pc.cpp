@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "hv/core/domain/virtual_pc.hpp"
 
+#include <array>
+
 #include "hv/core/device/acpi_pm.hpp"
 #include "hv/core/device/pit.hpp"
 #include "hv/core/device/reset_ports.hpp"
@@ -24,7 +26,7 @@ constexpr bool within(std::uint16_t port, std::uint16_t first, unsigned count)
     return port >= first && port - first < static_cast<int>(count);
 }
 
-constexpr Owner owner_of(std::uint16_t port)
+constexpr Owner find_owner(std::uint16_t port)
 {
     namespace at = protocol;
     if (within(port, at::uart_port, at::uart_ports))
@@ -42,6 +44,23 @@ constexpr Owner owner_of(std::uint16_t port)
         return Owner::power;
     return port == at::reset_port || port == at::keyboard_controller_port ? Owner::reset : Owner::nobody;
 }
+
+constexpr std::uint16_t first_unowned{0x1000};
+
+constexpr std::array<Owner, first_unowned> make_owners()
+{
+    std::array<Owner, first_unowned> owners{};
+    for (std::uint16_t port = 0; port < first_unowned; ++port)
+        owners[port] = find_owner(port);
+    return owners;
+}
+/// Looked up in every access.
+constexpr std::array<Owner, first_unowned> owners{make_owners()};
+
+Owner owner_of(std::uint16_t port) { return port < first_unowned ? owners[port] : Owner::nobody; }
+
+/// Whose accesses can move a deadline.
+constexpr bool keeps_time(Owner owner) { return owner == Owner::pit || owner == Owner::rtc || owner == Owner::power; }
 
 constexpr std::uint16_t no_port{0};  // nobody's
 
@@ -80,6 +99,10 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
     // ---- what the devices ask for; the lock is held ----
     void set_line(unsigned line, bool level) override
     {
+        const std::uint32_t bit = 1u << line;
+        if (!level && (high_lines & bit) == 0)
+            return;  // low as before: nothing can come of it
+        high_lines = level ? high_lines | bit : high_lines & ~bit;
         io_apic.set_line(line == protocol::pit_irq ? protocol::pit_gsi : line, level);
         if (line >= 16)
             return;
@@ -161,12 +184,21 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
         }
     }
 
-    /// After every access: deadlines may have moved, the receiver may have room.
+    /// After every access: the receiver may have room, deadlines may have moved.
     void settle()
     {
         if (receiver_room)
             feed_receiver();
         arm();
+    }
+    /// The same after an access to these ports alone.
+    void settle(std::uint16_t first, unsigned count)
+    {
+        if (receiver_room)
+            feed_receiver();
+        for (unsigned byte = 0; byte < count; ++byte)
+            if (keeps_time(owner_of(static_cast<std::uint16_t>(first + byte))))
+                return arm();
     }
     [[nodiscard]] std::uint64_t next_deadline() const
     {
@@ -208,6 +240,7 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
     ResetPorts reset;
     PcTimer timer;
     std::uint64_t armed_for{no_deadline};
+    std::uint32_t high_lines{};  ///< bit n: line n is high
     bool receiver_room{};
 };
 
@@ -236,7 +269,7 @@ std::uint32_t VirtualPc::read_port(std::uint16_t port, unsigned size)
         const std::uint16_t at = port_of_byte(port, byte);
         value |= std::uint32_t{at == no_port ? all_ones : devices_->read(at)} << (8 * byte);
     }
-    devices_->settle();
+    devices_->settle(port, size);
     return value;
 }
 
@@ -246,7 +279,7 @@ void VirtualPc::write_port(std::uint16_t port, unsigned size, std::uint32_t valu
     for (unsigned byte = 0; byte < size; ++byte)
         if (const std::uint16_t at = port_of_byte(port, byte); at != no_port)
             devices_->write(at, static_cast<std::uint8_t>(value >> (8 * byte)));
-    devices_->settle();
+    devices_->settle(port, size);
 }
 
 bool VirtualPc::owns(GuestPhysical address) const

@@ -75,6 +75,8 @@ void PicChip::set_input(unsigned input, bool level)
 /// The input of highest priority in a set, or -1.
 int PicChip::first_of(std::uint8_t inputs) const
 {
+    if (inputs == 0)
+        return -1;
     for (unsigned step = 1; step <= 8; ++step) {
         const unsigned input = (state_.lowest + step) & 7;
         if ((inputs & bit_of(input)) != 0)

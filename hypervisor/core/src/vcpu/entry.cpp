@@ -110,10 +110,10 @@ void carry_out_requests(Vcpu& vcpu)
 
 void prepare_entry(Vcpu& vcpu)
 {
+    if (!has_waiting_event(vcpu))
+        return;
     const HvmTable& hvm = machine().hvm;
     const bool for_extension = vcpu.window_wanted || vcpu.bare_vector.load(std::memory_order_relaxed) != 0;
-    if (!vcpu.nmi_waiting && !vcpu.external_waiting && !for_extension && !vcpu.apic.highest_requested()) [[likely]]
-        return;
     if (vcpu.nmi_waiting && hvm.nmi_possible(vcpu)) {
         hvm.inject(vcpu, {EventKind::nmi, 2, false, 0});
         vcpu.nmi_waiting = false;

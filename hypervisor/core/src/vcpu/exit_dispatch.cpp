@@ -62,6 +62,11 @@ void note_exception(Vcpu& vcpu, const ExceptionExit& exception)
 
 void dispatch_exit(Vcpu& vcpu, const Exit& exit)
 {
+    // The frequent ones first: without jump tables a switch is a search.
+    if (exit.kind == ExitKind::msr_write)
+        return handle_msr_write(vcpu, exit);
+    if (exit.kind == ExitKind::msr_read)
+        return handle_msr_read(vcpu, exit);
     switch (exit.kind) {
     case ExitKind::physical_interrupt:
         platform::take_pending_interrupts();

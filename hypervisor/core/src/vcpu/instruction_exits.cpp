@@ -20,15 +20,6 @@ emulate::Mode mode_of(const ExecutionContext& context)
     }
 }
 
-std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which)
-{
-    const auto code = read_code(vcpu, context);
-    if (!code)
-        return 0;
-    const auto length = emulate::instruction_length(which, code.value(), mode_of(context));
-    return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
-}
-
 void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
 {
     vcpu.registers.general[rax] = result.eax;
@@ -41,31 +32,31 @@ void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
 
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context)
 {
+    const std::uint64_t generation = vcpu.nested_generation->load(std::memory_order_acquire);
+    if (const std::byte* const known = vcpu.code.recall(generation, context, vcpu.registers.rip))
+        return std::span{known, longest_instruction};
     std::uint32_t fault{};
     const DomainMemory& memory = vcpu.domain.memory;
-    const auto code = vcpu.code.read(memory.guest(), vcpu.nested_generation->load(std::memory_order_acquire), context,
-                                     vcpu.registers.rip, fault);
+    const auto code = vcpu.code.read(memory.guest(), generation, context, vcpu.registers.rip, fault);
     if (!code)
         return Error::not_found;
     return code.value();
 }
 
-std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
+std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which)
 {
-    if (exit.instruction_length != 0)
-        return exit.instruction_length;
-    ExecutionContext context{};
-    machine().hvm.read_context(vcpu, context);
-    return decoded_length(vcpu, context, which);
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return 0;
+    const auto length = emulate::instruction_length(which, code.value(), mode_of(context));
+    return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
 }
 
 void handle_cpuid(Vcpu& vcpu, const Exit& exit)
 {
-    ExecutionContext context{};
+    ExecutionContext context;  // filled in whole
     machine().hvm.read_context(vcpu, context);
-    const std::uint8_t length = exit.instruction_length != 0
-                                    ? exit.instruction_length
-                                    : decoded_length(vcpu, context, emulate::Intercepted::cpuid);
+    const std::uint8_t length = length_of(vcpu, exit, context, emulate::Intercepted::cpuid);
     if (length == 0)
         return;
     const auto leaf = static_cast<std::uint32_t>(vcpu.registers.general[rax]);
@@ -90,11 +81,9 @@ void handle_hypercall(Vcpu& vcpu, const Exit& exit)
 {
     if (vcpu.domain.extensions == nullptr)
         return raise_undefined_opcode(vcpu);
-    ExecutionContext context{};
+    ExecutionContext context;  // filled in whole
     machine().hvm.read_context(vcpu, context);
-    const std::uint8_t length = exit.instruction_length != 0
-                                    ? exit.instruction_length
-                                    : decoded_length(vcpu, context, emulate::Intercepted::vmmcall);
+    const std::uint8_t length = length_of(vcpu, exit, context, emulate::Intercepted::vmmcall);
     if (length == 0)
         return;
     switch (vcpu.domain.extensions->hypercall(vcpu, context, length)) {

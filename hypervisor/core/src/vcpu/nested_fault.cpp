@@ -6,7 +6,7 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
-#include "hv/core/emulate/mmio.hpp"
+#include "hv/core/emulate/mmio_access.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
@@ -67,7 +67,7 @@ DeviceOutcome access_physical(Vcpu& vcpu, GuestPhysical address, unsigned size, 
 {
     const GuestMemory& memory = vcpu.domain.memory.guest();
     const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(size);
-    if (memory.page(address, write) != nullptr && !in_local_apic(vcpu, address)) {
+    if (!in_local_apic(vcpu, address) && memory.page(address, write) != nullptr) {
         if (write)
             static_cast<void>(memory.write(address, bytes));
         else
@@ -140,13 +140,42 @@ Expected<DeviceOutcome> carry_out(Vcpu& vcpu, const ExecutionContext& context, c
     return DeviceOutcome::done;
 }
 
+/// The same for the plain moves that drivers use for nearly every access.
+Expected<DeviceOutcome> carry_out_move(Vcpu& vcpu, const ExecutionContext& context, const emulate::PlainMove& move,
+                                       GuestPhysical faulted)
+{
+    const auto address = operand_address(vcpu, context, GuestLinear{move.address}, move.size, move.writes, true, faulted);
+    if (!address)
+        return address.error();
+    std::uint64_t value{move.value};
+    const DeviceOutcome outcome = access_physical(vcpu, address.value(), move.size, move.writes, value);
+    if (outcome != DeviceOutcome::done)
+        return outcome;
+    if (!move.writes)
+        vcpu.registers.general[move.register_index] = move.size == 4 ? value & 0xffff'ffff : value;
+    vcpu.registers.rip += move.length;
+    return outcome;
+}
+
+void finish_access(Vcpu& vcpu, const Expected<DeviceOutcome>& outcome)
+{
+    if (!outcome)
+        return;
+    if (outcome.value() == DeviceOutcome::fault)
+        return raise_general_protection(vcpu);
+    if (outcome.value() == DeviceOutcome::done)
+        vcpu.advance(0);  // RIP has moved already; the interrupt shadow has not ended
+}
+
 void emulate_access(Vcpu& vcpu, const NestedFault& fault)
 {
-    ExecutionContext context{};
+    ExecutionContext context;  // filled in whole
     machine().hvm.read_context(vcpu, context);
     const auto code = read_code(vcpu, context);
     if (!code)
         return;
+    if (emulate::PlainMove move; context.code_64() && emulate::find_plain_move(code.value(), vcpu.registers, move))
+        return finish_access(vcpu, carry_out_move(vcpu, context, move, fault.address));
     const emulate::Mode mode = context.code_bits() == 64   ? emulate::Mode::bits64
                                : context.code_bits() == 32 ? emulate::Mode::bits32
                                                            : emulate::Mode::bits16;
@@ -157,13 +186,7 @@ void emulate_access(Vcpu& vcpu, const NestedFault& fault)
                                     segments_of(vcpu, context, instruction.value()));
     if (!plan)
         return give_up(vcpu, fault.address);
-    const auto outcome = carry_out(vcpu, context, plan.value(), fault.address);
-    if (!outcome)
-        return;
-    if (outcome.value() == DeviceOutcome::fault)
-        return raise_general_protection(vcpu);
-    if (outcome.value() == DeviceOutcome::done)
-        vcpu.advance(0);  // RIP has moved already; the interrupt shadow has not ended
+    finish_access(vcpu, carry_out(vcpu, context, plan.value(), fault.address));
 }
 
 }  // namespace

@@ -113,7 +113,8 @@ void run_vcpu(Processor& processor, Vcpu& vcpu)
             break;
         if (!vcpu.started)  // its startup message has come since
             continue;
-        prepare_entry(vcpu);
+        if (has_waiting_event(vcpu)) [[unlikely]]
+            prepare_entry(vcpu);
         if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on
             continue;
         if (!enter_guest(vcpu, exit))

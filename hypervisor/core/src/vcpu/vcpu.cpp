@@ -61,18 +61,14 @@ bool Vcpu::has_event(const Schedulable& self)
 
 std::uint64_t Vcpu::guest_tsc(std::uint64_t now) const { return domain.time.ticks(now) + tsc_delta; }
 
-void Vcpu::advance(std::uint8_t length)
+void Vcpu::raise_single_step()
 {
-    registers.rip += length;
-    machine().hvm.clear_interrupt_shadow(*this);
-    if (x86::Rflags::TF::get(registers.rflags)) [[unlikely]] {
-        SystemRegisters system{};
-        machine().hvm.read_system(*this, system);
-        constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §17.2.3]
-        system.dr6 |= dr6_single_step;
-        if (machine().hvm.write_system(*this, system))
-            raise(static_cast<std::uint8_t>(x86::Exception::DB));
-    }
+    SystemRegisters system{};
+    machine().hvm.read_system(*this, system);
+    constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §17.2.3]
+    system.dr6 |= dr6_single_step;
+    if (machine().hvm.write_system(*this, system))
+        raise(static_cast<std::uint8_t>(x86::Exception::DB));
 }
 
 void Vcpu::raise(std::uint8_t vector) { machine().hvm.inject(*this, {EventKind::exception, vector, false, 0}); }

@@ -236,8 +236,9 @@ void enter(VcpuContext& context, Exit& exit)
         if (backend.features.next_rip && control.next_rip != 0)
             exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
         if (exit.code < exit_rows) [[likely]] {
-            exit.kind = exit_table[exit.code].kind;
-            if (exit_table[exit.code].detail == Detail::none)
+            const ExitRow row = exit_table[exit.code];
+            exit.kind = row.detail == Detail::msr ? msr_access_of(control) : row.kind;
+            if (row.detail <= Detail::msr)
                 return;
         }
         if (describe_exit(vcpu, context.registers.rip, exit))

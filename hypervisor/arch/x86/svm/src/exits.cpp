@@ -126,6 +126,10 @@ constinit const std::array<ExitRow, exit_rows> exit_table{make_table()};
 bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
 {
     const VmcbControlArea& control = vcpu.vmcb->control;
+    if (exit.code == number(ExitCode::IOIO)) {
+        describe_port(control, rip, exit);
+        return true;
+    }
     if (exit.code == number(ExitCode::NPF)) {
         describe_nested_fault(control, exit);
         return true;
@@ -137,9 +141,9 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
         return true;
     }
     switch (exit_table[exit.code].detail) {
-    case Detail::none: break;
-    case Detail::msr: exit.kind = control.exit_info_1 == 0 ? ExitKind::msr_read : ExitKind::msr_write; break;
-    case Detail::port: describe_port(control, rip, exit); break;
+    case Detail::none:
+    case Detail::port: break;
+    case Detail::msr: exit.kind = msr_access_of(control); break;
     case Detail::exception: describe_exception(vcpu, exit); break;
     case Detail::information:
         exit.information[0] = control.exit_info_1;

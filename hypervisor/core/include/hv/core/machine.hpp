@@ -49,8 +49,12 @@ struct Machine {
     void wait_for_turn();
 };
 
+namespace detail {
+inline constinit Machine* the_machine{};
+}
+
 /// Valid from install_machine() on.
-[[nodiscard]] Machine& machine();
-void install_machine(Machine& machine);
+[[nodiscard]] inline Machine& machine() { return *detail::the_machine; }
+inline void install_machine(Machine& machine) { detail::the_machine = &machine; }
 
 }  // namespace hv::core

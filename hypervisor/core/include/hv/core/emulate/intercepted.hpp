@@ -142,6 +142,16 @@ inline constexpr UsualEncoding usual_encodings[]{
 static_assert(sizeof usual_encodings / sizeof usual_encodings[0] ==
               static_cast<std::size_t>(Intercepted::end));
 
+/// The length of `which` where the bytes, four of them or more, are its usual encoding; else 0.
+[[nodiscard]] inline std::uint8_t usual_length(Intercepted which, const std::byte* bytes)
+{
+    std::uint32_t word;
+    __builtin_memcpy(&word, bytes, sizeof word);  // a load; freestanding std::memcpy would be a call
+    const UsualEncoding& usual{usual_encodings[static_cast<std::size_t>(which)]};
+    return usual.mask != 0 && (word & usual.mask) == usual.bytes ? static_cast<std::uint8_t>(usual.length)
+                                                                 : std::uint8_t{0};
+}
+
 /// Decodes the instruction and checks that it is `which`.  Fails as decode() does, and with Error::conflict
 /// when the bytes are another instruction: in all of these cases the caller lets the guest execute what is
 /// there now.
@@ -154,14 +164,9 @@ static_assert(sizeof usual_encodings / sizeof usual_encodings[0] ==
 [[nodiscard]] inline Expected<unsigned> instruction_length(Intercepted which,
                                                            std::span<const std::byte> bytes, Mode mode)
 {
-    std::uint32_t word{};
-    if (bytes.size() >= sizeof word) [[likely]] {
-        __builtin_memcpy(&word, bytes.data(),
-                         sizeof word);  // a load; freestanding std::memcpy would be a call
-        const UsualEncoding& usual{usual_encodings[static_cast<std::size_t>(which)]};
-        if (usual.mask != 0 && (word & usual.mask) == usual.bytes) [[likely]]
-            return usual.length;
-    }
+    if (bytes.size() >= sizeof UsualEncoding::bytes) [[likely]]
+        if (const std::uint8_t usual{usual_length(which, bytes.data())}; usual != 0) [[likely]]
+            return unsigned{usual};
     const Expected<Instruction> instruction{decode_intercepted(which, bytes, mode)};
     if (!instruction)
         return instruction.error();

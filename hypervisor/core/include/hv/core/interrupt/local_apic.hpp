@@ -130,6 +130,8 @@ public:
         const auto vector = requested_.highest();
         return vector && (*vector & 0xf0) > (ppr_ & 0xf0) ? vector : std::nullopt;
     }
+    /// False: no vector is requested.
+    [[nodiscard]] bool has_requested() const { return !requested_.empty(); }
     /// The highest requested vector, deliverable or not.
     [[nodiscard]] std::optional<std::uint8_t> highest_requested() const { return requested_.highest(); }
     /// Puts the highest deliverable vector into service and answers it; nothing, if there is none.

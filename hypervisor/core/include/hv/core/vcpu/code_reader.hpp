@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Reads the bytes of the instruction that a guest is about to execute.  Walking its page tables for each exit would cost
-// more than the rest of the exit, so the last walk is kept together with the entries that it read: if those still hold the
+// more than the rest of the exit, so the last walks are kept together with the entries that they read: if those still hold the
 // same values the translation is the same, without a flush protocol and without a stale answer.
 #pragma once
 
@@ -27,22 +27,70 @@ public:
                                               const ExecutionContext& context, std::uint64_t rip,
                                               std::uint32_t& fault);
 
+    /// The same for most exits at a fraction of the cost: longest_instruction bytes at `rip` where they lie in a page that
+    /// was read before and whose translation still holds; null: read() tells.
+    [[nodiscard]] const std::byte* recall(std::uint64_t nested_generation, const ExecutionContext& context,
+                                          std::uint64_t rip) const
+    {
+        const std::uint64_t linear = linear_of(context, rip);
+        const std::uint64_t offset = linear & page_mask;
+        const Page& page = page_for(linear);
+        if (offset > page_size - longest_instruction || !still_holds(page, nested_generation, context, linear - offset))
+            return nullptr;
+        return page.bytes + offset;
+    }
+
 private:
+    static constexpr std::size_t kept_pages{4};  ///< a loop, what it calls and an interrupt handler
+    static constexpr unsigned maximum_steps{4};
+    static constexpr std::uint64_t no_page{1};
+    static constexpr std::uint64_t accessed_and_dirty{1 << 5 | 1 << 6};
+    static constexpr std::uint64_t nothing{};  ///< what steps that a walk has not taken point to
+
     struct Page {
-        std::uint64_t linear_page;
-        std::uint64_t cr0, cr3, cr4, efer;
-        std::uint64_t generation;
-        std::uint8_t privilege_level;
-        bool valid;
-        const std::byte* bytes;
-        LinearTranslation walk;
+        std::uint64_t linear_page{no_page};
+        std::uint64_t cr0{}, cr3{}, cr4{}, efer{};
+        std::uint64_t generation{};
+        std::uint64_t privilege_level{};
+        const std::byte* bytes{};
+        const void* entries[maximum_steps]{&nothing, &nothing, &nothing, &nothing};
+        std::uint64_t values[maximum_steps]{};  ///< of the entries, accessed and dirty bits aside
+        std::uint64_t entry_mask{};             ///< the bits of an entry that must be as they were
     };
+    static std::uint64_t linear_of(const ExecutionContext& context, std::uint64_t rip)
+    {
+        return context.code_64() ? rip : (context.code_base + rip) & 0xffff'ffff;
+    }
+    [[nodiscard]] const Page& page_for(std::uint64_t linear) const { return pages_[linear / page_size % kept_pages]; }
+
+    /// Entries of four bytes are looked at with their neighbour in the same eight: a change there only costs a walk.
     static bool still_holds(const Page& page, std::uint64_t generation, const ExecutionContext& context,
-                            std::uint64_t linear_page);
+                            std::uint64_t linear_page)
+    {
+        const std::uint64_t differences =
+            (page.linear_page ^ linear_page) | (page.generation ^ generation) | (page.cr3 ^ context.cr3) |
+            (page.cr0 ^ context.cr0) | (page.cr4 ^ context.cr4) | (page.efer ^ context.efer) |
+            (page.privilege_level ^ context.privilege_level);
+        if (differences != 0)
+            return false;
+        std::uint64_t changes{};
+#pragma GCC unroll 4
+        for (unsigned step = 0; step < maximum_steps; ++step)
+            changes |= load(page.entries[step]) ^ page.values[step];
+        return (changes & page.entry_mask) == 0;
+    }
+    static std::uint64_t load(const void* entry)
+    {
+        std::uint64_t value;
+        __builtin_memcpy(&value, entry, sizeof value);  // a load; freestanding std::memcpy would be a call
+        return value;
+    }
+
+    static bool note_steps(Page& page, const LinearTranslation& walk);
     const std::byte* page_of(const GuestMemory& memory, std::uint64_t generation, const ExecutionContext& context,
                              std::uint64_t linear, std::uint32_t& fault);
 
-    Page page_{};
+    Page pages_[kept_pages]{};
     std::byte across_[2 * longest_instruction]{};
 };
 

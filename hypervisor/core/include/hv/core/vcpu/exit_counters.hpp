@@ -24,24 +24,31 @@ public:
 
     void count(std::uint32_t key, bool write)
     {
-        std::size_t at = (key * 2654435761u >> 26) ^ (write ? 1u : 0u);
-        for (std::size_t probe = 0; probe < capacity; ++probe, ++at) {
-            Slot& slot = slots_[at % capacity];
-            if (slot.used && slot.key == key && slot.write == write) {
-                ++slot.count;
-                return;
-            }
-            if (!slot.used) {
-                slot = {key, write, true, 1};
-                return;
-            }
-        }
-        ++other_;
+        const std::size_t first = ((key * 2654435761u >> 26) ^ (write ? 1u : 0u)) % capacity;
+        Slot& slot = slots_[first];
+        if (slot.used && slot.key == key && slot.write == write) [[likely]]
+            ++slot.count;
+        else
+            count_from(first, key, write);
     }
     [[nodiscard]] const std::array<Slot, capacity>& slots() const { return slots_; }
     [[nodiscard]] std::uint64_t other() const { return other_; }
 
 private:
+    [[gnu::noinline]] void count_from(std::size_t first, std::uint32_t key, bool write)
+    {
+        for (std::size_t probe = 0; probe < capacity; ++probe) {
+            Slot& slot = slots_[(first + probe) % capacity];
+            if (!slot.used)
+                slot = {key, write, true, 0};
+            if (slot.key == key && slot.write == write) {
+                ++slot.count;
+                return;
+            }
+        }
+        ++other_;
+    }
+
     std::array<Slot, capacity> slots_{};
     std::uint64_t other_{};
 };

@@ -12,6 +12,7 @@
 #include "hv/base/expected.hpp"
 #include "hv/core/emulate/intercepted.hpp"
 #include "hv/core/hvm/exit.hpp"
+#include "hv/core/machine.hpp"
 #include "hv/core/vcpu/vcpu.hpp"
 
 namespace hv::core {
@@ -43,9 +44,30 @@ void take_back_eoi_assist(Vcpu& vcpu);
 
 /// The instruction's bytes; not_found: they cannot be read now, the guest goes on and faults by itself.
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context);
+/// The long way of length_of(): a walk of the guest's page tables, a decoder.
+std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which);
 /// Where the processor did not say it: the length of the intercepted instruction, or 0 when the guest must execute it
 /// again because its bytes have changed.
-std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which);
+[[gnu::always_inline]] inline std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, const ExecutionContext& context,
+                                                     emulate::Intercepted which)
+{
+    if (exit.instruction_length != 0)
+        return exit.instruction_length;
+    const auto* const code = vcpu.code.recall(vcpu.nested_generation->load(std::memory_order_acquire), context,
+                                              vcpu.registers.rip);
+    if (code != nullptr) [[likely]]
+        if (const std::uint8_t usual = emulate::usual_length(which, code); usual != 0) [[likely]]
+            return usual;
+    return decoded_length(vcpu, context, which);
+}
+[[gnu::always_inline]] inline std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
+{
+    if (exit.instruction_length != 0)
+        return exit.instruction_length;
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    return length_of(vcpu, exit, context, which);
+}
 
 /// #GP(0), #UD.
 void raise_general_protection(Vcpu& vcpu);
@@ -53,6 +75,12 @@ void raise_undefined_opcode(Vcpu& vcpu);
 
 /// What other processors asked for, done before an entry: INIT, SIPI, NMI, timer, flush.
 void carry_out_requests(Vcpu& vcpu);
+/// False: prepare_entry() has nothing to do.
+[[nodiscard]] inline bool has_waiting_event(const Vcpu& vcpu)
+{
+    return vcpu.nmi_waiting || vcpu.external_waiting || vcpu.window_wanted ||
+           vcpu.bare_vector.load(std::memory_order_relaxed) != 0 || vcpu.apic.has_requested();
+}
 /// Injects the most urgent event that the guest can take now, or asks for a window.
 void prepare_entry(Vcpu& vcpu);
 

@@ -9,10 +9,12 @@
 
 #include "hv/core/hvm/backend.hpp"
 #include "hv/core/interrupt/local_apic.hpp"
+#include "hv/core/machine.hpp"
 #include "hv/core/sched/scheduler.hpp"
 #include "hv/core/time/timer_queue.hpp"
 #include "hv/core/vcpu/code_reader.hpp"
 #include "hv/core/vcpu/exit_counters.hpp"
+#include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
 
@@ -102,13 +104,21 @@ public:
 
     /// Ends the emulated instruction: RIP moves by `length`, the interrupt shadow and RFLAGS.RF end, and a trap flag
     /// raises #DB.
-    void advance(std::uint8_t length);
+    void advance(std::uint8_t length)
+    {
+        registers.rip += length;
+        machine().hvm.clear_interrupt_shadow(*this);
+        if (x86::Rflags::TF::get(registers.rflags)) [[unlikely]]
+            raise_single_step();
+    }
     /// Queues an exception for the next entry, turning into #DF or a triple fault where the manual says so is the back
     /// end's matter.
     void raise(std::uint8_t vector);
     void raise(std::uint8_t vector, std::uint32_t error_code);
 
 private:
+    void raise_single_step();
+
     std::atomic<std::uint32_t> requests_{};
 };
 

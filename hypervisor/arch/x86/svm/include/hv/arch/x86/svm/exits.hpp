@@ -15,7 +15,7 @@ namespace hv::svm {
 /// How much more than its kind there is to say of an exit.
 enum class Detail : std::uint8_t {
     none,
-    msr,
+    msr,  ///< msr_access_of() tells the direction
     port,
     exception,
     information,  ///< the raw EXITINFO fields
@@ -33,6 +33,12 @@ struct ExitRow {
 inline constexpr std::size_t exit_rows{0xa8};
 /// By exit code.  Beyond the table are NPF and INVALID; describe_exit() knows them.
 extern const std::array<ExitRow, exit_rows> exit_table;
+
+/// EXITINFO1 of RDMSR and WRMSR [APM2-3.41 §15.11].
+inline core::ExitKind msr_access_of(const VmcbControlArea& control)
+{
+    return control.exit_info_1 == 0 ? core::ExitKind::msr_read : core::ExitKind::msr_write;
+}
 
 /// Fills what the table's row does not say, or everything for codes beyond the table.  False: the exit was
 /// the back end's own business, and the guest goes on.
