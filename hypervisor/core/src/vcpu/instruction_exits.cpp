@@ -5,20 +5,12 @@
 #include "hv/core/vcpu/exit_handlers.hpp"
 
 #include "hv/core/domain/domain.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 
 namespace hv::core {
 namespace {
-
-emulate::Mode mode_of(const ExecutionContext& context)
-{
-    switch (context.code_bits()) {
-    case 64: return emulate::Mode::bits64;
-    case 32: return emulate::Mode::bits32;
-    default: return emulate::Mode::bits16;
-    }
-}
 
 void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
 {
@@ -48,7 +40,7 @@ std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate
     const auto code = read_code(vcpu, context);
     if (!code)
         return 0;
-    const auto length = emulate::instruction_length(which, code.value(), mode_of(context));
+    const auto length = emulate::instruction_length(which, code.value(), emulate::mode_of(context));
     return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
 }
 
@@ -101,7 +93,7 @@ void handle_system_instruction(Vcpu& vcpu, const Exit& exit)
     const auto code = read_code(vcpu, context);
     if (!code)
         return;
-    const auto instruction = emulate::decode(code.value(), mode_of(context));
+    const auto instruction = emulate::decode(code.value(), emulate::mode_of(context));
     if (!instruction)
         return;
     std::byte copy[longest_instruction];

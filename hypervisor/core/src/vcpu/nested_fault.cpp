@@ -6,6 +6,7 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/emulate/mmio_access.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
@@ -176,10 +177,7 @@ void emulate_access(Vcpu& vcpu, const NestedFault& fault)
         return;
     if (emulate::PlainMove move; context.code_64() && emulate::find_plain_move(code.value(), vcpu.registers, move))
         return finish_access(vcpu, carry_out_move(vcpu, context, move, fault.address));
-    const emulate::Mode mode = context.code_bits() == 64   ? emulate::Mode::bits64
-                               : context.code_bits() == 32 ? emulate::Mode::bits32
-                                                           : emulate::Mode::bits16;
-    const auto instruction = emulate::decode(code.value(), mode);
+    const auto instruction = emulate::decode(code.value(), emulate::mode_of(context));
     if (!instruction)
         return give_up(vcpu, fault.address);
     const auto plan = emulate::plan(instruction.value(), vcpu.registers,

@@ -5,6 +5,7 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
@@ -56,11 +57,8 @@ Expected<StringPort> string_operands(Vcpu& vcpu, const ExecutionContext& context
     const auto code = read_code(vcpu, context);
     if (!code)
         return code.error();
-    const emulate::Mode mode = context.code_bits() == 64   ? emulate::Mode::bits64
-                               : context.code_bits() == 32 ? emulate::Mode::bits32
-                                                           : emulate::Mode::bits16;
     const auto which = access.in ? emulate::Intercepted::ins : emulate::Intercepted::outs;
-    const auto instruction = emulate::decode_intercepted(which, code.value(), mode);
+    const auto instruction = emulate::decode_intercepted(which, code.value(), emulate::mode_of(context));
     if (!instruction)
         return instruction.error();
     StringPort result{};

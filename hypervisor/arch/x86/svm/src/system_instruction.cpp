@@ -4,6 +4,7 @@
 #include "hv/arch/x86/svm/intercepts.hpp"
 #include "hv/arch/x86/svm/processor.hpp"
 #include "hv/arch/x86/svm/state.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/emulate/decode.hpp"
 #include "hv/x86/control_registers.hpp"
 
@@ -13,15 +14,6 @@ namespace {
 
 namespace emulate = core::emulate;
 
-emulate::Mode mode_of(const core::ExecutionContext& context)
-{
-    switch (context.code_bits()) {
-    case 64: return emulate::Mode::bits64;
-    case 32: return emulate::Mode::bits32;
-    default: return emulate::Mode::bits16;
-    }
-}
-
 }  // namespace
 
 Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::span<const std::byte> bytes,
@@ -30,7 +22,7 @@ Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::s
     constexpr std::uint8_t from_control{0x20}, to_control{0x22};
     core::ExecutionContext context{};
     read_context(vcpu, context);
-    const auto decoded = emulate::decode(bytes, mode_of(context));
+    const auto decoded = emulate::decode(bytes, emulate::mode_of(context));
     if (!decoded || decoded.value().map != emulate::OpcodeMap::legacy_0f)
         return Error::not_supported;
     const emulate::Instruction& instruction = decoded.value();
