@@ -59,8 +59,9 @@ Status check_section_headers(const Elf64_Ehdr& elf, std::uint64_t file_bytes, Di
 
 }  // namespace
 
-Expected<CheckedHeader> check_header(File file, Diagnostics& diagnostics)
+Expected<CheckedHeader> check_header(const AdmittedFile& admitted, Diagnostics& diagnostics)
 {
+    const File file{admitted.bytes()};
     if (file.size() > maximum_file_bytes)
         return refused(diagnostics, Error::limit_reached, 0, "the file has ", file.size(),
                        " bytes, the limit is ", maximum_file_bytes);

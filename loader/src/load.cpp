@@ -10,23 +10,10 @@
 
 namespace hv::loader {
 
-namespace {
-
-/// Stage 0, before the first byte is parsed.  Ed25519 over the whole file belongs here.
-Status check_signature(const Policy& policy, Diagnostics& diagnostics)
+Status Module::run_stages(const AdmittedFile& file, const Policy& policy, Diagnostics& diagnostics)
 {
-    if (policy.require_signed)
-        return refused(diagnostics, Error::permission_denied, 0,
-                       "signed modules are required, and this build cannot check signatures yet");
-    return Done{};
-}
-
-}  // namespace
-
-Status Module::run_stages(const Policy& policy, Diagnostics& diagnostics)
-{
-    HV_TRY(check_signature(policy, diagnostics));
-    const auto header = HV_TRY(check_header(file_, diagnostics));
+    const auto header = HV_TRY(check_header(file, diagnostics));
+    file_ = file.bytes();
     HV_TRY(read_sections(file_, header, diagnostics, sections_));
     symbols_ = HV_TRY(read_symbols(file_, sections_, diagnostics));
     relocations_ = HV_TRY(check_relocations(file_, sections_, symbols_, diagnostics));
@@ -36,18 +23,22 @@ Status Module::run_stages(const Policy& policy, Diagnostics& diagnostics)
     return judge_tables(file_, sections_, diagnostics, judged_);
 }
 
-Status Module::verify(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics)
+Status Module::verify(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics,
+                      std::span<const std::byte> signature)
 {
-    file_ = file;
+    file_ = {};
+    const AdmittedFile admitted{HV_TRY(admit(file, signature, policy.signatures, diagnostics))};
     sections_.sections.clear();
     sections_.symbols = sections_.manifest = sections_.host_table = 0;
     judged_ = {};
-    auto status = run_stages(policy, diagnostics);
-    if (status)
-        hash_ = sha256(file);
-    else
+    if (auto status = run_stages(admitted, policy, diagnostics); !status) {
         file_ = {};
-    return status;
+        return status;
+    }
+    hash_ = sha256(file);
+    signature_ = admitted.state();
+    signer_ = admitted.signer();
+    return Done{};
 }
 
 ModuleFacts Module::facts() const
@@ -67,6 +58,8 @@ ModuleFacts Module::facts() const
     facts.hash = hash_;
     facts.file_bytes = file_.size();
     facts.layout = layout_;
+    facts.signature = signature_;
+    facts.signer = signer_;
     return facts;
 }
 
@@ -169,10 +162,10 @@ std::optional<SymbolAt> Module::symbolise(const Image& image, std::uint64_t addr
 }
 
 Status examine(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics,
-               ModuleFacts& facts)
+               ModuleFacts& facts, std::span<const std::byte> signature)
 {
     Module module;
-    HV_TRY(module.verify(file, policy, diagnostics));
+    HV_TRY(module.verify(file, policy, diagnostics, signature));
     facts = module.facts();
     return Done{};
 }

@@ -10,7 +10,7 @@ namespace hv::loader {
 
 using File = std::span<const std::byte>;
 
-[[nodiscard]] Expected<CheckedHeader> check_header(File file, Diagnostics& diagnostics);
+[[nodiscard]] Expected<CheckedHeader> check_header(const AdmittedFile& admitted, Diagnostics& diagnostics);
 
 [[nodiscard]] Status read_sections(File file, const CheckedHeader& header, Diagnostics& diagnostics,
                                    SectionTable& table);

@@ -459,17 +459,6 @@ INSTANTIATE_TEST_SUITE_P(Manifest, BrokenModule, testing::ValuesIn(manifest_brea
 INSTANTIATE_TEST_SUITE_P(Hooks, BrokenModule, testing::ValuesIn(hook_breaks), name_of);
 INSTANTIATE_TEST_SUITE_P(Window, BrokenModule, testing::ValuesIn(window_breaks), name_of);
 
-TEST(Module, IsRefusedBeforeItsFirstByteIsParsedWhereSignaturesAreRequired)
-{
-    loader::KeptDiagnostics diagnostics;
-    loader::Module module;
-    const std::byte nonsense[3]{};
-    const auto status = module.verify(nonsense, {.require_signed = true}, diagnostics);
-    ASSERT_FALSE(status.has_value());
-    EXPECT_EQ(status.error(), Error::permission_denied);
-    EXPECT_NE(diagnostics.text().find("this build cannot check signatures yet"), std::string_view::npos);
-}
-
 TEST(Module, TruncatedAnywhereIsRefused)
 {
     const auto whole = ModuleFile::built("minimal");

@@ -11,15 +11,14 @@
 
 #include "hv/loader/judged_manifest.hpp"
 #include "hv/loader/sha256.hpp"
+#include "hv/loader/signature.hpp"
 
 namespace hv::loader {
 
 /// What the hypervisor lets in.
 struct Policy {
     std::uint64_t provided_needs{abi::provided_needs};
-    /// `ext=require-signed`.  Signatures cannot be checked yet: with it on, every module is refused by a
-    /// sentence that says so, before its first byte is parsed.
-    bool require_signed{};
+    SignaturePolicy signatures{};
 };
 
 /// A module that is placed, relocated and sealed.  Hooks are computed from the file, not read back from the
@@ -42,6 +41,8 @@ struct ModuleFacts {
     Sha256 hash;
     std::uint64_t file_bytes;
     ImageLayout layout;
+    SignatureState signature;
+    std::string_view signer;  ///< the trusted key's name, where the signature is good; lives as long as the key
 };
 
 /// Where an address lies, for a report: "name+0x12".
@@ -57,10 +58,11 @@ public:
     Module(const Module&) = delete;
     Module& operator=(const Module&) = delete;
 
-    /// Fails with malformed, abi_mismatch, limit_reached, not_supported, permission_denied or
-    /// invalid_argument, and the reason in `diagnostics`; the module is then empty.
-    [[nodiscard]] Status verify(std::span<const std::byte> file, const Policy& policy,
-                                Diagnostics& diagnostics);
+    /// `signature` is what came beside the file, or empty.  Fails with malformed, abi_mismatch, limit_reached,
+    /// not_supported, permission_denied or invalid_argument, and the reason in `diagnostics`; the module is then
+    /// empty.
+    [[nodiscard]] Status verify(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics,
+                                std::span<const std::byte> signature = {});
 
     [[nodiscard]] bool verified() const { return !file_.empty(); }
     [[nodiscard]] ModuleFacts facts() const;
@@ -89,7 +91,7 @@ public:
     [[nodiscard]] std::optional<SymbolAt> symbolise(const Image& image, std::uint64_t address) const;
 
 private:
-    [[nodiscard]] Status run_stages(const Policy& policy, Diagnostics& diagnostics);
+    [[nodiscard]] Status run_stages(const AdmittedFile& file, const Policy& policy, Diagnostics& diagnostics);
     void relocate(const Placement& placement) const;
     void fill_host_table(const Placement& placement, const abi::HostTable& host) const;
     [[nodiscard]] abi::HookTable placed_hooks(const Placement& placement) const;
@@ -103,10 +105,12 @@ private:
     ImageLayout layout_{};
     JudgedManifest judged_{};
     Sha256 hash_{};
+    SignatureState signature_{};
+    std::string_view signer_{};
 };
 
 /// Everything about a file in one call, for tools: `facts` is filled where the module is accepted.
 [[nodiscard]] Status examine(std::span<const std::byte> file, const Policy& policy, Diagnostics& diagnostics,
-                             ModuleFacts& facts);
+                             ModuleFacts& facts, std::span<const std::byte> signature = {});
 
 }  // namespace hv::loader
