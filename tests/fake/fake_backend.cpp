@@ -188,16 +188,24 @@ Status write_msr(VcpuContext& context, std::uint32_t msr, std::uint64_t value)
     return Done{};
 }
 
-Status emulate(VcpuContext& context, const Exit& exit, const std::byte*, std::uint8_t)
+/// MOV CR4, r32 without prefixes, and XSETBV.
+Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, std::uint8_t)
 {
     FakeVcpu& vcpu = fake_vcpu(context);
+    const auto& general = context.registers.general;
+    if (exit.kind == ExitKind::control_register) {
+        const std::uint64_t wanted = general[std::to_integer<unsigned>(bytes[2]) & 7];
+        if ((wanted & ~vcpu.offered.cr4) != 0)
+            return Error::invalid_argument;
+        vcpu.system.cr4 = wanted;
+        return Done{};
+    }
     if (exit.kind != ExitKind::set_extended_control)
         return Error::not_supported;
-    const auto& general = context.registers.general;
     const std::uint64_t value = general[core::rdx] << 32 | (general[core::rax] & 0xffff'ffff);
-    if (vcpu.extended_offered == 0)
+    if (vcpu.offered.xcr0 == 0)
         return Error::not_supported;
-    if ((value & ~vcpu.extended_offered) != 0 || (value & 1) == 0)
+    if ((value & ~vcpu.offered.xcr0) != 0 || (value & 1) == 0)
         return Error::invalid_argument;
     vcpu.extended_control = value;
     return Done{};
@@ -253,8 +261,7 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .write_msr = write_msr,
         .emulate_system_instruction = emulate,
         .extended_control = [](const VcpuContext& c) { return fake_vcpu(c).extended_control; },
-        .offer_extended_control = [](VcpuContext& c,
-                                     std::uint64_t bits) { fake_vcpu(c).extended_offered = bits; },
+        .offer = [](VcpuContext& c, const core::OfferedBits& bits) { fake_vcpu(c).offered = bits; },
         .set_tsc_offset = [](VcpuContext& c, std::uint64_t offset) { fake_vcpu(c).tsc_offset = offset; },
         .flush = [](VcpuContext& c) { fake_vcpu(c).flush_wanted = true; },
         .intercept_control_ports = [](std::uint16_t, std::uint16_t) {},

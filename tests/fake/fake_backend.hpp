@@ -43,7 +43,7 @@ struct FakeVcpu {
     std::uint8_t window_class{};
     std::uint64_t tsc_offset{};
     std::uint64_t extended_control{1};
-    std::uint64_t extended_offered{};
+    core::OfferedBits offered{~0ull, ~0ull, 0};
 
     std::optional<core::Event> queued;
     std::vector<core::Event> delivered;  ///< in order

@@ -2,9 +2,10 @@
 //
 // A guest that misbehaves as its command line says: `zero` jumps to address 0; `ud2` fills its memory with
 // UD2 and runs it; `random-msr N` and `random-port N` access N registers or ports drawn at random;
-// `apic-remap` moves and disables its local APIC; `svm` executes every SVM instruction; `triple` faults
-// thrice; `halt` halts with interrupts off; `busy` computes for ever; `reboot` resets.  What comes back says
-// what it met; nothing here is judged but what the architecture promises.
+// `apic-remap` moves and disables its local APIC; `svm` executes every SVM instruction; `cr4` sets the bits
+// of CR4 whose features it is not shown; `triple` faults thrice; `halt` halts with interrupts off; `busy`
+// computes for ever; `reboot` resets.  What comes back says what it met; nothing here is judged but what the
+// architecture promises.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -16,6 +17,8 @@
 #include "kit/interrupts.hpp"
 #include "kit/machine.hpp"
 
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/cpuid.hpp"
 #include "hv/x86/msr.hpp"
 
 namespace {
@@ -24,6 +27,7 @@ using namespace guest;
 using hv::Hex;
 
 constexpr std::uint32_t undefined_opcode{6};
+constexpr std::uint32_t general_protection{13};
 
 /// The same numbers at every run [Marsaglia, "Xorshift RNGs", 2003, §3].
 class Random {
@@ -221,6 +225,43 @@ void execute_svm()
     static_cast<void>(write_msr(efer, before));
 }
 
+/// The vector that setting these bits of CR4 raised, or nothing; they are cleared again.
+std::optional<std::uint32_t> set_control_4(std::uint64_t bits)
+{
+    std::uint64_t before{};
+    std::uint32_t faulted{};
+    asm volatile("mov %%cr4, %0" : "=r"(before));
+    asm volatile(GUEST_FIXUP_BEGIN "mov %[value], %%cr4" GUEST_FIXUP_END
+                 : [faulted] "+r"(faulted)
+                 : [value] "r"(before | bits)
+                 : "memory");
+    if (faulted != 0)
+        return last_fixed_vector();
+    asm volatile("mov %0, %%cr4" ::"r"(before) : "memory");
+    return std::nullopt;
+}
+
+/// A bit whose feature CPUID does not show is reserved: #GP, whatever the processor below has [APM2-3.41 §3.1.3].
+void set_hidden_control_bits()
+{
+    using hv::x86::Cr4, hv::x86::CpuidLeaf, hv::x86::CpuidFeaturesEcx, hv::x86::CpuidStructuredEbx,
+        hv::x86::CpuidStructuredEcx;
+    const CpuidResult structured{cpuid(static_cast<std::uint32_t>(CpuidLeaf::structured_features))};
+    const CpuidResult features{cpuid(static_cast<std::uint32_t>(CpuidLeaf::features))};
+    const auto judge = [](std::string_view name, std::uint64_t bit, bool shown) {
+        const auto vector = set_control_4(bit);
+        expect(name, vector == (shown ? std::nullopt : std::optional{general_protection}));
+    };
+    judge("cr4-pcide", Cr4::PCIDE::mask, CpuidFeaturesEcx::PCID::get(features.ecx));
+    judge("cr4-fsgsbase", Cr4::FSGSBASE::mask, CpuidStructuredEbx::FSGSBASE::get(structured.ebx));
+    judge("cr4-smep", Cr4::SMEP::mask, CpuidStructuredEbx::SMEP::get(structured.ebx));
+    judge("cr4-umip", Cr4::UMIP::mask, CpuidStructuredEcx::UMIP::get(structured.ecx));
+    judge("cr4-pke", Cr4::PKE::mask, CpuidStructuredEcx::PKU::get(structured.ecx));
+    judge("cr4-pks", Cr4::PKS::mask, CpuidStructuredEcx::PKS::get(structured.ecx));
+    judge("cr4-cet", Cr4::CET::mask, false);
+    judge("cr4-63", 1ull << 63, false);
+}
+
 [[noreturn]] void triple_fault()
 {
     forget_all_handlers();
@@ -248,6 +289,8 @@ bool misbehave(std::string_view what, std::uint64_t number)
         remap_apic();
     else if (what == "svm")
         execute_svm();
+    else if (what == "cr4")
+        set_hidden_control_bits();
     else if (what == "triple")
         triple_fault();
     else if (what == "halt")
@@ -270,7 +313,7 @@ extern "C" void guest_main()
     const std::string_view what{guest::command_word(0)};
     if (!misbehave(what, guest::parse_number(guest::command_word(1)).value_or(default_rounds)))
         guest::fact("abuse", "'", what,
-                    "' is none of zero, ud2, random-msr N, random-port N, apic-remap, svm, triple, halt, "
+                    "' is none of zero, ud2, random-msr N, random-port N, apic-remap, svm, cr4, triple, halt, "
                     "busy, reboot");
     guest::say_end();
 }

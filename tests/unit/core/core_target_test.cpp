@@ -171,6 +171,21 @@ TEST_F(CoreTargetTest, SaysHowMuchMemoryThereIsWhenThatIsNotEnough)
     EXPECT_EQ(frames.free_frames(), free);
 }
 
+TEST_F(CoreTargetTest, TakesFromTheVcpusWhatTheConfigurationTakesFromCpuid)
+{
+    const protocol::CpuidMask masks[]{
+        {.leaf = 7, .subleaf = 0, .and_mask = {~0u, ~(1u << 7), ~0u, ~0u}, .or_mask = {}},   // SMEP
+        {.leaf = 1, .subleaf = 0, .and_mask = {~0u, ~0u, ~(1u << 21), ~0u}, .or_mask = {}},  // x2APIC
+    };
+    ASSERT_TRUE(create(request(), masks));
+    Vcpu& vcpu = target.domains().find(reply.domain)->vcpu(1);
+    EXPECT_EQ(fake::fake_vcpu(vcpu).offered.cr4 & 1u << 20, 0u);
+    EXPECT_EQ(vcpu.apic.write_apic_base(0xfee0'0c00).kind, ApicEffect::Kind::refused);
+    Vcpu& other = target.domains().find(created("web2"))->vcpu(1);
+    EXPECT_EQ(fake::fake_vcpu(other).offered.cr4 & 1u << 20, 1u << 20);
+    EXPECT_EQ(other.apic.write_apic_base(0xfee0'0c00).kind, ApicEffect::Kind::mode_changed);
+}
+
 TEST_F(CoreTargetTest, MakesNoDomainWhoseCpuidCannotBeHad)
 {
     const protocol::CpuidMask absent{.leaf = 0x7777'0000, .subleaf = 0, .and_mask = {0, 0, 0, 0}, .or_mask = {1, 0, 0, 0}};

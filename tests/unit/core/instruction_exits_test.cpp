@@ -184,10 +184,23 @@ TEST_F(InstructionExits, HasNoHypercallAndNoVirtualizationWithoutAnExtension)
     }
 }
 
+TEST_F(InstructionExits, LetsAGuestSetInCr4WhatItIsShown)
+{
+    code({0x0f, 0x22, 0xe0, 0x0f, 0x22, 0xe0});  // MOV CR4, EAX
+    reg(rax) = 1 << 20;                          // SMEP, which the host has
+    run(ExitKind::control_register);
+    EXPECT_EQ(guest().system.cr4, 1u << 20);
+    EXPECT_EQ(vcpu().registers.rip, 0x1003u);
+    reg(rax) = 1 << 16;  // FSGSBASE, which it has not
+    run(ExitKind::control_register);
+    expect_fault(general_protection, 0x1003);
+    EXPECT_EQ(guest().system.cr4, 1u << 20);
+}
+
 TEST_F(InstructionExits, SetsXcr0AsOfferedAndTakesCacheControlForDone)
 {
     code({0x0f, 0x01, 0xd1});
-    guest().extended_offered = 7;
+    guest().offered.xcr0 = 7;
     reg(rax) = 3;
     reg(rdx) = 0;
     run(ExitKind::set_extended_control);

@@ -30,7 +30,11 @@ inline constexpr std::uint16_t code_32{0xc9b};
 inline constexpr std::uint16_t code_16{0x09b};
 inline constexpr std::uint16_t code_64{0xa9b};
 
-inline x86::CpuidResult no_cpuid(std::uint32_t, std::uint32_t) { return {}; }
+/// A host with SMEP and little else.
+inline x86::CpuidResult plain_cpuid(std::uint32_t leaf, std::uint32_t)
+{
+    return {.eax = leaf == 0 ? 7u : 0u, .ebx = leaf == 7 ? 1u << 7 : 0u};
+}
 
 class NoWork final : public BackgroundWork {
 public:
@@ -45,7 +49,7 @@ protected:
         fake::set_current_processor(1);
         set_log_level(core::LogLevel::info);
         EXPECT_TRUE(frames.add_range({HostPhysical{1 << 20}, 512ull << 20}));
-        machine_.reset(new Machine{frames, ledger, heap, fake::reset_backend(), no_cpuid});
+        machine_.reset(new Machine{frames, ledger, heap, fake::reset_backend(), plain_cpuid});
         install_machine(*machine_);
         machine_->scheduler.initialise(1, 1, platform::ticks_per_second(),
                                        [](unsigned processor) { machine().attend(processor); });

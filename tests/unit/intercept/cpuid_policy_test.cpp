@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "hv/x86/control_registers.hpp"
+
 using namespace hv;
 using core::CpuidPolicy;
 using x86::CpuidResult;
@@ -99,6 +101,30 @@ TEST(CpuidPolicy, TakesAwayButNeverInvents)
     EXPECT_EQ(policy.answer(1, 0, {}), before);
     EXPECT_TRUE(policy.adjust({1, 0, {~0u, ~0u, ~(1u << 21), ~0u}, {}}).has_value());
     EXPECT_EQ(policy.answer(1, 0, {}).ecx, before.ecx & ~(1u << 21));
+}
+
+TEST(CpuidPolicy, LetsAGuestSetTheBitsOfTheFeaturesThatItIsShown)
+{
+    using x86::Cr4;
+    CpuidPolicy policy{everything, 1};
+    EXPECT_EQ(policy.cr4_supported(), 0x35'0fffu);
+    for (const std::uint64_t hidden : {Cr4::PCIDE::mask, Cr4::LA57::mask, Cr4::PKE::mask, Cr4::CET::mask, Cr4::PKS::mask})
+        EXPECT_EQ(policy.cr4_supported() & hidden, 0u) << std::hex << hidden;
+    EXPECT_EQ(policy.efer_supported(), 0x4d01u);
+    EXPECT_EQ(policy.xcr0_supported(), 7u);
+    constexpr std::uint32_t all{~0u};
+    EXPECT_TRUE(policy.adjust({7, 0, {all, ~(1u << 7 | 1u << 0), all, all}, {}}));
+    EXPECT_EQ(policy.cr4_supported() & (Cr4::SMEP::mask | Cr4::FSGSBASE::mask | Cr4::SMAP::mask), Cr4::SMAP::mask);
+    EXPECT_TRUE(policy.adjust({0x8000'0001, 0, {all, all, all, ~(1u << 20)}, {}}));
+    EXPECT_EQ(policy.efer_supported(), 0x4501u);
+    EXPECT_TRUE(policy.adjust({0xd, 0, {3, all, all, all}, {}}));
+    EXPECT_EQ(policy.xcr0_supported(), 3u);
+    EXPECT_TRUE(policy.adjust({1, 0, {all, all, ~(1u << 26 | 1u << 21), all}, {}}));
+    EXPECT_EQ(policy.xcr0_supported(), 0u);
+    EXPECT_EQ(policy.cr4_supported() & Cr4::OSXSAVE::mask, 0u);
+    EXPECT_FALSE(policy.has_x2apic());
+    EXPECT_EQ(policy.answer(0xd, 0, {}), CpuidResult{}) << "without XSAVE it has no state to describe";
+    EXPECT_EQ(policy.answer(0xd, 1, {}), CpuidResult{});
 }
 
 TEST(CpuidPolicy, SignsTheFirstBlockWhereNoExtensionClaimsIt)

@@ -212,7 +212,7 @@ x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t)
     case CpuidLeaf::structured_features:
         return {.ebx = 1u << 0 | 1u << 7 | 1u << 20, .ecx = 1u << 2 | 1u << 3};
     case CpuidLeaf::extended_maximum: return {.eax = 0x8000'001f};
-    case CpuidLeaf::extended_features: return {.ecx = 1u << 2, .edx = 1u << 26 | 1u << 27};
+    case CpuidLeaf::extended_features: return {.ecx = 1u << 2, .edx = 1u << 11 | 1u << 20 | 1u << 26 | 1u << 27 | 1u << 29};
     case CpuidLeaf::address_sizes: return {.eax = 0x3028};
     case CpuidLeaf::svm_features:
         return {.eax = 1,

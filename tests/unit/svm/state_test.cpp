@@ -183,7 +183,7 @@ TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
         return hvm.emulate_system_instruction(vcpu.context, exit, nullptr, 0);
     };
     EXPECT_EQ(set(1).error(), Error::not_supported) << "nothing was offered";
-    hvm.offer_extended_control(vcpu.context, 7);
+    hvm.offer(vcpu.context, {~0ull, ~0ull, 7});
     EXPECT_TRUE(set(7).has_value());
     EXPECT_EQ(here().extended_control, 7u);
     EXPECT_EQ(hvm.extended_control(vcpu.context), 7u);
@@ -200,6 +200,57 @@ TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
     here().extended_control = 0x207;
     vcpu.load(0);
     EXPECT_EQ(here().extended_control, 3u);
+}
+
+TEST_F(State, WritesOfCr4ExitOnlyWhereTheProcessorHasABitThatTheGuestIsNotShown)
+{
+    constexpr std::uint32_t write_exits{1u << (16 + 4)};
+    vcpu.load(0);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.control.intercept_cr & write_exits, 0u) << "by default all is offered";
+    for (const std::uint64_t hidden : {x86::Cr4::PKE::mask, x86::Cr4::FSGSBASE::mask, x86::Cr4::SMEP::mask}) {
+        vcpu.unload();
+        hvm.offer(vcpu.context, {~hidden, ~0ull, 0});
+        vcpu.load(0);
+        vcpu.enter();
+        EXPECT_EQ(model().entered.control.intercept_cr & write_exits, write_exits) << std::hex << hidden;
+    }
+    vcpu.unload();
+    hvm.offer(vcpu.context, {~x86::Cr4::LA57::mask, ~0ull, 0});
+    vcpu.load(0);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.control.intercept_cr & write_exits, 0u) << "the processor refuses that one itself";
+    EXPECT_EQ(model().wrongly_clean, 0u);
+}
+
+TEST_F(State, RefusesBitsThatWereNotOfferedHoweverTheyAreWritten)
+{
+    ASSERT_TRUE(hvm.write_system(vcpu.context, long_mode_state()).has_value());
+    hvm.offer(vcpu.context, {~(x86::Cr4::PKE::mask | x86::Cr4::SMEP::mask), ~x86::Efer::NXE::mask, 0});
+    const auto move_to_cr4 = [&](std::uint64_t value) {
+        constexpr std::byte instruction[]{std::byte{0x0f}, std::byte{0x22}, std::byte{0xe3}};  // MOV CR4, RBX
+        vcpu.context.registers.general[core::rbx] = value;
+        core::Exit exit{};
+        exit.kind = core::ExitKind::control_register;
+        return hvm.emulate_system_instruction(vcpu.context, exit, instruction, sizeof instruction);
+    };
+    constexpr std::uint64_t paging{x86::Cr4::PAE::mask};
+    EXPECT_TRUE(move_to_cr4(paging | x86::Cr4::SMAP::mask).has_value());
+    EXPECT_EQ(read().cr4, paging | x86::Cr4::SMAP::mask);
+    for (const std::uint64_t illegal : {paging | x86::Cr4::PKE::mask, paging | x86::Cr4::SMEP::mask,
+                                        paging | x86::Cr4::LA57::mask, paging | std::uint64_t{1} << 63, std::uint64_t{0}}) {
+        EXPECT_EQ(move_to_cr4(illegal).error(), Error::invalid_argument) << std::hex << illegal;
+        core::SystemRegisters system = long_mode_state();
+        system.cr4 = illegal;
+        EXPECT_EQ(hvm.write_system(vcpu.context, system).error(), Error::invalid_argument) << std::hex << illegal;
+    }
+    EXPECT_EQ(read().cr4, paging | x86::Cr4::SMAP::mask);
+    constexpr std::uint64_t long_mode{x86::Efer::LME::mask};
+    EXPECT_TRUE(write_msr(x86::Msr::EFER, long_mode | x86::Efer::SCE::mask).has_value());
+    // Not offered; not this processor's; SVME, LMSLE, TCE, AIBRSE [APM2-3.41 §3.1.7].
+    for (const std::uint64_t bit : {x86::Efer::NXE::mask, x86::Efer::FFXSR::mask, x86::Efer::SVME::mask,
+                                    x86::Efer::LMSLE::mask, std::uint64_t{1} << 15, std::uint64_t{1} << 21})
+        EXPECT_EQ(write_msr(x86::Msr::EFER, long_mode | bit).error(), Error::invalid_argument) << std::hex << bit;
 }
 
 TEST_F(State, GivesBackWhatItTook)

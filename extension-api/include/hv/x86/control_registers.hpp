@@ -41,6 +41,8 @@ struct Cr4 {
     using SMEP = Bit<20>;
     using SMAP = Bit<21>;
     using PKE = Bit<22>;
+    using CET = Bit<23>;
+    using PKS = Bit<24>;
 };
 
 struct Rflags {

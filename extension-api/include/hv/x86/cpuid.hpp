@@ -43,8 +43,15 @@ struct CpuidFeaturesEcx {
     using HYPERVISOR = Bit<31>;
 };
 struct CpuidFeaturesEdx {
+    using VME = Bit<1>;
+    using DE = Bit<2>;
+    using PSE = Bit<3>;
+    using TSC = Bit<4>;
+    using PAE = Bit<6>;
     using APIC = Bit<9>;
+    using PGE = Bit<13>;
     using FXSR = Bit<24>;
+    using SSE = Bit<25>;
 };
 
 /// Leaf 7, subleaf 0.
@@ -58,7 +65,12 @@ struct CpuidStructuredEbx {
 struct CpuidStructuredEcx {
     using UMIP = Bit<2>;
     using PKU = Bit<3>;
+    using CET_SS = Bit<7>;
     using LA57 = Bit<16>;
+    using PKS = Bit<31>;
+};
+struct CpuidStructuredEdx {
+    using CET_IBT = Bit<20>;
 };
 
 /// Leaf 0x80000001.
@@ -66,7 +78,9 @@ struct CpuidExtendedEcx {
     using SVM = Bit<2>;
 };
 struct CpuidExtendedEdx {
+    using SYSCALL = Bit<11>;
     using NX = Bit<20>;
+    using FFXSR = Bit<25>;
     using PAGE1GB = Bit<26>;
     using RDTSCP = Bit<27>;
     using LM = Bit<29>;

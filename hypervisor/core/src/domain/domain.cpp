@@ -79,21 +79,34 @@ Status Domain::populate(const DomainConfig& config)
     for (unsigned index = 0; index < config.vcpus; ++index) {
         const LocalApicConfig apic{.id = index,
                                    .bootstrap = index == 0,
-                                   .x2apic_offered = true,
-                                   .tsc_deadline_offered = true,
                                    .physical_address_bits = cpuid.physical_address_bits()};
         auto vcpu = HV_TRY(make<Vcpu>(heap, *this, index, apic));
         vcpu->weight = config.weight;
         vcpu->cap_percent = config.cap_percent;
         vcpu->affinity = config.affinity;
         HV_TRY(machine().hvm.vcpu_create(*vcpu));
-        machine().hvm.offer_extended_control(*vcpu, cpuid.xcr0_supported());
+        offer_features(*vcpu);
         reset_registers(*vcpu);
         machine().scheduler.attach(*vcpu);
         if (index != 0)
             machine().scheduler.block(*vcpu, Blocker::waiting_for_startup);
         vcpus_[vcpu_count_++] = vcpu.leak();
     }
+    return Done{};
+}
+
+void Domain::offer_features(Vcpu& vcpu) const
+{
+    vcpu.apic.offer(cpuid.has_x2apic(), cpuid.has_tsc_deadline());
+    machine().hvm.offer(vcpu, {cpuid.cr4_supported(), cpuid.efer_supported(), cpuid.xcr0_supported()});
+}
+
+Status Domain::adjust_cpuid(const CpuidAdjustment& adjustment)
+{
+    HV_ASSERT(state() == DomainState::building);
+    HV_TRY(cpuid.adjust(adjustment));
+    for (unsigned index = 0; index < vcpu_count_; ++index)
+        offer_features(*vcpus_[index]);
     return Done{};
 }
 

@@ -7,6 +7,8 @@
 #include <initializer_list>
 
 #include "hv/base/assert.hpp"
+#include "hv/x86/control_registers.hpp"
+#include "hv/x86/msr.hpp"
 
 namespace hv::core {
 namespace {
@@ -112,17 +114,17 @@ void CpuidPolicy::add_extended_state(CpuidReader host)
     if ((host(1, 0).ecx & leaf_1_ecx_xsave) == 0)
         return;
     const CpuidResult main = host(0xd, 0);
-    xcr0_supported_ = (std::uint64_t{main.edx} << 32 | main.eax) & xcr0_offered;
+    const std::uint64_t xcr0 = (std::uint64_t{main.edx} << 32 | main.eax) & xcr0_offered;
     std::uint32_t size{legacy_area};
     for (unsigned component = 2; component < 8; ++component)
-        if ((xcr0_supported_ >> component & 1) != 0) {
+        if ((xcr0 >> component & 1) != 0) {
             const CpuidResult area = host(0xd, component);
             size = area.eax + area.ebx > size ? area.eax + area.ebx : size;
         }
-    add(0xd, 0, {static_cast<std::uint32_t>(xcr0_supported_), legacy_area, size, 0});
+    add(0xd, 0, {static_cast<std::uint32_t>(xcr0), legacy_area, size, 0});
     add(0xd, 1, {host(0xd, 1).eax & leaf_d_1_eax, 0, 0, 0});
     for (unsigned component = 2; component < 8; ++component)
-        if ((xcr0_supported_ >> component & 1) != 0) {
+        if ((xcr0 >> component & 1) != 0) {
             const CpuidResult area = host(0xd, component);
             add(0xd, component, {area.eax, area.ebx, area.ecx & 2, 0});
         }
@@ -188,8 +190,6 @@ Status CpuidPolicy::adjust(const CpuidAdjustment& adjustment)
         return Error::not_supported;
     Leaf& leaf = leaves_[static_cast<std::size_t>(found - leaves_.begin())];
     leaf.values = merged(masked(leaf.values, adjustment.and_mask), adjustment.or_mask);
-    if (leaf.leaf == 1 && (leaf.values.ecx & leaf_1_ecx_xsave) == 0)
-        xcr0_supported_ = 0;
     return Done{};
 }
 
@@ -198,6 +198,8 @@ CpuidResult CpuidPolicy::answer(std::uint32_t leaf, std::uint32_t subleaf, const
     const Leaf* const found = find(leaf, subleaf);
     if (found == nullptr)
         return leaf == 0xb ? CpuidResult{0, 0, subleaf & 0xff, vcpu.apic_id} : CpuidResult{};
+    if (leaf == 0xd && xcr0_supported() == 0)
+        return {};
     CpuidResult result{found->values};
     if (leaf == 1) {
         result.ebx |= vcpu.apic_id << 24;
@@ -211,6 +213,62 @@ CpuidResult CpuidPolicy::answer(std::uint32_t leaf, std::uint32_t subleaf, const
         result.ebx = compacted_area(vcpu.xcr0);
     }
     return result;
+}
+
+CpuidResult CpuidPolicy::values(std::uint32_t leaf) const
+{
+    const Leaf* const found = find(leaf, 0);
+    return found == nullptr ? CpuidResult{} : found->values;
+}
+
+std::uint64_t CpuidPolicy::xcr0_supported() const
+{
+    const CpuidResult state = values(0xd);
+    return x86::CpuidFeaturesEcx::XSAVE::get(values(1).ecx) ? std::uint64_t{state.edx} << 32 | state.eax : 0;
+}
+
+bool CpuidPolicy::has_x2apic() const { return x86::CpuidFeaturesEcx::X2APIC::get(values(1).ecx); }
+
+bool CpuidPolicy::has_tsc_deadline() const { return x86::CpuidFeaturesEcx::TSC_DEADLINE::get(values(1).ecx); }
+
+/// [APM2-3.41 §3.1.3].  MCE and PCE go with no feature that a guest is shown, and do nothing in it: machine checks and RDPMC
+/// are intercepted.  PCIDE, LA57, PKE, CET and PKS go with features that no guest is shown, and what goes with those bits
+/// (their order against EFER.LMA and CR3 when set) is nowhere carried out.
+std::uint64_t CpuidPolicy::cr4_supported() const
+{
+    using namespace x86;
+    const CpuidResult features = values(1);
+    const CpuidResult structured = values(7);
+    std::uint64_t bits{Cr4::MCE::mask | Cr4::PCE::mask};
+    const auto allow = [&](bool shown, std::uint64_t mask) { bits |= shown ? mask : 0; };
+    allow(CpuidFeaturesEdx::VME::get(features.edx), Cr4::VME::mask | Cr4::PVI::mask);
+    allow(CpuidFeaturesEdx::TSC::get(features.edx), Cr4::TSD::mask);
+    allow(CpuidFeaturesEdx::DE::get(features.edx), Cr4::DE::mask);
+    allow(CpuidFeaturesEdx::PSE::get(features.edx), Cr4::PSE::mask);
+    allow(CpuidFeaturesEdx::PAE::get(features.edx), Cr4::PAE::mask);
+    allow(CpuidFeaturesEdx::PGE::get(features.edx), Cr4::PGE::mask);
+    allow(CpuidFeaturesEdx::FXSR::get(features.edx), Cr4::OSFXSR::mask);
+    allow(CpuidFeaturesEdx::SSE::get(features.edx), Cr4::OSXMMEXCPT::mask);
+    allow(CpuidFeaturesEcx::XSAVE::get(features.ecx), Cr4::OSXSAVE::mask);
+    allow(CpuidStructuredEbx::FSGSBASE::get(structured.ebx), Cr4::FSGSBASE::mask);
+    allow(CpuidStructuredEbx::SMEP::get(structured.ebx), Cr4::SMEP::mask);
+    allow(CpuidStructuredEbx::SMAP::get(structured.ebx), Cr4::SMAP::mask);
+    allow(CpuidStructuredEcx::UMIP::get(structured.ecx), Cr4::UMIP::mask);
+    return bits;
+}
+
+/// [APM2-3.41 §3.1.7].  SVME, LMSLE, TCE and what came later go with features that no guest is shown.
+std::uint64_t CpuidPolicy::efer_supported() const
+{
+    using namespace x86;
+    const std::uint32_t features = values(0x8000'0001).edx;
+    std::uint64_t bits{};
+    const auto allow = [&](bool shown, std::uint64_t mask) { bits |= shown ? mask : 0; };
+    allow(CpuidExtendedEdx::SYSCALL::get(features), Efer::SCE::mask);
+    allow(CpuidExtendedEdx::NX::get(features), Efer::NXE::mask);
+    allow(CpuidExtendedEdx::LM::get(features), Efer::LME::mask | Efer::LMA::mask);
+    allow(CpuidExtendedEdx::FFXSR::get(features), Efer::FFXSR::mask);
+    return bits;
 }
 
 /// Bytes of the XSAVE area for the components of `xcr0`, each at its own offset [SDM1-083 §13.4.2].

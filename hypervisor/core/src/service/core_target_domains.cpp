@@ -72,7 +72,7 @@ Expected<Progress> CoreTarget::create_domain(const protocol::DomainCreateRequest
     Domain& domain = *made.value();
     for (std::size_t index = 0; index < cpuid.size(); ++index) {
         const protocol::CpuidMask mask = cpuid.at(index);
-        const auto adjusted = domain.cpuid.adjust(
+        const auto adjusted = domain.adjust_cpuid(
             {mask.leaf, mask.subleaf, result_of(mask.and_mask), result_of(mask.or_mask)});
         if (adjusted)
             continue;

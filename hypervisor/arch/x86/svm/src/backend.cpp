@@ -112,6 +112,12 @@ void fill_control_area(VmcbControlArea& control, const VcpuContext& context)
     control.nested_cr3 = context.nested_root;
 }
 
+/// The control domain's processor is its own, with bits of CR4 that are not known here.
+std::uint64_t all_of_control_4(VcpuKind kind)
+{
+    return kind == VcpuKind::control ? ~0ull : backend.features.control_4_mask;
+}
+
 /// The x87 and SSE state of reset [SDM3-083 §9.1.1, table 9-1], in the format of XSAVE and FXSAVE.
 void fill_extended_area(void* area)
 {
@@ -140,6 +146,7 @@ Status vcpu_create(VcpuContext& context)
     vcpu.block_order = order;
     vcpu.block = block.leak();
     fill_control_area(vcpu.vmcb->control, context);
+    vcpu.offered = {all_of_control_4(context.kind), backend.features.efer_mask, 0};
     fill_extended_area(vcpu.extended_area);
     reset_registers(vcpu, context.registers);
     context.backend = &vcpu;
@@ -260,7 +267,7 @@ Status table_write_msr(VcpuContext& context, std::uint32_t msr, std::uint64_t va
 {
     VcpuState& vcpu = state_of(context);
     if (msr != as_number(x86::Msr::TSC_AUX) || !backend.features.tsc_aux)
-        return write_msr(vcpu, msr, value, backend.features);
+        return write_msr(vcpu, msr, value);
     if (value >> 32 != 0)
         return Error::invalid_argument;
     vcpu.tsc_aux = value;
@@ -366,10 +373,8 @@ core::HvmTable make_table()
         .write_msr = table_write_msr,
         .emulate_system_instruction = emulate,
         .extended_control = extended_control,
-        .offer_extended_control =
-            [](VcpuContext& c, std::uint64_t bits) {
-                state_of(c).extended_offered = bits & backend.features.extended_state_mask;
-            },
+        .offer = [](VcpuContext& c,
+                    const core::OfferedBits& bits) { offer(state_of(c), bits, backend.features); },
         .set_tsc_offset = set_tsc_offset,
         .flush = flush,
         .intercept_control_ports = intercept_control_ports,

@@ -27,6 +27,20 @@ std::uint64_t control_4_mask(CpuidFunction cpuid)
     allow(CpuidStructuredEcx::UMIP::get(structured.ecx), Cr4::UMIP::mask);
     allow(CpuidStructuredEcx::PKU::get(structured.ecx), Cr4::PKE::mask);
     allow(CpuidStructuredEcx::LA57::get(structured.ecx), Cr4::LA57::mask);
+    allow(CpuidStructuredEcx::CET_SS::get(structured.ecx) || CpuidStructuredEdx::CET_IBT::get(structured.edx),
+          Cr4::CET::mask);
+    allow(CpuidStructuredEcx::PKS::get(structured.ecx), Cr4::PKS::mask);
+    return mask;
+}
+
+std::uint64_t efer_mask(const x86::CpuidResult& extended)
+{
+    using namespace x86;
+    std::uint64_t mask{Efer::LME::mask | Efer::LMA::mask};
+    const auto allow = [&](bool present, std::uint64_t bits) { mask |= present ? bits : 0; };
+    allow(CpuidExtendedEdx::SYSCALL::get(extended.edx), Efer::SCE::mask);
+    allow(CpuidExtendedEdx::NX::get(extended.edx), Efer::NXE::mask);
+    allow(CpuidExtendedEdx::FFXSR::get(extended.edx), Efer::FFXSR::mask);
     return mask;
 }
 
@@ -60,8 +74,7 @@ Features find_features(CpuidFunction cpuid)
         found.extended_state_bytes = state.ecx;
     }
     found.control_4_mask = control_4_mask(cpuid);
-    found.efer_mask =
-        Efer::SCE::mask | Efer::LME::mask | Efer::LMA::mask | Efer::NXE::mask | Efer::FFXSR::mask;
+    found.efer_mask = efer_mask(extended);
     const std::uint32_t bits = ask(CpuidLeaf::address_sizes).eax & 0xff;
     found.physical_address_mask = bits == 0 || bits > 52 ? (1ull << 40) - 1 : (1ull << bits) - 1;
     return found;

@@ -2,6 +2,7 @@
 #include "hv/arch/x86/svm/state.hpp"
 
 #include "hv/arch/x86/svm/event.hpp"
+#include "hv/arch/x86/svm/exit_code.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/msr.hpp"
 
@@ -53,13 +54,13 @@ constexpr bool legal_pat(std::uint64_t value)
 
 /// What CR0, CR3, CR4 and EFER must agree on for VMRUN [APM2-3.41 §15.5.1].
 bool legal_control(std::uint64_t cr0, std::uint64_t cr3, std::uint64_t cr4, std::uint64_t efer,
-                   const Features& features)
+                   const core::OfferedBits& offered, const Features& features)
 {
     if ((cr0 & ~low_half) != 0 || (Cr0::NW::get(cr0) && !Cr0::CD::get(cr0)))
         return false;
     if (Cr0::PG::get(cr0) && !Cr0::PE::get(cr0))
         return false;
-    if ((cr4 & ~features.control_4_mask) != 0 || (efer & ~features.efer_mask) != 0)
+    if ((cr4 & ~offered.cr4) != 0 || (efer & ~offered.efer) != 0)
         return false;
     const bool long_mode = Efer::LME::get(efer) && Cr0::PG::get(cr0);
     if (long_mode != Efer::LMA::get(efer) || (long_mode && !Cr4::PAE::get(cr4)))
@@ -90,9 +91,9 @@ bool legal_segments(const core::SystemRegisters& from)
     return !(Efer::LMA::get(from.efer) && code.long_mode() && code.default_32());
 }
 
-bool legal_system(const core::SystemRegisters& from, const Features& features)
+bool legal_system(const core::SystemRegisters& from, const core::OfferedBits& offered, const Features& features)
 {
-    if (!legal_control(from.cr0, from.cr3, from.cr4, from.efer, features) || !legal_segments(from))
+    if (!legal_control(from.cr0, from.cr3, from.cr4, from.efer, offered, features) || !legal_segments(from))
         return false;
     if (((from.dr6 | from.dr7) & ~low_half) != 0 || !legal_pat(from.pat))
         return false;
@@ -116,12 +117,12 @@ constexpr PlainMsr plain_msrs[]{
     {x86::Msr::SYSENTER_EIP, &VmcbSaveArea::sysenter_eip, false},
 };
 
-Status write_efer(VcpuState& vcpu, std::uint64_t value, const Features& features)
+Status write_efer(VcpuState& vcpu, std::uint64_t value)
 {
     VmcbSaveArea& save = vcpu.vmcb->save;
     const std::uint64_t kept = save.efer & (Efer::LMA::mask | Efer::SVME::mask);
     const bool paging = Cr0::PG::get(save.cr0);
-    if ((value & ~features.efer_mask) != 0 || (paging && Efer::LME::get(value) != Efer::LME::get(save.efer)))
+    if ((value & ~vcpu.offered.efer) != 0 || (paging && Efer::LME::get(value) != Efer::LME::get(save.efer)))
         return Error::invalid_argument;
     save.efer = (value & ~Efer::LMA::mask) | kept;
     vcpu.flush_wanted = vcpu.attention = true;  // NXE changes what translations mean
@@ -130,6 +131,18 @@ Status write_efer(VcpuState& vcpu, std::uint64_t value, const Features& features
 }
 
 }  // namespace
+
+void offer(VcpuState& vcpu, const core::OfferedBits& bits, const Features& features)
+{
+    vcpu.offered = {bits.cr4 & features.control_4_mask, bits.efer & features.efer_mask,
+                    bits.xcr0 & features.extended_state_mask};
+    constexpr std::uint32_t write_exits{1u << (number(ExitCode::CR0_WRITE) + 4)};
+    std::uint32_t& intercepts = vcpu.vmcb->control.intercept_cr;
+    intercepts &= ~write_exits;
+    if ((features.control_4_mask & ~vcpu.offered.cr4) != 0)
+        intercepts |= write_exits;
+    dirty(vcpu, clean_intercepts);
+}
 
 void reset_registers(VcpuState& vcpu, core::Registers& registers)
 {
@@ -194,7 +207,7 @@ void read_system(const VcpuState& vcpu, core::SystemRegisters& out)
 Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uint64_t rflags,
                     const Features& features)
 {
-    if (!legal_system(from, features))
+    if (!legal_system(from, vcpu.offered, features))
         return Error::invalid_argument;
     VmcbSaveArea& save = vcpu.vmcb->save;
     for (unsigned index = 0; index < 6; ++index)
@@ -242,7 +255,7 @@ Expected<std::uint64_t> read_msr(const VcpuState& vcpu, std::uint32_t msr)
     }
 }
 
-Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value, const Features& features)
+Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value)
 {
     VmcbSaveArea& save = vcpu.vmcb->save;
     for (const PlainMsr& plain : plain_msrs) {
@@ -254,7 +267,7 @@ Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value, const 
         return Done{};
     }
     switch (static_cast<x86::Msr>(msr)) {
-    case x86::Msr::EFER: return write_efer(vcpu, value, features);
+    case x86::Msr::EFER: return write_efer(vcpu, value);
     case x86::Msr::PAT:
         if (!legal_pat(value))
             return Error::invalid_argument;
@@ -297,7 +310,7 @@ Status write_control_register(VcpuState& vcpu, unsigned number, std::uint64_t va
     efer = Efer::LMA::set(efer, Efer::LME::get(efer) && Cr0::PG::get(cr0));
     const bool leaves_from_64 =
         Efer::LMA::get(save.efer) && !Cr0::PG::get(cr0) && (save.cs.attributes & 0x200) != 0;
-    if (leaves_from_64 || !legal_control(cr0, cr3, cr4, efer, features))
+    if (leaves_from_64 || !legal_control(cr0, cr3, cr4, efer, vcpu.offered, features))
         return Error::invalid_argument;
     save.cr0 = cr0;
     save.cr3 = cr3;

@@ -41,12 +41,12 @@ Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::s
 Status set_extended_control(VcpuState& vcpu, const core::Registers& registers)
 {
     const VmcbSaveArea& save = vcpu.vmcb->save;
-    if (vcpu.extended_offered == 0 || !x86::Cr4::OSXSAVE::get(save.cr4))
+    if (vcpu.offered.xcr0 == 0 || !x86::Cr4::OSXSAVE::get(save.cr4))
         return Error::not_supported;
     const std::uint64_t value =
         registers.general[core::rdx] << 32 | (registers.general[core::rax] & 0xffff'ffff);
     const bool first_register = (registers.general[core::rcx] & 0xffff'ffff) == 0;
-    if (save.cpl != 0 || !first_register || !legal_extended_control(value, vcpu.extended_offered))
+    if (save.cpl != 0 || !first_register || !legal_extended_control(value, vcpu.offered.xcr0))
         return Error::invalid_argument;
     vcpu.extended_control = value;
     return Done{};

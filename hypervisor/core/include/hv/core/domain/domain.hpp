@@ -67,6 +67,8 @@ public:
 
     [[nodiscard]] std::string_view name() const { return {name_.data(), name_length_}; }
     void rename(std::string_view name);
+    /// CpuidPolicy::adjust(), and what follows from it for the VCPUs.  While it is being built.
+    Status adjust_cpuid(const CpuidAdjustment& adjustment);
     [[nodiscard]] DomainState state() const { return state_.load(std::memory_order_acquire); }
     [[nodiscard]] EndReason end_reason() const { return end_reason_; }
     /// True once after the domain has ended: whoever calls it tells the control domain.
@@ -119,6 +121,7 @@ private:
     friend Expected<Owned<T>> make(Heap&, A&&...);
 
     Status populate(const DomainConfig& config);
+    void offer_features(Vcpu& vcpu) const;
     void stand_still();
     void deliver(unsigned index, const InterruptMessage& message);
 

@@ -47,6 +47,13 @@ struct Event {
     std::uint32_t error_code{};
 };
 
+/// Bits that a guest may set, by what it is shown of the processor.
+struct OfferedBits {
+    std::uint64_t cr4;
+    std::uint64_t efer;
+    std::uint64_t xcr0;  ///< 0: XSETBV is #UD for it
+};
+
 struct HvmCapabilities {
     bool next_rip{};          ///< exits carry the instruction length
     bool decode_assists{};    ///< nested faults carry instruction bytes
@@ -121,8 +128,11 @@ struct HvmTable {
 
     /// XCR0 as the guest set it.
     std::uint64_t (*extended_control)(const VcpuContext&);
-    /// Which bits of XCR0 the guest may set; 0: XSETBV is #UD for it.  By default none.
-    void (*offer_extended_control)(VcpuContext&, std::uint64_t bits);
+    /// Which bits of CR4, EFER and XCR0 the guest may set; of those, what the processor has counts.  Setting another is
+    /// #GP for the guest whatever the processor has, and invalid_argument for write_system and write_msr.  By default all
+    /// of CR4 and EFER, and none of XCR0.  A control VCPU's are its own: not called for it.  Any processor, while the VCPU
+    /// is loaded nowhere.
+    void (*offer)(VcpuContext&, const OfferedBits& bits);
 
     /// Added to the host's time-stamp counter to make the guest's.
     void (*set_tsc_offset)(VcpuContext&, std::uint64_t offset);

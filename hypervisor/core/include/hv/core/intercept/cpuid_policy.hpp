@@ -48,9 +48,13 @@ public:
     /// The guest's answer; leaves that do not exist read as zeroes.
     [[nodiscard]] x86::CpuidResult answer(std::uint32_t leaf, std::uint32_t subleaf, const CpuidVcpu& vcpu) const;
 
-    [[nodiscard]] bool has_xsave() const { return xcr0_supported_ != 0; }
-    /// Bits that the guest may set in XCR0.
-    [[nodiscard]] std::uint64_t xcr0_supported() const { return xcr0_supported_; }
+    /// Bits that the guest may set in XCR0; none without XSAVE.
+    [[nodiscard]] std::uint64_t xcr0_supported() const;
+    /// Bits that the guest may set in CR4 and in EFER: those of the features that it is shown.
+    [[nodiscard]] std::uint64_t cr4_supported() const;
+    [[nodiscard]] std::uint64_t efer_supported() const;
+    [[nodiscard]] bool has_x2apic() const;
+    [[nodiscard]] bool has_tsc_deadline() const;
     [[nodiscard]] unsigned physical_address_bits() const { return physical_address_bits_; }
 
 private:
@@ -69,12 +73,12 @@ private:
     [[nodiscard]] std::uint32_t standard_area(std::uint64_t xcr0) const;
     [[nodiscard]] std::uint32_t compacted_area(std::uint64_t xcr0) const;
     [[nodiscard]] const Leaf* find(std::uint32_t leaf, std::uint32_t subleaf) const;
+    [[nodiscard]] x86::CpuidResult values(std::uint32_t leaf) const;
     void index();
 
     StaticVector<Leaf, 64> leaves_{};
     std::uint8_t basic_[direct]{};     ///< 1 + index into leaves_ of the first subleaf, 0: none
     std::uint8_t extended_[direct]{};
-    std::uint64_t xcr0_supported_{};
     unsigned physical_address_bits_{};
 };
 

@@ -59,7 +59,7 @@ enum class LintOutcome : std::uint8_t {
     init,
 };
 
-/// What does not change in the life of a local APIC.
+/// What does not change while a local APIC runs.
 struct LocalApicConfig {
     std::uint32_t id{};
     bool bootstrap{};
@@ -102,6 +102,12 @@ public:
     LocalApic(const LocalApic&) = delete;
     LocalApic& operator=(const LocalApic&) = delete;
 
+    /// Which of these the guest is shown; before it runs.
+    void offer(bool x2apic, bool tsc_deadline)
+    {
+        config_.x2apic_offered = x2apic;
+        config_.tsc_deadline_offered = tsc_deadline;
+    }
     /// Power-up state [SDM3-083 §10.4.7.1], APIC_BASE included.
     void reset();
     /// Power-up state and then what firmware leaves behind on a PC: software-enabled, LINT1 delivers NMI, and
@@ -232,7 +238,7 @@ private:
     }
     [[nodiscard]] bool is_masked(LvtEntry entry) const { return LvtRegister::Masked::get(lvt(entry)); }
 
-    const LocalApicConfig config_;
+    LocalApicConfig config_;
     std::uint64_t base_{};
     AtomicVectorBitmap requested_{};
     AtomicVectorBitmap trigger_mode_{};

@@ -25,8 +25,8 @@ struct Features {
     std::uint32_t address_spaces;         ///< ASIDs, the host's 0 included
     std::uint64_t extended_state_mask;    ///< bits that XCR0 may have
     std::uint32_t extended_state_bytes;   ///< of a save area with all of them; 512 without XSAVE
-    std::uint64_t control_4_mask;         ///< bits that CR4 may have
-    std::uint64_t efer_mask;              ///< bits that a guest's EFER may have
+    std::uint64_t control_4_mask;         ///< bits that the processor lets CR4 have
+    std::uint64_t efer_mask;              ///< bits that it lets a guest's EFER have, of those that are known here
     std::uint64_t physical_address_mask;  ///< bits that a physical address may have
 };
 

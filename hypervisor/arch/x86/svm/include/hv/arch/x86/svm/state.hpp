@@ -14,6 +14,10 @@
 
 namespace hv::svm {
 
+/// HvmTable::offer.  The guest's writes of CR4 exit only where the processor would let a bit pass that was not offered: who
+/// is shown everything pays nothing.
+void offer(VcpuState& vcpu, const core::OfferedBits& bits, const Features& features);
+
 /// The state after INIT, with the general registers.
 void reset_registers(VcpuState& vcpu, core::Registers& registers);
 
@@ -25,7 +29,7 @@ Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uin
 
 /// As HvmTable::read_msr and write_msr, but for TSC_AUX, which the processor holds.
 Expected<std::uint64_t> read_msr(const VcpuState& vcpu, std::uint32_t msr);
-Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value, const Features& features);
+Status write_msr(VcpuState& vcpu, std::uint32_t msr, std::uint64_t value);
 
 /// MOV to and from a control register, CR8 included.  invalid_argument: #GP(0); not_supported: #UD.
 Status write_control_register(VcpuState& vcpu, unsigned number, std::uint64_t value,

@@ -41,7 +41,7 @@ struct VcpuState {
     std::uint64_t nmi_return_rip;
     std::uint64_t debug_addresses[4];
     std::uint64_t extended_control;  ///< the guest's XCR0
-    std::uint64_t extended_offered;  ///< bits that it may set there
+    core::OfferedBits offered;       ///< bits that it may set there, in CR4 and in EFER
     std::uint64_t tsc_aux;
     void* extended_area;
     HostPhysical block;
