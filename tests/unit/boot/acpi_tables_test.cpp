@@ -113,6 +113,16 @@ TEST_F(AcpiTables, DamageIsSaid)
     EXPECT_EQ(why.view(), "ACPI's root tables are damaged");
 }
 
+TEST_F(AcpiTables, OfOneKindAreFoundOneAfterTheOther)
+{
+    put_table(madt_at, "SSDT", "first");
+    put_table(fadt_at, "SSDT", "other");
+    EXPECT_EQ(find("SSDT").value().data(), memory.view().at(HostPhysical{fadt_at}, 36).data());
+    const auto second = find_acpi_table(memory.view(), HostPhysical{rsdp_at}, "SSDT", why, 1);
+    EXPECT_EQ(second.value().data(), memory.view().at(HostPhysical{madt_at}, 36).data());
+    EXPECT_EQ(find_acpi_table(memory.view(), HostPhysical{rsdp_at}, "SSDT", why, 2).error(), Error::not_found);
+}
+
 TEST_F(AcpiTables, LyingLengthsAreDamage)
 {
     for (const std::uint32_t length : {0u, 35u, 0x1ffffu, 0x7fffffffu, 0xffffffffu}) {

@@ -8,6 +8,7 @@
 
 #include <array>
 
+#include "fake_platform.hpp"
 #include "firmware_tables.hpp"
 
 using namespace hv;
@@ -156,29 +157,51 @@ TEST_F(AcpiEdit, RefusesARootPointerThatIsNone)
     EXPECT_FALSE(core::edit_acpi_tables(nowhere.memory.view(), HostPhysical{0x10}, 1, out, HostPhysical{out_address}, why));
 }
 
-TEST_F(AcpiEdit, RefusesEveryTableWithAWrongByteAndNamesIt)
+TEST_F(AcpiEdit, RefusesRootTableAndMadtWithAWrongByteAndNamesThem)
 {
-    for (const auto which : {&Firmware::fadt, &Firmware::madt_at, &Firmware::other, &Firmware::root}) {
+    for (const auto& [which, name] : {std::pair{&Firmware::madt_at, "APIC"}, {&Firmware::root, "XSDT"}}) {
         Firmware firmware = Firmware::usual();
         const std::uint64_t table = firmware.*which;
         firmware.memory.put<std::uint8_t>(table + 8, 0x77);
-        expect_refused(firmware, Error::malformed, "the ACPI table at " + hex(table) + " has a wrong checksum");
+        expect_refused(firmware, Error::malformed,
+                       std::string{"the ACPI table "} + name + " at " + hex(table) + " has a wrong checksum");
+    }
+    for (const std::uint32_t length : {0u, 35u, 1024u * 1024 + 1, 0xffff'ffffu}) {
+        Firmware firmware = Firmware::usual();
+        firmware.memory.put<std::uint32_t>(firmware.madt_at + 4, length);
+        expect_refused(firmware, Error::malformed,
+                       "the ACPI table APIC at " + hex(firmware.madt_at) + " has no sensible header");
     }
 }
 
-TEST_F(AcpiEdit, RefusesTablesWithoutSense)
+TEST_F(AcpiEdit, LeavesOtherDamagedTablesOutAndNamesThemInTheLog)
 {
+    const auto expect_left_out = [&](Firmware& firmware, std::uint64_t table, const std::string& fault) {
+        fake::reset_platform(1);
+        ASSERT_TRUE(edit(firmware)) << why.view();
+        for (const std::uint64_t listed : edited().listed())
+            EXPECT_NE(listed, table);
+        EXPECT_NE(fake::console().find("warning: the ACPI table " + fault + ": dom0 does without it"), std::string::npos)
+            << fake::console();
+    };
+    for (const auto& [which, name] : {std::pair{&Firmware::fadt, "FACP"}, {&Firmware::other, "HPET"}}) {
+        Firmware firmware = Firmware::usual();
+        const std::uint64_t table = firmware.*which;
+        firmware.memory.put<std::uint8_t>(table + 8, 0x77);
+        expect_left_out(firmware, table, name + (" at " + hex(table)) + " has a wrong checksum");
+        EXPECT_EQ(edited().listed().size(), 2u);
+    }
     for (const std::uint32_t length : {0u, 35u, 1024u * 1024 + 1, 0xffff'ffffu}) {
         Firmware firmware = Firmware::usual();
         firmware.memory.put<std::uint32_t>(firmware.fadt + 4, length);
-        expect_refused(firmware, Error::malformed, "the ACPI table at " + hex(firmware.fadt) + " has no sensible header");
+        expect_left_out(firmware, firmware.fadt, "FACP at " + hex(firmware.fadt) + " has no sensible header");
     }
     Firmware outside;
     outside.finish({outside.add(usual_madt()), 0x7000'0000});
-    expect_refused(outside, Error::malformed, "the ACPI table at 0x70000000 has no sensible header");
+    expect_left_out(outside, 0x7000'0000, "???? at 0x70000000 has no sensible header");
     Firmware past_the_end = Firmware::usual();
     past_the_end.memory.put<std::uint32_t>(past_the_end.fadt + 4, 0x1'0000);
-    expect_refused(past_the_end, Error::malformed, "the ACPI table at " + hex(past_the_end.fadt) + " has a wrong checksum");
+    expect_left_out(past_the_end, past_the_end.fadt, "FACP at " + hex(past_the_end.fadt) + " has a wrong checksum");
 }
 
 TEST_F(AcpiEdit, SaysWhyForEveryLengthToWhichTheMadtIsCut)

@@ -11,6 +11,7 @@
 #include "hv/arch/x86/control_domain/address_plan.hpp"
 #include "hv/arch/x86/control_domain/cpuid_view.hpp"
 #include "hv/arch/x86/control_domain/sleep_control.hpp"
+#include "../control_domain/firmware_tables.hpp"
 #include "hv/x86/control_registers.hpp"
 
 using namespace hv;
@@ -123,6 +124,29 @@ TEST(SleepControl, FindsThePowerOffTypeInADefinitionBlock)
     for (std::size_t length = 0; length <= whole.size(); ++length)
         EXPECT_EQ(find({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)}), std::nullopt)
             << length;
+}
+
+TEST(SleepControl, LooksForThePowerOffTypeInTheDsdtAndThenInEverySsdt)
+{
+    const test::Bytes without{0x10, 0x01, 0x02};
+    const auto with = [](std::uint8_t type) {
+        return test::Bytes{0x08, '_', 'S', '5', '_', 0x12, 0x07, 0x04, 0x0a, type, 0x0a, type, 0x00, 0x00};
+    };
+    const auto find = [&](const test::Bytes& dsdt, const std::vector<test::Bytes>& ssdts, bool damaged = false) {
+        test::Firmware firmware;
+        const std::uint64_t dsdt_at = firmware.add(test::acpi_table("DSDT", dsdt));
+        std::vector<std::uint64_t> listed{firmware.add(test::usual_madt())};
+        for (const test::Bytes& ssdt : ssdts)
+            listed.push_back(firmware.add(test::acpi_table("SSDT", ssdt)));
+        firmware.finish(listed);
+        if (damaged)
+            firmware.memory.put<std::uint8_t>(listed[1] + 8, 0x77);
+        return find_power_off_type(firmware.memory.view(), HostPhysical{test::Firmware::rsdp}, HostPhysical{dsdt_at});
+    };
+    EXPECT_EQ(find(with(5), {with(7)}), 5);
+    EXPECT_EQ(find(without, {without, with(7)}), 7);
+    EXPECT_EQ(find(without, {with(5), with(7)}, true), 7) << "dom0 does not see the damaged one";
+    EXPECT_EQ(find(without, {without}), std::nullopt);
 }
 
 TEST(SleepControl, ReadsThePortsOfTheFixedTable)

@@ -213,7 +213,8 @@ Expected<HostPhysical> search_rsdp(const FirmwareMemory& memory)
 }
 
 Expected<std::span<const std::byte>> find_acpi_table(const FirmwareMemory& memory, HostPhysical rsdp,
-                                                     std::string_view signature, TextWriter& why)
+                                                     std::string_view signature, TextWriter& why,
+                                                     unsigned earlier)
 {
     const auto root = read_root(memory, rsdp);
     const auto list =
@@ -228,7 +229,7 @@ Expected<std::span<const std::byte>> find_acpi_table(const FirmwareMemory& memor
         const bool wide = root.value().entry_bytes == sizeof(std::uint64_t);
         const HostPhysical address{wide ? HV_TRY(reader.read<std::uint64_t>(offset))
                                         : HV_TRY(reader.read<std::uint32_t>(offset))};
-        if (!has_signature(memory, address, signature))
+        if (!has_signature(memory, address, signature) || earlier-- != 0)
             continue;
         const auto table = read_table(memory, address);
         if (!table)

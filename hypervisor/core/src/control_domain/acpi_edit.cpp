@@ -4,8 +4,10 @@
 #include "hv/core/control_domain/acpi_edit.hpp"
 
 #include <cstring>
+#include <optional>
 
 #include "hv/base/bytes.hpp"
+#include "hv/core/diag/log.hpp"
 
 namespace hv::core {
 namespace {
@@ -60,22 +62,59 @@ void put(std::span<std::byte> table, std::uint64_t at, T value)
     std::memcpy(table.data() + at, &value, sizeof value);
 }
 
+std::uint32_t signature_at(const FirmwareMemory& memory, HostPhysical address)
+{
+    const auto signature = ByteReader{memory.at(address, sizeof(std::uint32_t))}.read<std::uint32_t>(0);
+    return signature ? signature.value() : 0;
+}
+
+/// "SSDT at 0x…"; what is no letter or digit is a question mark.
+void say_table(TextWriter& text, const FirmwareMemory& memory, HostPhysical address)
+{
+    const std::uint32_t signature = signature_at(memory, address);
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        const auto letter = static_cast<char>(signature >> shift & 0xff);
+        const bool plain = (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9') || letter == '_';
+        text.append(plain ? letter : '?');
+    }
+    say(text, " at ", Hex{address.raw()});
+}
+
 /// A table whose length and checksum were checked.
 Expected<std::span<const std::byte>> checked_table(const FirmwareMemory& memory, HostPhysical address,
                                                    TextWriter& why)
 {
+    const auto refuse = [&](std::string_view fault) {
+        why.append("the ACPI table ");
+        say_table(why, memory, address);
+        why.append(fault);
+        return Error::malformed;
+    };
     const auto header = memory.at(address, header_bytes);
     const auto length = ByteReader{header}.read<std::uint32_t>(length_offset);
-    if (!length || length.value() < header_bytes || length.value() > largest_table) {
-        say(why, "the ACPI table at ", Hex{address.raw()}, " has no sensible header");
-        return Error::malformed;
-    }
+    if (!length || length.value() < header_bytes || length.value() > largest_table)
+        return refuse(" has no sensible header");
     const auto table = memory.at(address, length.value());
-    if (table.size() != length.value() || sum(table) != 0) {
-        say(why, "the ACPI table at ", Hex{address.raw()}, " has a wrong checksum");
-        return Error::malformed;
-    }
+    if (table.size() != length.value() || sum(table) != 0)
+        return refuse(" has a wrong checksum");
     return table;
+}
+
+/// The same for a table that the control domain can do without: a damaged one, which is not the MADT, is named in the log.
+/// Nothing: it is left out.
+Expected<std::optional<std::span<const std::byte>>> usable_table(const FirmwareMemory& memory, HostPhysical address,
+                                                                 TextWriter& why)
+{
+    BoundedText<120> fault;
+    const auto table = checked_table(memory, address, fault);
+    if (table)
+        return std::optional{table.value()};
+    if (signature_at(memory, address) == signature_of("APIC")) {
+        why.append(fault.view());
+        return table.error();
+    }
+    log_warning(fault.view(), ": dom0 does without it");
+    return std::optional<std::span<const std::byte>>{};
 }
 
 struct RootTable {
@@ -195,14 +234,14 @@ Status edit_acpi_tables(const FirmwareMemory& memory, HostPhysical rsdp, std::ui
         HostPhysical address{root.entry(index)};
         if (address == HostPhysical{})
             continue;  // firmware leaves places empty
-        const auto table = HV_TRY(checked_table(memory, address, why));
-        const auto signature = HV_TRY(ByteReader{table}.read<std::uint32_t>(0));
-        if (describes_others(signature))
+        const auto table = HV_TRY(usable_table(memory, address, why));
+        const std::uint32_t signature = signature_at(memory, address);
+        if (!table || describes_others(signature))
             continue;
         if (signature == signature_of("APIC")) {
             if (have_madt)
                 continue;
-            HV_TRY(write_madt(table, own_apic_id, out.subspan(madt_at), why));
+            HV_TRY(write_madt(*table, own_apic_id, out.subspan(madt_at), why));
             address = out_address.plus(madt_at);
             have_madt = true;
         }

@@ -20,7 +20,6 @@ namespace hv::control_domain {
 namespace {
 
 constexpr std::uint16_t serial_ports{8};
-constexpr std::uint64_t acpi_header_bytes{36};
 
 /// Registers at the 64-bit entry of a kernel [BOOT-6.1 "64-bit Boot Protocol"].
 core::SystemRegisters entry_registers(const core::ControlDomainEntry& entry)
@@ -130,10 +129,7 @@ void ControlDomain::find_sleep_control()
     if (!ports)
         return;
     sleep_ = *ports;
-    const HostPhysical dsdt{sleep_.dsdt};
-    const auto length = ByteReader{setup_.firmware.at(dsdt, acpi_header_bytes)}.read<std::uint32_t>(4);
-    if (length)
-        power_off_type_ = find_sleep_type(setup_.firmware.at(dsdt, length.value()), "_S5_");
+    power_off_type_ = find_power_off_type(setup_.firmware, setup_.rsdp, HostPhysical{sleep_.dsdt});
     if (!power_off_type_)
         core::log_warning("the firmware names no S5: dom0 cannot turn the machine off");
 }

@@ -41,6 +41,27 @@ std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definitio
     return std::nullopt;
 }
 
+std::optional<std::uint8_t> find_power_off_type(const core::FirmwareMemory& firmware, HostPhysical rsdp,
+                                                HostPhysical dsdt)
+{
+    constexpr std::uint64_t header_bytes{36}, length_offset{4};
+    constexpr char name[]{"_S5_"};
+    const auto length = ByteReader{firmware.at(dsdt, header_bytes)}.read<std::uint32_t>(length_offset);
+    if (length)
+        if (const auto type = find_sleep_type(firmware.at(dsdt, length.value()), name))
+            return type;
+    constexpr unsigned most_tables{64};  // that the control domain's root table has room for
+    for (unsigned earlier = 0; earlier < most_tables; ++earlier) {
+        BoundedText<200> why;
+        const auto table = core::find_acpi_table(firmware, rsdp, "SSDT", why, earlier);
+        if (!table)
+            continue;  // a damaged one: the control domain does not see it either
+        if (const auto type = find_sleep_type(table.value(), name))
+            return type;
+    }
+    return std::nullopt;
+}
+
 std::optional<SleepPorts> parse_sleep_ports(std::span<const std::byte> fadt)
 {
     constexpr std::uint64_t dsdt_offset{40}, pm1a_offset{64}, pm1b_offset{68}, x_dsdt_offset{140};

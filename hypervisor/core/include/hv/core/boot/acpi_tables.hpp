@@ -23,9 +23,11 @@ namespace hv::core {
 /// Searches the first KiB of the extended BIOS data area and 0xe0000–0xfffff; not_found when there is none.
 Expected<HostPhysical> search_rsdp(const FirmwareMemory& memory);
 
-/// A whole table, checked: signature, length, checksum.  Fails with not_found or malformed (and `why`).
+/// A whole table, checked: signature, length, checksum; of several with that signature the one with so many `earlier` ones.
+/// Fails with not_found or malformed (and `why`).
 Expected<std::span<const std::byte>> find_acpi_table(const FirmwareMemory& memory, HostPhysical rsdp,
-                                                     std::string_view signature, TextWriter& why);
+                                                     std::string_view signature, TextWriter& why,
+                                                     unsigned earlier = 0);
 
 /// What the MADT lists.
 struct ProcessorList {

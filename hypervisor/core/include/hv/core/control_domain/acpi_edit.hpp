@@ -2,7 +2,8 @@
 //
 // The control domain's view of the firmware's ACPI tables: a new RSDP and XSDT that name the firmware's tables where they
 // lie, but for the MADT, which is replaced by one that lists the control domain's processor alone, and for the tables that
-// describe what is not its own (IVRS, DMAR, SRAT, SLIT).  Nothing of the firmware's is changed in place.
+// describe what is not its own (IVRS, DMAR, SRAT, SLIT).  A damaged table is left out with a warning that names it; without
+// a good MADT there is no way on.  Nothing of the firmware's is changed in place.
 // Specification: [ACPI-6.5 §5.2.5, §5.2.7, §5.2.8, §5.2.12].
 #pragma once
 
@@ -32,7 +33,7 @@ struct FirmwareMemory {
 inline constexpr std::uint64_t edited_acpi_capacity{8 * page_size};
 
 /// Builds RSDP, XSDT and MADT into `out`, which will lie at `out_address`; the RSDP comes first.  `own_apic_id` is the local
-/// APIC that stays listed.  Fails with malformed (a checksum, a length), not_found (no MADT, or the own processor is not
+/// APIC that stays listed.  Fails with malformed (a checksum or length of the roots or the MADT), not_found (no MADT, or the own processor is not
 /// in it) or out_of_range (too many tables); `why` then holds one sentence.
 Status edit_acpi_tables(const FirmwareMemory& memory, HostPhysical rsdp, std::uint32_t own_apic_id,
                         std::span<std::byte> out, HostPhysical out_address, TextWriter& why);

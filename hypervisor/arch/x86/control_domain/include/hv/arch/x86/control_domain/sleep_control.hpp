@@ -12,12 +12,18 @@
 #include <optional>
 #include <span>
 
+#include "hv/core/boot/acpi_tables.hpp"
+
 namespace hv::control_domain {
 
 /// SLP_TYPa of a sleep state as the namespace's package `name` ("_S5_") gives it, found in the bytes of a
 /// DSDT or SSDT.
 [[nodiscard]] std::optional<std::uint8_t> find_sleep_type(std::span<const std::byte> definition_block,
                                                           const char (&name)[5]);
+
+/// SLP_TYPa of S5: in the DSDT at that address, else in the first SSDT that names it [ACPI-6.5 §5.2.11.2].
+[[nodiscard]] std::optional<std::uint8_t> find_power_off_type(const core::FirmwareMemory& firmware,
+                                                              HostPhysical rsdp, HostPhysical dsdt);
 
 /// What the FADT says.
 struct SleepPorts {
