@@ -234,6 +234,7 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .load = load,
         .unload = unload,
         .enter = enter,
+        .enter_control = [](VcpuContext& c, Exit& exit, const std::atomic<bool>&) { enter(c, exit); },
         .inject = [](VcpuContext& c, const Event& event) { fake_vcpu(c).queued = event; },
         .event_pending = [](const VcpuContext& c) { return fake_vcpu(c).queued.has_value(); },
         .interrupt_possible = interrupt_possible,

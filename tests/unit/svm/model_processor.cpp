@@ -185,6 +185,7 @@ void hv_svm_run(hv::core::Registers* registers, std::uint64_t vmcb, std::uint64_
     svm::Vmcb running = compose(processor, vmcb, memory);
     check_rules(running);
     flush_tlb(processor, running);
+    processor.events_held = false;
     ++model().runs;
     model().entered = running;
     running.control.exit_interrupt_info = 0;
@@ -222,6 +223,17 @@ x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t)
                        (features.decode_assists ? 1u << 7 : 0)};
     default: return {};
     }
+}
+
+void hold_events()
+{
+    if (model().before_hold)
+        model().before_hold();
+    here().events_held = true;
+}
+void release_events()
+{
+    here().events_held = false;
 }
 
 std::uint64_t read_msr(std::uint32_t msr)

@@ -58,12 +58,15 @@ struct ModelProcessor {
     const void* extended_area{};  ///< that the extended state was last loaded from
     std::uint64_t debug_addresses[4]{};
     bool host_state_saved{};
+    bool events_held{};
 };
 
 struct Model {
     ModelFeatures features;
     std::map<unsigned, ModelProcessor> processors;
     Program program;
+    /// What happens the moment events are held: the last moment for an NMI to come.
+    std::function<void()> before_hold;
     /// The control block as the last run saw it at its beginning.
     svm::Vmcb entered{};
     unsigned runs{};

@@ -323,6 +323,47 @@ TEST(Intercepts, GiveTheControlDomainItsInterruptsAndHaltAndTakeThemFromGuests)
     }
 }
 
+TEST(GuestProcessors, MakeOfAnInitAnExceptionAndTheControlDomainsDoesNot)
+{
+    SvmMachine machine{{}, 3};
+    constexpr auto vm_cr = static_cast<std::uint32_t>(x86::Msr::VM_CR);
+    EXPECT_FALSE(x86::VmCr::R_INIT::get(model().processors[0].msrs[vm_cr]));
+    EXPECT_TRUE(x86::VmCr::R_INIT::get(model().processors[1].msrs[vm_cr]));
+    EXPECT_TRUE(x86::VmCr::R_INIT::get(model().processors[2].msrs[vm_cr]));
+}
+
+TEST(ControlVcpu, IsNotEnteredWhereAnNmiOfItsOwnCameAtTheLastMoment)
+{
+    SvmMachine machine;
+    TestVcpu control{machine, core::VcpuKind::control};
+    control.load(0);
+    std::atomic<bool> nmi{};
+    model().program = [](Guest& guest) { guest.exits(cpuid_exit); };
+    core::Exit exit{};
+    machine.hvm().enter_control(control.context, exit, nmi);
+    EXPECT_EQ(exit.kind, core::ExitKind::cpuid);
+    EXPECT_FALSE(here().events_held);
+    model().before_hold = [&] { nmi.store(true); };
+    machine.hvm().enter_control(control.context, exit, nmi);
+    EXPECT_EQ(exit.kind, core::ExitKind::physical_nmi);
+    EXPECT_EQ(model().runs, 1u);
+    EXPECT_FALSE(here().events_held);
+}
+
+TEST(ControlVcpu, WaitsForAWindowWithItsTaskPriorityItsOwn)
+{
+    SvmMachine machine;
+    TestVcpu control{machine, core::VcpuKind::control};
+    control.load(0);
+    machine.hvm().inject(control.context, {core::EventKind::nmi, 2, false, 0});
+    control.enter();
+    EXPECT_FALSE(machine.hvm().nmi_possible(control.context));
+    machine.hvm().request_interrupt_window(control.context, 15);
+    control.enter();
+    EXPECT_NE(model().entered.control.intercept_instructions & svm::intercept_bit(svm::ExitCode::VINTR), 0u);
+    EXPECT_EQ(model().entered.control.intercept_cr, 0u);
+}
+
 TEST(ControlVcpu, HasTheMachinesInterruptsForItsOwn)
 {
     SvmMachine machine;

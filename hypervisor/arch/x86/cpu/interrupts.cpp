@@ -51,12 +51,17 @@ void handle_nmi(InterruptFrame& frame)
         cpu.stopped.store(true);
         halt_forever();
     }
+    if (!cpu.own_nmi.exchange(false))
+        cpu.foreign_nmi.store(true);
     if (const NmiHook hook = nmi_hook.load(std::memory_order_acquire))
         hook(frame);
 }
 
 void handle_exception(InterruptFrame& frame)
 {
+    constexpr std::uint64_t init_redirected{1};  // [APM2-3.41 §8.2.21]
+    if (frame.vector == static_cast<std::uint64_t>(Exception::SX) && frame.error_code == init_redirected)
+        return count(this_cpu().stray_interrupts);
     if (!frame.from_user())
         if (const std::uint64_t recovery = find_fixup(frame.rip)) {
             frame.rip = recovery;

@@ -72,10 +72,11 @@ unsigned current_processor()
 
 void wake(unsigned processor)
 {
-    const PerCpu& cpu = cpu_data(processor);
-    if (processor == 0 && boot_processor_handed_over())
-        send_interrupt(cpu.apic_id, DeliveryMode::NMI, 0);  // its vectors are the control domain's
-    else
+    PerCpu& cpu = cpu_data(processor);
+    if (processor == 0 && boot_processor_handed_over()) {  // its vectors are the control domain's
+        cpu.own_nmi.store(true);
+        send_interrupt(cpu.apic_id, DeliveryMode::NMI, 0);
+    } else
         send_interrupt(cpu.apic_id, DeliveryMode::fixed, static_cast<std::uint8_t>(HostVector::wake));
 }
 

@@ -5,6 +5,7 @@
 #include "hv/arch/x86/control_domain/control_domain.hpp"
 
 #include "hv/arch/x86/cpu/instructions.hpp"
+#include "hv/arch/x86/cpu/per_cpu.hpp"
 #include "hv/arch/x86/platform/processors.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/base/bytes.hpp"
@@ -172,10 +173,27 @@ void ControlDomain::run()
     x86::hand_over_boot_processor();
     setup_.hvm.load(context_);
     for (core::Exit exit{};;) {
-        setup_.hvm.enter(context_, exit);
+        deliver_nmi();
+        setup_.hvm.enter_control(context_, exit, x86::this_cpu().foreign_nmi);
         ++counters_.by_kind[static_cast<unsigned>(exit.kind)];
         dispatch(exit);
     }
+}
+
+/// NMIs that the hypervisor has not sent are the control domain's: its watchdog's, its devices'.  One that comes while one
+/// of the hypervisor's own is on its way is one with it, as two of its own would be.
+void ControlDomain::deliver_nmi()
+{
+    if (x86::this_cpu().foreign_nmi.exchange(false))
+        nmi_waiting_ = true;
+    if (!nmi_waiting_)
+        return;
+    constexpr std::uint8_t any_priority{15};
+    if (!setup_.hvm.nmi_possible(context_))
+        return setup_.hvm.request_interrupt_window(context_, any_priority);
+    setup_.hvm.inject(context_, {core::EventKind::nmi, 2, false, 0});
+    setup_.hvm.request_interrupt_window(context_, 0);
+    nmi_waiting_ = false;
 }
 
 void ControlDomain::dispatch(const core::Exit& exit)

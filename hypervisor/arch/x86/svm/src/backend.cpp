@@ -53,6 +53,8 @@ VcpuState& state_of(const VcpuContext& context)
     return *static_cast<VcpuState*>(context.backend);
 }
 
+constexpr unsigned control_processor{0};
+
 constexpr std::uint64_t area_alignment{64};
 constexpr std::uint64_t area_offset{page_size + (sizeof(VcpuState) + area_alignment - 1) / area_alignment *
                                                     area_alignment};
@@ -73,6 +75,10 @@ Status enable_processor()
     const std::uint64_t vm_cr = processor::read_msr(as_number(x86::Msr::VM_CR));
     if (x86::VmCr::SVMDIS::get(vm_cr))
         return Error::not_supported;
+    // An INIT would take a guest processor away from the hypervisor: as an exception it is dropped [APM2-3.41 §15.30.1].  The
+    // control domain may need it: some machines are reset by it.
+    if (number != control_processor)
+        processor::write_msr(as_number(x86::Msr::VM_CR), vm_cr | x86::VmCr::R_INIT::mask);
     auto host_save = HV_TRY(core::OwnedFrames::allocate(*backend.frames, 0, *backend.ledger));
     auto host_vmcb = HV_TRY(core::OwnedFrames::allocate(*backend.frames, 0, *backend.ledger));
     std::memset(core::platform::to_pointer(host_save.address()), 0, page_size);
@@ -253,6 +259,17 @@ void enter(VcpuContext& context, Exit& exit)
     }
 }
 
+void enter_control(VcpuContext& context, Exit& exit, const std::atomic<bool>& nmi)
+{
+    processor::hold_events();
+    if (!nmi.load(std::memory_order_relaxed))
+        return enter(context, exit);
+    processor::release_events();
+    exit = {};
+    exit.kind = core::ExitKind::physical_nmi;
+    exit.code = number(ExitCode::NMI);
+}
+
 // ---- state
 // --------------------------------------------------------------------------------------------------------
 
@@ -350,6 +367,7 @@ core::HvmTable make_table()
         .load = load,
         .unload = unload,
         .enter = enter,
+        .enter_control = enter_control,
         .inject = [](VcpuContext& c, const core::Event& event) { inject_event(state_of(c), event); },
         .event_pending = [](const VcpuContext& c) { return event_queued(state_of(c)); },
         .interrupt_possible =

@@ -35,7 +35,8 @@ void assign(VcpuState& vcpu, std::uint32_t& intercepts, std::uint32_t bit, bool 
 
 /// The processor is asked for the exit only while the task priority lets the waiting interrupt through; while
 /// it does not, the guest's writes of CR8 exit, and bring us here again.  They do so for as long as a window
-/// is wanted: an emulated processor does not bear such a write with a virtual interrupt pending.
+/// is wanted: an emulated processor does not bear such a write with a virtual interrupt pending.  A control VCPU's CR8 is
+/// its own.
 void update_window(VcpuState& vcpu)
 {
     VmcbControlArea& control = vcpu.vmcb->control;
@@ -47,7 +48,8 @@ void update_window(VcpuState& vcpu)
         dirty(vcpu, clean_virtual_interrupt);
     }
     assign(vcpu, control.intercept_instructions, intercept_bit(ExitCode::VINTR), armed);
-    assign(vcpu, control.intercept_cr, 1u << number(ExitCode::CR8_WRITE), vcpu.window_class != 0);
+    assign(vcpu, control.intercept_cr, 1u << number(ExitCode::CR8_WRITE),
+           vcpu.window_class != 0 && VirtualInterrupt::Masking::get(control.virtual_interrupt));
 }
 
 void intercept_iret(VcpuState& vcpu, bool wanted)

@@ -33,6 +33,15 @@ void set_extended_control(std::uint64_t value)
 
 }  // namespace
 
+void hold_events()
+{
+    asm volatile("clgi" : : : "memory");
+}
+void release_events()
+{
+    asm volatile("stgi" : : : "memory");
+}
+
 x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf)
 {
     return x86::cpuid(leaf, subleaf);

@@ -97,6 +97,11 @@ struct HvmTable {
     /// the exception of an `exception` exit, which the core needs only count; #MC alone is left to it.
     void (*enter)(VcpuContext&, Exit&);
 
+    /// The same for a control VCPU, unless `nmi` is set, which the handler of an NMI that is the control domain's does: it is
+    /// looked at when no NMI can come any more before the guest runs.  Where it is set nothing runs and the exit is
+    /// physical_nmi.
+    void (*enter_control)(VcpuContext&, Exit&, const std::atomic<bool>& nmi);
+
     /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.
     void (*inject)(VcpuContext&, const Event&);
     bool (*event_pending)(const VcpuContext&);

@@ -53,6 +53,8 @@ struct PerCpu {
     std::atomic<std::uint64_t> timer_interrupts;
     std::atomic<std::uint64_t> stray_interrupts;
     std::atomic<std::uint64_t> nmis;
+    std::atomic<bool> own_nmi;      ///< the hypervisor has sent it one that has not come yet
+    std::atomic<bool> foreign_nmi;  ///< one came that it has not sent
     /// The deadline that this processor's timer is armed for; ~0 for none.
     std::uint64_t deadline;
     /// For the virtualization back end (hypervisor/arch/x86/svm): its own per-processor data.

@@ -77,6 +77,7 @@ private:
     void find_sleep_control();
     void intercept_ports();
 
+    void deliver_nmi();
     void dispatch(const core::Exit& exit);
     void answer_cpuid(const core::Exit& exit);
     void answer_msr(const core::Exit& exit, bool write);
@@ -108,6 +109,7 @@ private:
     PciAddress function_address_{};
     SleepPorts sleep_{};
     std::optional<std::uint8_t> power_off_type_;
+    bool nmi_waiting_{};  ///< an NMI of its own that it could not take yet
     core::ExitCounters counters_{};
     core::OncePerDomain hidden_access_, refused_sleep_, refused_msr_, odd_port_access_, odd_memory_access_,
         wild_access_;

@@ -19,6 +19,10 @@ extern "C" void hv_svm_run(hv::core::Registers* registers, std::uint64_t vmcb, s
 
 namespace hv::svm::processor {
 
+/// CLGI and STGI: between the two not even an NMI comes.  hv_svm_run ends with the latter.
+void hold_events();
+void release_events();
+
 [[nodiscard]] x86::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf);
 [[nodiscard]] std::uint64_t read_msr(std::uint32_t msr);
 void write_msr(std::uint32_t msr, std::uint64_t value);
