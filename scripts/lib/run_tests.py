@@ -199,6 +199,9 @@ def main():
         checker = os.path.join(options.root, "tests/layering/check_includes.py")
         run_checks(tally, "layering/self-test", [sys.executable, checker, "--self-test"], options.root)
         run_checks(tally, "layering", [sys.executable, checker], options.root)
+    if "models" in options.wanted:
+        checker = os.path.join(options.root, "tests/models/check_models.py")
+        run_checks(tally, "models", [sys.executable, checker], options.root)
     if "scripts" in options.wanted:
         run_scripts(tally, options.root)
     system = under(options.wanted, "system")

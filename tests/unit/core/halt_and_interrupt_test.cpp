@@ -282,3 +282,60 @@ TEST_F(HaltAndInterrupt, PutsAProcessorThatRunsBackToWaitingByInit)
     EXPECT_EQ(guest(1).system.segments[segment_cs].base, 0x3'4000u);
     EXPECT_GT(guest(1).entries, entries);
 }
+
+TEST_F(HaltAndInterrupt, StartsWhereTheFirstStartupMessageSaid)
+{
+    start_second();
+    message(DeliveryMode::startup, 0x55, 1);  // Linux sends two
+    turn();
+    EXPECT_EQ(guest(1).system.segments[segment_cs].base, 0x1'2000u);
+}
+
+TEST_F(HaltAndInterrupt, VoidsAStartupMessageByALaterInit)
+{
+    start_second();
+    message(DeliveryMode::init, 0, 1);
+    turn();
+    EXPECT_FALSE(vcpu(1).started);
+    EXPECT_EQ(guest(1).entries, 0u);
+    message(DeliveryMode::startup, 0x34, 1);
+    turn();
+    EXPECT_EQ(guest(1).system.segments[segment_cs].base, 0x3'4000u);
+}
+
+TEST_F(HaltAndInterrupt, WaitsOnWhenAProcessorThatWaitsForAStartupMessageIsWokenForNothing)
+{
+    start_second();
+    turn();
+    message(DeliveryMode::init, 0, 1);
+    turn();
+    machine().scheduler.unblock(vcpu(1), Blocker::waiting_for_startup);  // a sender of old, come late
+    turn();
+    EXPECT_TRUE(vcpu(1).blocked_by(Blocker::waiting_for_startup));
+    message(DeliveryMode::startup, 0x34, 1);
+    turn();
+    EXPECT_TRUE(vcpu(1).started);
+}
+
+TEST_F(HaltAndInterrupt, EndsAsHaltedWhenTheLastThatRanIsPutToWaitByInit)
+{
+    start_second();
+    turn();
+    halt(0);
+    guest(1).script.push_back([this](VcpuContext&, FakeVcpu&) {
+        message(DeliveryMode::init, 0, 1);
+        return plain_exit(ExitKind::pause, 2);
+    });
+    turn();
+    EXPECT_EQ(domain->state(), DomainState::ended);
+    EXPECT_EQ(domain->end_reason(), EndReason::halt);
+}
+
+TEST_F(HaltAndInterrupt, StartsTheMachineOverWhenTheBootstrapProcessorGetsInit)
+{
+    start_second();
+    turn();
+    message(DeliveryMode::init, 0, 0);
+    EXPECT_EQ(domain->state(), DomainState::ended);
+    EXPECT_EQ(domain->end_reason(), EndReason::reboot);
+}

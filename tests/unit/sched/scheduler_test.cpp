@@ -155,9 +155,9 @@ TEST_F(SchedulerTest, DoesNotHaltWhenAnEventCameFirst)
     ready(entity);
     fake::set_current_processor(1);
     ASSERT_EQ(scheduler.pick(now), &entity);
-    scheduler.halt_unless(entity, [](const Schedulable&) { return true; });
+    scheduler.block_unless(entity, Blocker::halted, [](const Schedulable&) { return true; });
     EXPECT_TRUE(entity.runnable());
-    scheduler.halt_unless(entity, [](const Schedulable&) { return false; });
+    scheduler.block_unless(entity, Blocker::halted, [](const Schedulable&) { return false; });
     EXPECT_FALSE(entity.runnable());
     scheduler.unblock(entity, Blocker::halted);
     EXPECT_TRUE(entity.runnable());

@@ -88,8 +88,10 @@ Status Domain::populate(const DomainConfig& config)
         offer_features(*vcpu);
         reset_registers(*vcpu);
         machine().scheduler.attach(*vcpu);
-        if (index != 0)
+        if (index != 0) {
             machine().scheduler.block(*vcpu, Blocker::waiting_for_startup);
+            vcpu->dead_halt.store(true);
+        }
         vcpus_[vcpu_count_++] = vcpu.leak();
     }
     return Done{};
@@ -197,14 +199,13 @@ void Domain::deliver(unsigned index, const InterruptMessage& message)
             target.notice_interrupt();
         return;
     case DeliveryMode::nmi: return target.request(VcpuRequest::nmi);
-    case DeliveryMode::init: return target.request(VcpuRequest::init);
-    case DeliveryMode::startup:
-        target.startup_vector.store(message.vector, std::memory_order_release);
-        if (!target.heeds_startup())
-            return;
-        target.request(VcpuRequest::startup);
-        machine().scheduler.unblock(target, Blocker::waiting_for_startup);
-        return;
+    case DeliveryMode::init:
+        // The bootstrap processor goes on in the firmware [SDM3-083 "MP Initialization Protocol Requirements and
+        // Restrictions"], which here is the loader: the machine starts over.
+        if (index == 0)
+            return end(EndReason::reboot);
+        return target.request_init();
+    case DeliveryMode::startup: return target.request_startup(message.vector);
     case DeliveryMode::external: return target.request(VcpuRequest::external_interrupt);
     case DeliveryMode::smi:
     case DeliveryMode::reserved: return;  // there is no SMM in a guest
@@ -229,14 +230,19 @@ void Domain::request_pause()
         log_warning("domain ", id, ": nobody pauses it");
 }
 
+/// In this order (tests/models/all_halted.pml): once each of them was seen asleep, and none has been roused since, nobody is
+/// left who could send a message, and what was sent before is noted.
 void Domain::check_all_halted()
 {
-    for (unsigned index = 0; index < vcpu_count_; ++index) {
-        const Vcpu& vcpu = *vcpus_[index];
-        if (!vcpu.blocked_by(Blocker::waiting_for_startup) && (vcpu.has_requests() || !vcpu.dead_halt.load()))
+    const std::uint32_t rousings = rousings_.load();
+    for (unsigned index = 0; index < vcpu_count_; ++index)
+        if (!vcpus_[index]->dead_halt.load())
             return;
-    }
-    end(EndReason::halt);
+    for (unsigned index = 0; index < vcpu_count_; ++index)
+        if (vcpus_[index]->has_rousing_request())
+            return;
+    if (rousings_.load() == rousings)
+        end(EndReason::halt);
 }
 
 void Domain::kick_all()

@@ -63,7 +63,7 @@ void block_vcpu(VcpuBinding& own)
     if ((wake & abi::wake_deadline) != 0 && !arm(own.block_timer, own.wake_deadline_ns))
         return;
     if ((wake & abi::wake_interrupt) != 0)
-        return machine().scheduler.halt_unless(own.vcpu, has_wake_event);
+        return machine().scheduler.block_unless(own.vcpu, Blocker::halted, has_wake_event);
     own.held.store(true);
     update_hold(own.vcpu);
 }

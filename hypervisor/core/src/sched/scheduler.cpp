@@ -114,10 +114,10 @@ void Scheduler::block(Schedulable& entity, Blocker reason)
         attention_(processor);
 }
 
-void Scheduler::halt_unless(Schedulable& entity, bool (*has_event)(const Schedulable&))
+void Scheduler::block_unless(Schedulable& entity, Blocker reason, bool (*has_event)(const Schedulable&))
 {
     Queue& queue = lock_queue_of(entity);
-    if (!has_event(entity) && entity.blockers_.fetch_or(bit(Blocker::halted), std::memory_order_acq_rel) == 0)
+    if (!has_event(entity) && entity.blockers_.fetch_or(bit(reason), std::memory_order_acq_rel) == 0)
         queue.load.fetch_sub(1, std::memory_order_relaxed);
     queue.lock.unlock();
 }

@@ -82,6 +82,7 @@ Status CoreTarget::set_registers(protocol::DomainId id, std::uint32_t index, con
     vcpu.registers.rip = wire.rip;
     vcpu.registers.rflags = wire.rflags;
     vcpu.started = true;
+    vcpu.dead_halt = false;
     if (vcpu.blocked_by(Blocker::waiting_for_startup))
         machine().scheduler.unblock(vcpu, Blocker::waiting_for_startup);
     return Done{};

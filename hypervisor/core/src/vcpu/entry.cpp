@@ -21,24 +21,21 @@ constexpr bool asked(std::uint32_t requests, VcpuRequest what)
 
 void take_init(Vcpu& vcpu)
 {
-    // [SDM3-083 §9.1.1, §10.4.7.3]: INIT leaves the APIC base; the processor waits for SIPI, the bootstrap one starts over.
+    // [SDM3-083 §9.1.1, §10.4.7.3]: INIT leaves the APIC base, and the processor waits for SIPI.
     vcpu.apic.initialize();
     vcpu.in_halt = vcpu.nmi_waiting = vcpu.external_waiting = false;
-    vcpu.dead_halt.store(false);
-    vcpu.started = false;
     reset_registers(vcpu);
     store_task_priority(vcpu);
     if (vcpu.domain.extensions != nullptr)
         vcpu.domain.extensions->vcpu_reset(vcpu);
 }
 
-void take_startup(Vcpu& vcpu)
+void take_startup(Vcpu& vcpu, std::uint8_t vector)
 {
     if (vcpu.started)
         return;  // a SIPI to a processor that runs is ignored
-    start_real_mode(vcpu, vcpu.startup_vector.load(std::memory_order_acquire));
+    start_real_mode(vcpu, vector);
     vcpu.started = true;
-    machine().scheduler.unblock(vcpu, Blocker::waiting_for_startup);
 }
 
 /// The vector that would be injected if nothing but the task priority stood against it, or 0.
@@ -79,23 +76,21 @@ bool serve_extension_window(Vcpu& vcpu)
 void leave_halt(Vcpu& vcpu)
 {
     vcpu.in_halt = false;
-    vcpu.dead_halt.store(false);
+    vcpu.domain.rouse(vcpu);
 }
 
 }  // namespace
 
 void carry_out_requests(Vcpu& vcpu)
 {
-    if (vcpu.init_requested())  // before the request is taken, so that no startup message falls between the two
-        machine().scheduler.block(vcpu, Blocker::waiting_for_startup);
-    vcpu.dead_halt.store(false);  // before they are taken: check_all_halted() sees the one or the other
+    vcpu.domain.rouse(vcpu);  // before they are taken: check_all_halted() sees the one or the other
     const std::uint32_t requests = vcpu.take_requests();
     if (asked(requests, VcpuRequest::flush))
         machine().hvm.flush(vcpu);
     if (asked(requests, VcpuRequest::init))
         take_init(vcpu);
     if (asked(requests, VcpuRequest::startup))
-        take_startup(vcpu);
+        take_startup(vcpu, Vcpu::startup_vector(requests));
     if (asked(requests, VcpuRequest::timer) && vcpu.domain.time.running()) {
         vcpu.apic.expire(vcpu.guest_tsc(platform::ticks()));
         arm_apic_timer(vcpu);

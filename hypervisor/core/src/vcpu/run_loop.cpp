@@ -51,18 +51,29 @@ bool look_around(Processor& processor, const Vcpu& vcpu)
            (work_announced.load(std::memory_order_relaxed) && !work_under_way.load(std::memory_order_relaxed));
 }
 
+bool has_requests(const Schedulable& self) { return static_cast<const Vcpu&>(self).has_requests(); }
+
+/// After INIT: sleeps until something is asked of it; a startup message sets it going.
+void wait_for_startup(Vcpu& vcpu)
+{
+    vcpu.dead_halt.store(true);
+    vcpu.domain.check_all_halted();
+    machine().scheduler.block_unless(vcpu, Blocker::waiting_for_startup, has_requests);
+}
+
 /// The guest executed HLT: true when it has something to wake up for now.
 bool wakes(Vcpu& vcpu)
 {
     fetch_task_priority(vcpu);  // the guest may have lowered it since, without an exit
     const bool event = Vcpu::has_event(vcpu);
     const bool for_good = !event && !x86::Rflags::IF::get(vcpu.registers.rflags);
-    vcpu.dead_halt.store(for_good);  // in one order with the others' (check_all_halted)
     if (event)
         return true;
-    if (for_good)
+    if (for_good) {
+        vcpu.dead_halt.store(true);
         vcpu.domain.check_all_halted();
-    machine().scheduler.halt_unless(vcpu, Vcpu::has_event);
+    }
+    machine().scheduler.block_unless(vcpu, Blocker::halted, Vcpu::has_event);
     return false;
 }
 
@@ -111,8 +122,10 @@ void run_vcpu(Processor& processor, Vcpu& vcpu)
             continue;
         if (!vcpu.runnable() || (vcpu.in_halt && !wakes(vcpu)))
             break;
-        if (!vcpu.started)  // its startup message has come since
+        if (!vcpu.started.load(std::memory_order_relaxed)) [[unlikely]] {
+            wait_for_startup(vcpu);
             continue;
+        }
         if (has_waiting_event(vcpu)) [[unlikely]]
             prepare_entry(vcpu);
         if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on

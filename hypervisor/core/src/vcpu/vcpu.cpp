@@ -9,6 +9,8 @@
 namespace hv::core {
 namespace {
 
+constexpr std::uint32_t bit(VcpuRequest what) { return static_cast<std::uint32_t>(what); }
+
 void apic_deadline(Timer& timer) { static_cast<ApicTimer&>(timer).vcpu.request(VcpuRequest::timer); }
 
 }  // namespace
@@ -29,6 +31,46 @@ void Vcpu::request(VcpuRequest what)
 {
     requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
     notice_interrupt();
+}
+
+void Vcpu::request_init()
+{
+    std::uint32_t before = requests_.load(std::memory_order_relaxed);
+    std::uint32_t after{};
+    do {
+        constexpr std::uint32_t startup = bit(VcpuRequest::startup) | 0xffu << startup_vector_shift;
+        after = (before & ~startup) | bit(VcpuRequest::init);
+    } while (!requests_.compare_exchange_weak(before, after));
+    notice_interrupt();
+}
+
+void Vcpu::request_startup(std::uint8_t vector)
+{
+    std::uint32_t before = requests_.load(std::memory_order_relaxed);
+    do {
+        const bool waits = (before & bit(VcpuRequest::init)) != 0 || !started.load();
+        if (!waits || (before & bit(VcpuRequest::startup)) != 0)
+            return;
+    } while (!requests_.compare_exchange_weak(before, before | bit(VcpuRequest::startup) |
+                                                          std::uint32_t{vector} << startup_vector_shift));
+    notice_interrupt();
+    machine().scheduler.unblock(*this, Blocker::waiting_for_startup);
+}
+
+std::uint32_t Vcpu::take_requests()
+{
+    std::uint32_t requests = requests_.load(std::memory_order_relaxed);
+    do {
+        if ((requests & bit(VcpuRequest::init)) != 0)
+            started.store(false);
+    } while (!requests_.compare_exchange_weak(requests, 0));
+    return requests;
+}
+
+bool Vcpu::has_rousing_request() const
+{
+    const std::uint32_t requests = requests_.load();
+    return started.load() ? requests != 0 : (requests & bit(VcpuRequest::startup)) != 0;
 }
 
 void Vcpu::mark(VcpuRequest what)

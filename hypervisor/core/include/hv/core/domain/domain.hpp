@@ -97,8 +97,16 @@ public:
     /// Delivers an interrupt message to whom it addresses.  `sender` is a VCPU's index, or vcpu_count() for a device.
     /// True: somebody was addressed.
     bool route(const InterruptMessage& message, unsigned sender);
-    /// Ends the domain with reason halt when every VCPU is halted for good.  By a VCPU that is about to halt.
+    /// Ends the domain with reason halt when every VCPU is halted for good.  By a VCPU that is about to halt, and has said so.
     void check_all_halted();
+    /// Takes back that `vcpu` is halted for good.  By the processor that runs it, before it takes what ends its sleep.
+    void rouse(Vcpu& vcpu)
+    {
+        if (vcpu.dead_halt.load()) {
+            vcpu.dead_halt.store(false);
+            rousings_.fetch_add(1);
+        }
+    }
     /// Every VCPU of this domain looks at its events (and at changed nested tables) before it runs another instruction.
     void kick_all();
     /// Said once per domain.
@@ -128,6 +136,7 @@ private:
     std::atomic<DomainState> state_{DomainState::building};
     EndReason end_reason_{};
     std::atomic<bool> end_unannounced_{};
+    std::atomic<std::uint32_t> rousings_{};
     std::array<char, maximum_domain_name + 1> name_{};
     std::size_t name_length_{};
     std::array<char, maximum_end_text + 1> end_text_{};

@@ -71,9 +71,9 @@ public:
 
     /// Adds a reason not to run.  If it runs now it is made to leave; wait_until_off tells when it has.
     void block(Schedulable& entity, Blocker reason);
-    /// As block(entity, halted) by the processor that runs it, unless `has_event(entity)`: decided under the queue's lock, so
+    /// As block() by the processor that runs it, unless `has_event(entity)`: decided under the queue's lock, so
     /// that an event raised before unblock() is never missed.
-    void halt_unless(Schedulable& entity, bool (*has_event)(const Schedulable&));
+    void block_unless(Schedulable& entity, Blocker reason, bool (*has_event)(const Schedulable&));
     /// Takes a reason away; with the last one it becomes ready, and its processor is woken if that matters.
     void unblock(Schedulable& entity, Blocker reason);
     /// Makes a running entity leave guest mode, to look at its pending events; no effect on others.

@@ -23,8 +23,8 @@ class Domain;
 /// What another processor wants of a VCPU before it next enters the guest; one bit each.
 enum class VcpuRequest : std::uint32_t {
     nmi = 1 << 0,
-    init = 1 << 1,
-    startup = 1 << 2,        ///< `startup_vector` says where
+    init = 1 << 1,           ///< see request_init()
+    startup = 1 << 2,        ///< see request_startup(); its vector is in the word's top byte
     flush = 1 << 3,          ///< drop all translations
     external_interrupt = 1 << 4,  ///< the PIC's output has changed
     extension = 1 << 5,      ///< an extension wants its before-entry hook called
@@ -59,12 +59,12 @@ public:
     bool in_halt{};              ///< the guest executed HLT and nothing has ended it yet
     bool nmi_waiting{};          ///< an NMI that could not be injected yet
     bool external_waiting{};     ///< the PIC's output is up
-    bool started{};              ///< has registers to run with: set by the builder, or by SIPI
-    std::atomic<bool> dead_halt{};  ///< in HLT with interrupts disabled
+    std::atomic<bool> started{};  ///< has registers to run with: set by the builder, or by SIPI; cleared as INIT is taken
+    /// Asleep so that only an NMI, INIT or startup message can end it: in HLT with interrupts disabled, or not started.
+    std::atomic<bool> dead_halt{};
     std::uint64_t tsc_delta{};   ///< what the guest added to its time-stamp counter by writing it
     std::uint64_t tsc_offset{};  ///< as the back end was last told
     std::uint64_t hwcr{};        ///< HWCR as the guest wrote it
-    std::atomic<std::uint8_t> startup_vector{};
 
     // ---- for extensions ----
     bool entry_held{};           ///< a hypercall is under way: it goes on before the guest does
@@ -81,17 +81,19 @@ public:
     void request(VcpuRequest what);
     /// The same, but wakes nobody: a VCPU that is not in the guest finds it when it next enters.
     void mark(VcpuRequest what);
-    /// Takes all noted requests.  The processor that runs it.
-    [[nodiscard]] std::uint32_t take_requests() { return requests_.exchange(0, std::memory_order_acq_rel); }
-    /// True when a startup message would be heeded: it waits for one, or an INIT that makes it wait is on its way.
-    [[nodiscard]] bool heeds_startup() const
+    /// An INIT message: it voids a startup message that has not been carried out yet.  Any processor.
+    void request_init();
+    /// A startup message, heeded by a VCPU that waits for one or is about to, and has not got one yet.  Any processor.
+    void request_startup(std::uint8_t vector);
+    /// Takes all noted requests; an INIT among them leaves it not started from the moment on at which it is no longer
+    /// noted, so that no startup message falls between the two.  The processor that runs it.
+    [[nodiscard]] std::uint32_t take_requests();
+    [[nodiscard]] static constexpr std::uint8_t startup_vector(std::uint32_t requests)
     {
-        return blocked_by(Blocker::waiting_for_startup) || init_requested();
+        return static_cast<std::uint8_t>(requests >> startup_vector_shift);
     }
-    [[nodiscard]] bool init_requested() const
-    {
-        return (requests_.load(std::memory_order_acquire) & static_cast<std::uint32_t>(VcpuRequest::init)) != 0;
-    }
+    /// What was noted since would end a sleep from which only NMI, INIT and startup messages wake.  Any processor.
+    [[nodiscard]] bool has_rousing_request() const;
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
     /// True when something would end a HLT: just what the next preparation of an entry would inject, or a request that has
     /// to be looked at.  The processor that runs it.
@@ -117,6 +119,8 @@ public:
     void raise(std::uint8_t vector, std::uint32_t error_code);
 
 private:
+    static constexpr unsigned startup_vector_shift{24};
+
     void raise_single_step();
 
     std::atomic<std::uint32_t> requests_{};
