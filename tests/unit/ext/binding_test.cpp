@@ -93,7 +93,8 @@ TEST_F(Binds, an_instance_holds_frames_of_its_own_ledger)
     EXPECT_EQ(description.name, "puppet-one");
     EXPECT_EQ(description.version[1], 2);
     EXPECT_EQ(description.cpuid_base, 0x4000'0000u);
-    EXPECT_EQ(description.memory_bytes, binding.ledger.frames() * page_size);
+    EXPECT_EQ(description.memory_bytes,
+              (binding.ledger.frames() + binding.holdings.ledger.frames()) * page_size);
 }
 
 TEST_F(Binds, two_modules_get_windows_of_their_own)

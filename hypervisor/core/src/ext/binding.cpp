@@ -12,15 +12,6 @@
 namespace hv::core {
 namespace {
 
-constinit std::atomic<std::uint32_t> next_number{1};
-
-/// A number that handles have room for; used again only after sixteen million bindings.
-std::uint32_t take_number()
-{
-    constexpr std::uint32_t mask{static_cast<std::uint32_t>(Handle::Binding::mask >> Handle::Binding::low)};
-    return next_number.fetch_add(1, std::memory_order_relaxed) & mask;
-}
-
 void copy_words(std::uint64_t* to, const std::uint64_t* from, std::uint32_t words)
 {
     for (std::uint32_t at = 0; at < words; ++at)  // a word at a time: a declared MSR may read it meanwhile
@@ -120,31 +111,24 @@ Window* Binding::window(std::uint32_t id, abi::WindowKind kind)
 // ---- making
 // -----------------------------------------------------------------------------------------------------
 
-Binding::Binding(Domain& owner, Module& of, WindowMap& in, Spinlock& page_lock)
+Binding::Binding(Domain& owner, Module& of, Holdings& holds)
     : domain{owner},
       module{of},
-      number{take_number()},
-      map{in},
+      holdings{holds},
+      number{holds.number},
       ledger{frame_limit, &owner.ledger},
       heap{machine().frames, ledger},
       memory{machine().frames, ledger},
       needs{of.manifest().needs},
       serial{(of.manifest().flags & abi::manifest_serial) != 0},
-      pages{owner, machine().frames, ledger, heap, page_lock},
-      timers{heap}
+      pages{holds.pages},
+      timers{holds.timers}
 {
 }
 
 Binding::~Binding()
 {
-    const bool callbacks_possible = timers.stop();
-    for (unsigned index = 0; index < vcpu_count; ++index)
-        TimerQueue::cancel(vcpus[index]->block_timer);
-    if (callbacks_possible)
-        machine().wait_for_turn();
-    timers.clear();
-    pages.clear();
-    map.remove(*this);
+    cancel_block_timers();
     for (Window* const one : windows) {
         one->leaves.destroy(heap);
         one->reads.destroy(heap);
@@ -165,13 +149,32 @@ Binding::~Binding()
     HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
 }
 
-Status Binding::create(TextWriter& why)
+void Binding::cancel_block_timers()
+{
+    bool any{};
+    for (unsigned index = 0; index < vcpu_count; ++index) {
+        any = any || vcpus[index]->block_timer.armed;
+        TimerQueue::cancel(vcpus[index]->block_timer);
+    }
+    if (any)
+        machine().wait_for_turn();  // a callback may be under way
+}
+
+Status Binding::create(WindowMap& map, TextWriter& why)
 {
     HV_TRY(place_image(why));
     if (const auto made = create_contexts(); !made)
         return say_memory(why, name(), made.error());
-    HV_TRY(open_windows(why));
+    if (const auto made = create_holdings(); !made)
+        return say_memory(why, name(), made.error());
+    HV_TRY(open_windows(map, why));
     return declare_constants(why);
+}
+
+Status Binding::create_holdings()
+{
+    HV_TRY(timers.create(vcpu_count));
+    return pages.create_hypercall_pages(module.manifest().hypercall_pages);
 }
 
 Status Binding::place_image(TextWriter& why)
@@ -212,18 +215,18 @@ Status Binding::create_contexts()
                         .initial_apic_id = index,  // as Domain numbers them
                         .reserved = 0};
     }
-    HV_TRY(timers.create(vcpu_count));
-    return pages.create_hypercall_pages(manifest.hypercall_pages);
-}
-
-Status Binding::open_windows(TextWriter& why)
-{
-    for (std::uint32_t index = 0; index < module.manifest().window_count; ++index)
-        HV_TRY(open_window(module.verified().window(index), grants[index], why));
     return Done{};
 }
 
-Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant& grant, TextWriter& why)
+Status Binding::open_windows(WindowMap& map, TextWriter& why)
+{
+    for (std::uint32_t index = 0; index < module.manifest().window_count; ++index)
+        HV_TRY(choose_window(map, module.verified().window(index), grants[index], why));
+    return Done{};
+}
+
+Status Binding::choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
+                              TextWriter& why)
 {
     grant = {request.id, request.kind, 0, 0, 0, 0};
     BoundedText<200> reason;
@@ -239,6 +242,18 @@ Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant&
             ", where the domain has RAM or a device");
         return Error::conflict;
     }
+    Window* const opened = HV_TRY(open_window(request, base.value(), why));
+    if (const auto entered = map.enter(*opened); !entered) {
+        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows,
+            " of one kind");
+        return entered.error();
+    }
+    grant = {request.id, request.kind, 1, 0, opened->base, opened->length};
+    return Done{};
+}
+
+Expected<Window*> Binding::open_window(const abi::WindowRequest& request, std::uint64_t base, TextWriter& why)
+{
     auto made = make<Window>(heap);
     if (!made)
         return say_memory(why, name(), made.error());
@@ -246,7 +261,7 @@ Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant&
     opened->binding = this;
     opened->id = request.id;
     opened->kind = request.kind;
-    opened->base = base.value();
+    opened->base = base;
     opened->length = request.length;
     opened->match = request.hypercall;
     HV_ASSERT(windows.push_back(opened));  // the loader takes no more
@@ -258,15 +273,7 @@ Status Binding::open_window(const abi::WindowRequest& request, abi::WindowGrant&
     }
     if (!tables)
         return say_memory(why, name(), tables.error());
-    if (const auto entered = map.enter(*opened); !entered) {
-        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows,
-            " of one kind");
-        return entered.error();
-    }
-    grant.granted = 1;
-    grant.base = base.value();
-    grant.length = request.length;
-    return Done{};
+    return opened;
 }
 
 /// The const tables that the hook table names.

@@ -2,7 +2,8 @@
 //
 // A binding: one instance of a module in the stack of one domain, with everything that belongs to it: its
 // image, its memory and ledger, its windows and declared answers, its state blocks in their working and kept
-// copies, its pages and timers. Internal to the extension framework: dispatch and services work on it.
+// copies.  Its pages and timers are in its Holdings, which a swap hands to the next instance.  Internal to the
+// extension framework: dispatch and services work on it.
 #pragma once
 
 #include <atomic>
@@ -12,9 +13,8 @@
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/ext/module_registry.hpp"
+#include "holdings.hpp"
 #include "module_memory.hpp"
-#include "pages.hpp"
-#include "timers.hpp"
 #include "windows.hpp"
 
 namespace hv::core {
@@ -114,16 +114,19 @@ public:
     /// Frames that one instance may hold: 64 MiB.
     static constexpr std::uint64_t frame_limit{16384};
 
-    Binding(Domain& owner, Module& of, WindowMap& windows, Spinlock& page_lock);
-    /// Gives everything back; asserts that the ledger then reads zero.  No VCPU runs.
+    /// The holdings outlive it.
+    Binding(Domain& owner, Module& of, Holdings& holds);
+    /// Gives everything back; asserts that the ledger then reads zero.  Nobody uses it any more: no VCPU of the
+    /// domain runs in it, its windows are in no map, and its holdings' timers are stopped or another's.
     ~Binding();
     Binding(const Binding&) = delete;
     Binding& operator=(const Binding&) = delete;
 
     [[nodiscard]] std::string_view name() const { return module.name(); }
 
-    /// Image, contexts, blocks and windows, in the order of binding; a sentence in `why`.
-    Status create(TextWriter& why);
+    /// Image, contexts, blocks and windows, which are entered in `map`, in the order of binding; a sentence in
+    /// `why`.
+    Status create(WindowMap& map, TextWriter& why);
     /// Calls the hooks in the order of hook_table.hpp; those that undo them run when one fails.
     Status start(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     /// vcpu_destroy and domain_destroy for what start() initialised; then no hook is called any more.
@@ -141,8 +144,8 @@ public:
 
     Domain& domain;
     Module& module;
+    Holdings& holdings;
     const std::uint32_t number;  ///< of this binding in handles
-    WindowMap& map;
     Ledger ledger;
     Heap heap;
     InstanceMemory memory;
@@ -165,8 +168,8 @@ public:
     std::atomic<std::uint64_t> conditions{};
 
     StaticVector<Window*, maximum_windows> windows{};
-    GuestPages pages;
-    Timers timers;
+    GuestPages& pages;  ///< of the holdings
+    Timers& timers;
 
     struct Allocation;
     Spinlock allocation_lock{};
@@ -178,8 +181,12 @@ public:
 private:
     Status place_image(TextWriter& why);
     Status create_contexts();
-    Status open_windows(TextWriter& why);
-    Status open_window(const abi::WindowRequest& request, abi::WindowGrant& grant, TextWriter& why);
+    Status create_holdings();
+    void cancel_block_timers();
+    Status open_windows(WindowMap& map, TextWriter& why);
+    Status choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
+                         TextWriter& why);
+    Expected<Window*> open_window(const abi::WindowRequest& request, std::uint64_t base, TextWriter& why);
     Status declare_constants(TextWriter& why);
     Status set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     Status create_domain(TextWriter& why);

@@ -44,7 +44,7 @@ BlockTimer::BlockTimer(VcpuBinding& owner) : Timer{deadline_came}, vcpu{owner} {
 void update_hold(Vcpu& vcpu)
 {
     ExtensionStack::Implementation& stack = vcpu.domain.extensions->implementation();
-    const LockGuard guard{stack.hold_lock};
+    const LockGuard guard{stack.locks.holds};
     bool wanted{};
     for (Binding* const binding : stack.bindings) {
         const VcpuBinding& own = binding->of(vcpu);

@@ -33,6 +33,14 @@ void leave(GuestPages& pages)
     pages.next = &pages;
 }
 
+/// Nothing leads to the binding any more, but for its place in the stack.
+void take_out(ExtensionStack::Implementation& own, Binding& binding)
+{
+    binding.holdings.release_callbacks();
+    leave(binding.pages);
+    own.windows.remove(binding);
+}
+
 }  // namespace
 
 Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
@@ -40,7 +48,9 @@ Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
     if (domain.extensions != nullptr)
         return domain.extensions;
     auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
-    auto implementation = HV_TRY(make<Implementation>(domain.heap));
+    auto locks = HV_TRY(make<StackLocks>(domain.heap));
+    auto implementation = HV_TRY(make<Implementation>(domain.heap, *locks));
+    stack->locks_ = locks.leak();
     stack->implementation_ = implementation.leak();
     domain.extensions = stack.leak();
     return domain.extensions;
@@ -77,7 +87,9 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
             say(why, "extension '", module.name(), "' is in the domain's stack already");
             return Error::already_exists;
         }
-    auto made = make<Binding>(domain.heap, domain, module, own.windows, own.page_lock);
+    auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages);
+    auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value())
+                         : Expected<Owned<Binding>>{holdings.error()};
     if (!made) {
         say(why, "not enough memory for an instance of extension '", module.name(), "'");
         return made.error();
@@ -85,13 +97,13 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
     Binding& binding = *made.value();
     if (!own.bindings.empty())
         join(own.bindings[0]->pages, binding.pages);
-    auto done = binding.create(why);
+    auto done = binding.create(own.windows, why);
     HV_ASSERT(own.bindings.push_back(
         &binding));  // there is room; its hooks may already ask for what needs the stack
     done = done ? binding.start(parameters, why, field) : done;
     if (!done) {
         binding.stop_hooks();
-        leave(binding.pages);
+        take_out(own, binding);
         own.bindings.pop_back();
         for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
             update_hold(domain.vcpu(index));
@@ -100,6 +112,7 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
         }
         return done;
     }
+    static_cast<void>(holdings.value().leak());
     static_cast<void>(made.value().leak());
     ++count_;
     ++module.bindings_;
@@ -117,9 +130,11 @@ void ExtensionStack::unbind_all(Domain& domain)
         domain.vcpu(index).eoi_assist = {};
     while (!own.bindings.empty()) {
         Binding* const top = own.bindings.back();
+        Holdings* const holdings = &top->holdings;
         --top->module.bindings_;
-        leave(top->pages);
+        take_out(own, *top);
         destroy(domain.heap, top);
+        destroy(domain.heap, holdings);
         own.bindings.pop_back();
     }
     discard(domain);
@@ -128,6 +143,7 @@ void ExtensionStack::unbind_all(Domain& domain)
 void ExtensionStack::discard(Domain& domain)
 {
     destroy(domain.heap, domain.extensions->implementation_);
+    destroy(domain.heap, domain.extensions->locks_);
     destroy(domain.heap, domain.extensions);
     domain.extensions = nullptr;
 }
@@ -338,7 +354,7 @@ ExtensionStack::Description ExtensionStack::describe(unsigned position) const
     Description result{.name = binding.name(),
                        .version = {manifest.version_major, manifest.version_minor, manifest.version_patch},
                        .cpuid_base = 0,
-                       .memory_bytes = binding.ledger.frames() * page_size};
+                       .memory_bytes = (binding.ledger.frames() + binding.holdings.ledger.frames()) * page_size};
     for (const Window* const window : binding.windows)
         if (window->kind == abi::WindowKind::cpuid && result.cpuid_base == 0)
             result.cpuid_base = static_cast<std::uint32_t>(window->base);

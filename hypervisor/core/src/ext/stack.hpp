@@ -7,14 +7,24 @@
 
 namespace hv::core {
 
+/// The locks of a stack, which stay when what it is made of is replaced.
+struct StackLocks {
+    Spinlock pages{};  ///< of all bindings' GuestPages
+    Spinlock holds{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
+};
+
+/// Everything that dispatch looks at.  A swap makes another and puts it in this one's place by one pointer,
+/// while no VCPU of the domain runs: nobody ever sees parts of both.
 struct ExtensionStack::Implementation {
     static constexpr std::size_t maximum_bindings{8};
 
+    explicit Implementation(StackLocks& of) : locks{of} {}
+
+    StackLocks& locks;
     WindowMap windows{};
     StaticVector<Binding*, maximum_bindings> bindings{};
-    Spinlock page_lock{};  ///< of all bindings' GuestPages
-    Spinlock hold_lock{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
-    bool frozen{};         ///< freeze() was called last
+    std::uint64_t generation{1};  ///< how often it was replaced, from 1
+    bool frozen{};                ///< freeze() was called last
 };
 
 // ---- declared answers (answer.cpp)

@@ -21,6 +21,7 @@ namespace hv::core {
 class Domain;
 class Heap;
 class Module;
+struct StackLocks;
 class Vcpu;
 template <typename T>
 class Owned;
@@ -101,6 +102,7 @@ private:
                TextWriter& why, TextWriter& field);
 
     Implementation* implementation_{};
+    StackLocks* locks_{};
     unsigned count_{};
 };
 

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+//
+// What a binding holds beside its instance: its number in handles, its pages and its timers.  It outlives the
+// instance when a module is swapped: the next instance gets the same handles, the guest keeps its overlays,
+// and an armed timer fires once, for whoever is there.  Declared answers, state blocks and the image are the
+// instance's (binding.hpp).
+#pragma once
+
+#include "pages.hpp"
+#include "timers.hpp"
+
+namespace hv::core {
+
+struct Holdings {
+    /// Frames that they may take: 64 MiB.
+    static constexpr std::uint64_t frame_limit{16384};
+
+    Holdings(Domain& owner, Spinlock& page_lock);
+    /// Gives everything back, and shows the guest its own pages; asserts that the ledger then reads zero.
+    /// After release_callbacks(); no VCPU runs, and the pages are in no ring any more.
+    ~Holdings();
+    Holdings(const Holdings&) = delete;
+    Holdings& operator=(const Holdings&) = delete;
+
+    /// Disarms every timer and returns when no callback is under way: the VCPUs that they name may go.
+    void release_callbacks();
+
+    const std::uint32_t number;  ///< of the binding in handles
+    Ledger ledger;
+    Heap heap;
+    GuestPages pages;
+    Timers timers;
+};
+
+}  // namespace hv::core
