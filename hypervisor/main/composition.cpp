@@ -8,6 +8,7 @@
 #include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/core/control/service.hpp"
 #include "hv/core/diag/log.hpp"
+#include "hv/core/ext/key_ring.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/service/console_slots.hpp"
 #include "hv/core/service/core_target.hpp"
@@ -32,6 +33,7 @@ struct Service final : core::BackgroundWork {
 
     ControlEndpoint endpoint{};
     core::service::ConsoleSlots consoles;
+    core::KeyRing keys{};  ///< before what reads it
     core::service::CoreTarget target;
     core::control::ControlService control;
 };
@@ -45,18 +47,43 @@ x86::CpuidResult host_cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return 
 
 void attend(unsigned processor) { the_machine->attend(processor); }
 
+std::span<const std::byte> bytes_of(const core::BootModule& module)
+{
+    return booted_machine().firmware.at(module.range.begin, module.range.bytes);
+}
+
+/// A key that is no good is said so and not trusted: with ext=require-signed fewer modules are let in, never more.
+void read_keys()
+{
+    const BootedMachine& machine = booted_machine();
+    for (const core::BootModule& module : machine.boot.modules) {
+        if (module.kind != core::BootModuleKind::key)
+            continue;
+        BoundedText<300> why;
+        if (!the_service->keys.add(module.name.view(), bytes_of(module), why))
+            core::log_error("key ", module.name.view(), " is not trusted: ", why.view());
+        else
+            core::log_info("key ", module.name.view(), " is trusted to sign extensions");
+    }
+    const auto keys = the_service->keys.keys();
+    the_service->target.set_policy({.signatures = {keys, machine.options.require_signed}});
+    if (machine.options.require_signed && keys.empty())
+        core::log_warning("ext=require-signed, and there is no key: no extension can be loaded");
+}
+
 /// Modules that the loader of the machine brought along; one that is no good is said so, and the machine goes on.
 void load_boot_extensions()
 {
     const BootedMachine& machine = booted_machine();
     for (const core::BootModule& module : machine.boot.modules) {
-        if (module.kind == core::BootModuleKind::key)
-            core::log_warning("key ", module.name.view(), " is not used: signatures cannot be checked yet");
         if (module.kind != core::BootModuleKind::extension)
             continue;
         BoundedText<300> why;
-        const auto bytes = machine.firmware.at(module.range.begin, module.range.bytes);
-        if (const auto loaded = the_service->target.load_module(bytes, module.name.view(), why); !loaded)
+        const auto* const signature = machine.boot.find(core::BootModuleKind::signature, module.name.view());
+        const auto signature_bytes = signature == nullptr ? std::span<const std::byte>{} : bytes_of(*signature);
+        if (const auto loaded =
+                the_service->target.load_module(bytes_of(module), signature_bytes, module.name.view(), why);
+            !loaded)
             core::log_error("extension ", module.name.view(), " cannot be loaded: ", why.view());
         else
             core::log_info("extension ", loaded.value()->name(), " loaded at boot");
@@ -100,6 +127,7 @@ void start_service(control_domain::ControlDomain& domain)
     the_service->target.show_control_domain(
         {core::ram_bytes(booted_machine().split.control_domain), &domain.exits()});
     core::set_log_listener([] { the_service->control.events_waiting(); });
+    read_keys();
     load_boot_extensions();
     release_boot_modules(booted_machine());
     service_started.store(true, std::memory_order_release);

@@ -22,17 +22,22 @@ machine_words() {
     fi
 }
 
-# make_boot_archive ARCHIVE KERNEL CMDLINE INITRAMFS EXTENSION...: the one module that a PVH start hands to Graft.
+# make_boot_archive ARCHIVE KERNEL CMDLINE INITRAMFS COUNT KEY... EXTENSION...: the one module that a PVH start hands to
+# Graft, with COUNT keys, and the extensions with the signatures that lie beside them.
 make_boot_archive() {
-    local archive=$1 kernel=$2 cmdline=$3 initramfs=$4 tree extension
-    shift 4
+    local archive=$1 kernel=$2 cmdline=$3 initramfs=$4 keys=("${@:6:$5}") tree extension key
+    shift $((5 + $5))
     tree=$(mktemp -d "$archive.XXXXXX")
     cp "$kernel" "$tree/kernel"
     printf '%s' "$cmdline" > "$tree/cmdline"
     ln "$initramfs" "$tree/initramfs"
     mkdir "$tree/extensions" "$tree/keys"
+    for key in ${keys[@]+"${keys[@]}"}; do
+        cp "$key" "$tree/keys/$(basename -- "$key" .pub)"
+    done
     for extension in "$@"; do
         cp "$extension" "$tree/extensions/"
+        [[ ! -f $extension.sig ]] || cp "$extension.sig" "$tree/extensions/"
     done
     pack_tree "$tree" "$archive"
     rm -rf "$tree"

@@ -248,10 +248,23 @@ Expected<core::control::Progress> FakeControlTarget::bind_extension(const ExtBin
     return Progress::done;
 }
 
+/// Every module of the fake asks for three ranges of MSRs.
+Expected<bool> FakeControlTarget::next_module_request(std::string_view module, std::uint64_t& cursor,
+                                                      ModuleRequest& entry, Reason& reason)
+{
+    if (!modules.contains(std::string{module}))
+        return refuse_field(reason, Error::not_found, "/module", "no module ", module, " is loaded");
+    if (cursor >= 3)
+        return false;
+    entry = {static_cast<std::uint32_t>(ModuleRequestKind::window), 2, 0, 0, 0x4000'0000 + cursor++, 1, "msr"};
+    return true;
+}
+
 Expected<std::uint32_t> FakeControlTarget::begin_module(const ExtLoadBeginRequest& request, Reason& reason)
 {
     if (request.size > largest_memory)
         return refuse(reason, Error::no_memory, "no room for the file");
+    last_upload = request;
     uploads[next_upload_] = {};
     return next_upload_++;
 }

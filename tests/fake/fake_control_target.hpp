@@ -55,6 +55,8 @@ public:
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                 protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+    Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
+                                       protocol::ModuleRequest& entry, Reason& reason) override;
 
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
                         Reason& reason) override;
@@ -83,6 +85,7 @@ public:
     // What the tests look at and set.
     std::map<protocol::DomainId, FakeDomain> domains{};
     std::map<std::uint32_t, std::vector<std::byte>> uploads{};
+    protocol::ExtLoadBeginRequest last_upload{};
     std::map<std::string, std::vector<std::byte>> modules{};
     std::deque<protocol::DomainEndedEvent> ended{};
     std::deque<protocol::ConsoleChangedEvent> consoles{};

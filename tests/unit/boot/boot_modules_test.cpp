@@ -63,17 +63,22 @@ TEST(PvhArchive, NamesItsParts)
                                     .add("initramfs", "IIII")
                                     .folder("extensions")
                                     .add("extensions/novell.hvx", "NNNN")
+                                    .add("extensions/viridian-2.hvx.sig", "SSSS")
                                     .add("extensions/viridian-2.hvx", "VVVV")
                                     .add("keys/vendor", "PPPP")
                                     .finish();
     const Outcome outcome = interpret_archive(archive);
     ASSERT_TRUE(outcome.good) << outcome.why;
     EXPECT_EQ(outcome.information.control_command_line.view(), "console=ttyS1 quiet");
-    ASSERT_EQ(outcome.information.modules.size(), 5);
+    ASSERT_EQ(outcome.information.modules.size(), 6);
     EXPECT_EQ(outcome.information.find(BootModuleKind::control_kernel)->range,
               (HostRange{HostPhysical{base + archive.find("KKKK")}, 4}));
-    EXPECT_EQ(outcome.information.modules[3].name.view(), "viridian-2");
-    EXPECT_EQ(outcome.information.modules[3].kind, BootModuleKind::extension);
+    EXPECT_EQ(outcome.information.modules[4].name.view(), "viridian-2");
+    EXPECT_EQ(outcome.information.modules[4].kind, BootModuleKind::extension);
+    const BootModule* const signature = outcome.information.find(BootModuleKind::signature, "viridian-2");
+    ASSERT_NE(signature, nullptr);
+    EXPECT_EQ(signature->range, (HostRange{HostPhysical{base + archive.find("SSSS")}, 4}));
+    EXPECT_EQ(outcome.information.find(BootModuleKind::signature, "novell"), nullptr);
     EXPECT_EQ(outcome.information.find(BootModuleKind::key)->name.view(), "vendor");
 }
 
@@ -88,6 +93,9 @@ TEST(PvhArchive, WhatHasNoPurposeStopsTheBoot)
         interpret_archive(NewcBuilder{}.add("extensions/a.hvx", "x").add("extensions/a.hvx", "y").finish())
             .good);
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("cmdline", std::string("a\0b", 3)).finish()).good);
+    EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("extensions/.hvx.sig", "x").finish()).good);
+    EXPECT_EQ(interpret_archive(NewcBuilder{}.add("extensions/a.hvx.sig", "x").finish()).why,
+              "there is a signature, and no extension, with the name \"a\"");
     EXPECT_FALSE(interpret_archive(NewcBuilder{}.add("cmdline", std::string(3000, 'a')).finish()).good);
 }
 
@@ -117,5 +125,8 @@ TEST(Multiboot2Modules, WhatHasNoPurposeStopsTheBoot)
     EXPECT_FALSE(interpret_texts({"dom0-kernel", "dom0-kernel"}).good);
     EXPECT_FALSE(interpret_texts({"key a", "key a"}).good);
     EXPECT_FALSE(interpret_texts({"extension " + std::string(65, 'n')}).good);
-    EXPECT_TRUE(interpret_texts({"key a", "extension a"}).good);
+    EXPECT_TRUE(interpret_texts({"key a", "signature a", "extension a"}).good);
+    EXPECT_FALSE(interpret_texts({"key a", "signature a"}).good);
+    EXPECT_FALSE(interpret_texts({"extension a", "signature a", "signature a"}).good);
+    EXPECT_FALSE(interpret_texts({"extension a", "signature"}).good);
 }

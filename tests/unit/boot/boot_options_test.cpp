@@ -26,6 +26,7 @@ TEST(BootOptions, HaveDefaults)
     EXPECT_EQ(options.control_memory, 512ull << 20);
     EXPECT_EQ(options.console, ConsoleChoice::com1);
     EXPECT_EQ(options.log_level, LogLevel::info);
+    EXPECT_FALSE(options.require_signed);
 }
 
 TEST(BootOptions, AreReadAndTheLastOneWins)
@@ -36,7 +37,9 @@ TEST(BootOptions, AreReadAndTheLastOneWins)
     EXPECT_EQ(options.control_memory, 768ull << 20);
     EXPECT_EQ(options.console, ConsoleChoice::com2);
     EXPECT_EQ(options.log_level, LogLevel::debug);
-    ASSERT_TRUE(parse_boot_options("console=none", options, why));
+    EXPECT_FALSE(options.require_signed);
+    ASSERT_TRUE(parse_boot_options("console=none ext=require-signed", options, why));
+    EXPECT_TRUE(options.require_signed);
     EXPECT_EQ(options.console, ConsoleChoice::none);
 }
 
@@ -59,6 +62,10 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"EmptyValue", "console=", "bad option \"console=\": console= takes com1, com2 or none"},
         Bad{"WrongValue", "loglvl=verbose",
             "bad option \"loglvl=verbose\": loglvl= takes error, warning, info or debug"},
+        Bad{"WrongWord", "ext=signed", "bad option \"ext=signed\": ext= takes require-signed"},
+        Bad{"NoWord", "ext=", "bad option \"ext=\": ext= takes require-signed"},
+        Bad{"NoSecondWord", "ext=require-signed,",
+            "bad option \"ext=require-signed,\": ext= takes require-signed"},
         Bad{"TooSmall", "dom0_mem=1M",
             "bad option \"dom0_mem=1M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
         Bad{"NoNumber", "dom0_mem=M",

@@ -124,6 +124,52 @@ TEST_F(ServerExtensions, PathThatDoesNotEndIsRefused)
     EXPECT_EQ(client.ask(Command::ext_load_begin, request).field(), "/path");
 }
 
+TEST_F(ServerExtensions, SignatureComesWithTheFileAndIsWholeOrNotThere)
+{
+    ExtLoadBeginRequest request{};
+    request.size = 10;
+    for (const std::uint32_t length : {1u, 63u, 65u, ~0u}) {
+        request.signature_length = length;
+        EXPECT_EQ(client.ask(Command::ext_load_begin, request).field(), "/signature_length") << length;
+    }
+    request.signature_length = 64;
+    request.signature[63] = 0x5a;
+    ASSERT_TRUE(client.ask(Command::ext_load_begin, request).ok());
+    EXPECT_EQ(target.last_upload.signature_length, 64u);
+    EXPECT_EQ(target.last_upload.signature[63], 0x5a);
+}
+
+// A client of the time before signatures sends a shorter structure, and has a module without one.
+TEST_F(ServerExtensions, OlderClientsSendNoSignature)
+{
+    ExtLoadBeginRequest request{};
+    request.size = 10;
+    request.signature_length = 64;
+    Bytes bytes{client.frame(Command::ext_load_begin, request)};
+    FrameHeader header{decode_header(bytes).value()};
+    header.fixed_length = required_size<ExtLoadBeginRequest>;
+    std::memcpy(bytes.data(), &header, sizeof header);
+    client.send(bytes);
+    ASSERT_TRUE(client.reply().ok());
+    EXPECT_EQ(target.last_upload.signature_length, 0u);
+}
+
+TEST_F(ServerExtensions, WhatAModuleAsksForIsListedByCursor)
+{
+    const auto upload = begin(1);
+    ASSERT_TRUE(data(upload, 0, {std::byte{'M'}}).ok());
+    ASSERT_TRUE(finish(upload).ok());
+    ExtRequestsRequest request{};
+    ASSERT_TRUE(set_text(request.module, "module1").has_value());
+    const auto all = client.ask(Command::ext_requests, request).entries<ModuleRequest>();
+    ASSERT_EQ(all.size(), 3u);
+    EXPECT_EQ(all[2].first, 0x4000'0002u);
+    request.cursor = 2;
+    EXPECT_EQ(client.ask(Command::ext_requests, request).entries<ModuleRequest>().size(), 1u);
+    ASSERT_TRUE(set_text(request.module, "nosuch").has_value());
+    EXPECT_EQ(client.ask(Command::ext_requests, request).field(), "/module");
+}
+
 TEST_F(ServerExtensions, BindHandsTheParametersOn)
 {
     target.modules["m"] = {};

@@ -48,9 +48,15 @@ public:
         std::ofstream{folder_ / "stdin", std::ios::binary} << input;
         words.insert(words.begin(), {HV_XL_PROGRAM, "--socket", (folder_ / "sock").string(), "--extensions",
                                      (folder_ / "extensions").string()});
+        // All that allocates comes before the fork: another thread may hold the allocator's lock at that moment.
+        const std::string in{folder_ / "stdin"}, out{folder_ / "stdout"}, errors{folder_ / "stderr"};
+        std::vector<char*> raw;
+        for (const std::string& word : words)
+            raw.push_back(const_cast<char*>(word.c_str()));
+        raw.push_back(nullptr);
         process_ = ::fork();
         if (process_ == 0)
-            become(words);
+            become(in.c_str(), out.c_str(), errors.c_str(), raw.data());
     }
 
     void kill() const { ::kill(process_, SIGKILL); }
@@ -72,20 +78,16 @@ public:
     }
 
 private:
-    [[noreturn]] void become(const std::vector<std::string>& words) const
+    [[noreturn]] static void become(const char* in, const char* out, const char* errors, char* const* words)
     {
-        const auto redirect = [&](const char* name, int flags, int number) {
-            const int file{::open((folder_ / name).c_str(), flags, 0600)};
+        const auto redirect = [](const char* path, int flags, int number) {
+            const int file{::open(path, flags, 0600)};
             ::dup2(file, number);
         };
-        redirect("stdin", O_RDONLY, STDIN_FILENO);
-        redirect("stdout", O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
-        redirect("stderr", O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
-        std::vector<char*> raw;
-        for (const std::string& word : words)
-            raw.push_back(const_cast<char*>(word.c_str()));
-        raw.push_back(nullptr);
-        ::execv(raw[0], raw.data());
+        redirect(in, O_RDONLY, STDIN_FILENO);
+        redirect(out, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
+        redirect(errors, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
+        ::execv(words[0], words);
         ::_exit(127);
     }
 
@@ -485,6 +487,55 @@ TEST_F(Xld, ExtensionsAreLoadedListedAndUnloaded)
     EXPECT_EQ(xl({"ext-unload", "novell"}).status, 1);
 }
 
+TEST_F(Xld, TheLongListOfExtensionsSaysWhatEachIsAndNeeds)
+{
+    write("plain", "plain");
+    write("signed", "signed");
+    write("signed.sig", "vendor" + std::string(58, '\0'));
+    EXPECT_EQ(xl({"ext-load", (folder / "plain").string()}).status, 0);
+    EXPECT_EQ(xl({"ext-load", (folder / "signed").string()}).status, 0);
+    config["extensions"] = {{{"name", "signed"}}};
+    ASSERT_EQ(create().status, 0);
+    const Json list = xl({"ext-list", "-l"}).json();
+    ASSERT_EQ(list.size(), 2u);
+    EXPECT_EQ(list[0]["signature"], "none");
+    EXPECT_TRUE(list[0]["signer"].is_null());
+    EXPECT_EQ(list[0]["instances"], Json::array());
+    const Json& one = list[1];
+    EXPECT_EQ(one["signature"], "good");
+    EXPECT_EQ(one["signer"], "vendor");
+    EXPECT_EQ(one["generation"], 2);
+    EXPECT_EQ(one["fileBytes"], 6);
+    EXPECT_EQ(one["memoryBytes"], 4096);
+    EXPECT_EQ(one["serial"], true);
+    EXPECT_EQ(one["bindings"], 1);
+    EXPECT_EQ(one["needs"]["services"], Json::array({"registers", "injection"}));
+    EXPECT_EQ(one["needs"]["windows"][0]["kind"], "msr");
+    EXPECT_EQ(one["needs"]["windows"][0]["base"], 0x4000'0000);
+    EXPECT_EQ(one["needs"]["windows"][0]["fixed"], true);
+    ASSERT_EQ(one["needs"]["exits"].size(), 1100u);
+    EXPECT_EQ(one["needs"]["exits"][1099]["kind"], "halt");
+    EXPECT_EQ(one["needs"]["exits"][1099]["count"], 1100);
+    ASSERT_EQ(one["instances"].size(), 1u);
+    EXPECT_EQ(one["instances"][0]["domain"], "web1");
+    EXPECT_FALSE(xl({"ext-list", "-o", "json"}).json()[0].contains("needs"));
+}
+
+TEST_F(Xld, ASignatureOfAnotherLengthIsNotPassedOver)
+{
+    write("odd", "odd");
+    for (const std::size_t size : {0u, 63u, 65u}) {
+        write("odd.sig", std::string(size, 's'));
+        const Outcome refused{xl({"ext-load", (folder / "odd").string()})};
+        EXPECT_EQ(refused.status, 4);
+        EXPECT_NE(refused.err.find("a signature has 64"), std::string::npos) << refused.err;
+    }
+    EXPECT_EQ(xl({"ext-list", "-o", "json"}).json().size(), 0u);
+    write("extensions/novell.hvx.sig", "short");
+    config["extensions"] = {{{"name", "novell"}}};
+    EXPECT_EQ(create().status, 4);
+}
+
 TEST_F(Xld, ManyDomainsComeAndGoAndNothingIsLeft)
 {
     for (unsigned i = 0; i < 10; ++i) {
@@ -579,7 +630,8 @@ TEST(XlAlone, SaysThatThereIsNoXldAndWhatIsWrongWithTheCommandLine)
     for (const char* verb :
          {"create",  "validate", "list",     "destroy",    "shutdown", "reboot",    "pause",  "unpause",
           "console", "info",     "dmesg",    "vcpu-list",  "domid",    "domname",   "rename", "uptime",
-          "trigger", "exits",    "ext-load", "ext-unload", "ext-list", "ext-verify"}) {
+          "trigger", "exits",    "ext-load", "ext-unload", "ext-list", "ext-verify",
+          "ext-keygen", "ext-sign"}) {
         const Outcome help{xl({verb, "--help"})};
         EXPECT_EQ(help.status, 0) << verb;
         EXPECT_NE(help.out.find("Exit codes"), std::string::npos) << verb;

@@ -362,6 +362,20 @@ Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest
     return Progress::done;
 }
 
+/// A window, and more exits than one answer holds.
+Expected<bool> FakeHypervisor::next_module_request(std::string_view, std::uint64_t& cursor,
+                                                   protocol::ModuleRequest& entry, Reason&)
+{
+    if (cursor > 1100)
+        return false;
+    if (cursor == 0)
+        entry = {static_cast<std::uint32_t>(protocol::ModuleRequestKind::window), 2, 1, 0, 0x4000'0000, 8, "msrs"};
+    else
+        entry = {static_cast<std::uint32_t>(protocol::ModuleRequestKind::exit), 7, 1, 0, 0, cursor, ""};
+    ++cursor;
+    return true;
+}
+
 Expected<std::uint32_t> FakeHypervisor::begin_module(const protocol::ExtLoadBeginRequest& request, Reason&)
 {
     upload_ = request;
@@ -386,6 +400,17 @@ Expected<Progress> FakeHypervisor::finish_module(std::uint32_t, protocol::Module
     reply.abi_minor = 1;
     std::memcpy(reply.hash, upload_.hash, sizeof reply.hash);
     std::memcpy(reply.path, upload_.path, sizeof reply.path);
+    if (upload_.signature_length != 0) {
+        reply.signature = static_cast<std::uint32_t>(protocol::SignatureState::good);
+        // The signature of the fake is the signer's name.
+        protocol::set_text_truncated(
+            reply.signer, {reinterpret_cast<const char*>(upload_.signature), sizeof upload_.signature});
+    }
+    reply.needs = 0x3;
+    reply.generation = modules.size() + 1;
+    reply.file_size = uploaded_.size();
+    reply.memory_bytes = 4096;
+    reply.flags = protocol::module_serial;
     modules[uploaded_] = reply;
     return Progress::done;
 }

@@ -93,6 +93,8 @@ private:
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                 protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+    Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
+                                       protocol::ModuleRequest& entry, core::control::Reason& reason) override;
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
                         core::control::Reason& reason) override;
     Status read_memory(protocol::DomainId, std::uint64_t, std::span<std::byte>,

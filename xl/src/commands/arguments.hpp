@@ -13,7 +13,9 @@ struct Arguments {
     std::string extensions_folder{"/usr/lib/graft/extensions"};
     bool json{};
 
-    std::string file;                   ///< a config or a module
+    std::string file;                   ///< a config or a module; of ext-keygen: what its files' names begin with
+    std::string key;                    ///< ext-sign's secret key
+    std::vector<std::string> keys;      ///< the public keys that ext-verify trusts
     std::string domain;                 ///< name, number or UUID
     std::string name;                   ///< a new name, or a module's
     std::vector<std::string> settings;  ///< --set

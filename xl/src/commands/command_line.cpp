@@ -23,7 +23,7 @@ constexpr const char* exit_codes{"Exit codes: 0 done; 1 failed, or the domain cr
                                  "granted; 5 timed out; 6 not connected"};
 
 /// What a verb takes beside its own options.
-enum class Operand : unsigned char { none, config, module_file, module_name, domain, optional_domain };
+enum class Operand : unsigned char { none, config, module_file, module_name, key_name, domain, optional_domain };
 
 struct Verb {
     const char* name;
@@ -80,6 +80,18 @@ void trigger_options(CLI::App& app, Arguments& arguments)
     app.add_option("vcpu", arguments.vcpu, "the VCPU that gets the NMI")->capture_default_str();
 }
 
+void sign_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("-k,--key", arguments.key, "the secret key's file, as ext-keygen made it")->required();
+}
+
+void verify_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("-k,--key", arguments.keys,
+                   "a public key's file; once there is one, only a signature by one of them will do")
+        ->allow_extra_args(false);
+}
+
 constexpr Verb verbs[]{
     {"create", "make a domain from a config and start it", Operand::config, run_create, create_options},
     {"validate", "check a config and do nothing", Operand::config, run_validate, set_option},
@@ -103,9 +115,13 @@ constexpr Verb verbs[]{
     {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
     {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload,
      no_options},
-    {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, no_options},
-    {"ext-verify", "check a module's file as the hypervisor would; needs no hypervisor", Operand::module_file,
-     run_ext_verify, no_options},
+    {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, list_options},
+    {"ext-verify", "check a module's file as the hypervisor would, and say who signed it; needs no hypervisor",
+     Operand::module_file, run_ext_verify, verify_options},
+    {"ext-keygen", "make a pair of keys to sign modules with, NAME.key and NAME.pub; needs no hypervisor",
+     Operand::key_name, run_ext_keygen, no_options},
+    {"ext-sign", "sign a module's file: writes MODULE.sig beside it; needs no hypervisor", Operand::module_file,
+     run_ext_sign, sign_options},
 };
 
 void add_operand(CLI::App& app, Operand operand, Arguments& arguments)
@@ -119,6 +135,10 @@ void add_operand(CLI::App& app, Operand operand, Arguments& arguments)
         return;
     case Operand::module_name:
         app.add_option("module", arguments.name, "the module's name")->required();
+        return;
+    case Operand::key_name:
+        app.add_option("name", arguments.file, "what the two files' names begin with, a path if it holds a slash")
+            ->required();
         return;
     case Operand::domain:
         app.add_option("domain", arguments.domain, "name, number or UUID")->required();

@@ -39,7 +39,13 @@ namespace hv::xl {
 [[nodiscard]] ExitCode run_ext_load(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_unload(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_list(const Arguments& arguments);
+
+// verify.cpp
 [[nodiscard]] ExitCode run_ext_verify(const Arguments& arguments);
+
+// signing.cpp
+[[nodiscard]] ExitCode run_ext_keygen(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_sign(const Arguments& arguments);
 
 /// Writes to standard output; Failure where that cannot be done.
 void print(const std::string& text);

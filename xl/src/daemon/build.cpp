@@ -19,6 +19,19 @@ constexpr std::uint64_t largest_file{4ull << 30};
 constexpr std::uint64_t largest_module{64ull << 20};
 constexpr auto port_patience = 20000ms;
 constexpr std::string_view module_suffix{".hvx"};
+constexpr std::string_view signature_suffix{".sig"};
+constexpr std::uint64_t signature_bytes{sizeof protocol::ExtLoadBeginRequest::signature};
+
+/// One of another length is nobody's; it is not passed over as if the module had none.
+std::vector<std::byte> read_signature(int descriptor, const std::string& module)
+{
+    const std::string path{module + std::string{signature_suffix}};
+    auto bytes = read_whole(descriptor, std::uint64_t{4096}, path);
+    if (bytes.size() != signature_bytes)
+        throw Failure{ExitCode::not_granted, path + " has " + std::to_string(bytes.size()) +
+                                                 " bytes, a signature has " + std::to_string(signature_bytes)};
+    return bytes;
+}
 
 protocol::DomainCreateRequest create_request(const DomainConfig& config)
 {
@@ -274,9 +287,11 @@ Task<void> Domains::ensure_loaded(std::string name, std::string pointer)
                       {"unknown extension \"" + name + "\"", pointer, nearest_name(name, names)}};
     }
     const FileDescriptor file{open_file(path, pointer)};
+    const std::string beside{path + std::string{signature_suffix}};
+    const FileDescriptor signature{std::filesystem::exists(beside) ? open_file(beside, pointer) : FileDescriptor{}};
     protocol::ModuleInfo loaded{};
     try {
-        loaded = co_await load_extension(file.number(), path);
+        loaded = co_await load_extension(file.number(), signature.number(), path);
     } catch (const Failure& failure) {
         throw at_pointer(failure, pointer);
     }
@@ -286,10 +301,11 @@ Task<void> Domains::ensure_loaded(std::string name, std::string pointer)
                                          pointer, name}};
 }
 
-Task<protocol::ModuleInfo> Domains::load_extension(int descriptor, std::string path)
+Task<protocol::ModuleInfo> Domains::load_extension(int descriptor, int signature, std::string path)
 {
     const auto bytes = read_whole(descriptor, largest_module, path);
-    const protocol::ModuleInfo module = co_await hypervisor_.load_module(bytes, path);
+    const auto signature_bytes = signature < 0 ? std::vector<std::byte>{} : read_signature(signature, path);
+    const protocol::ModuleInfo module = co_await hypervisor_.load_module(bytes, signature_bytes, path);
     log_info("extension " + std::string{protocol::text_of(module.name)} + " loaded from " + path);
     co_return module;
 }

@@ -68,6 +68,8 @@ private:
     [[nodiscard]] Task<protocol::DomainInfo> target(CallPointer call);
     [[nodiscard]] Task<DomainPointer> target_record(CallPointer call);
     [[nodiscard]] Task<Json> domain_json(protocol::DomainInfo info, bool long_form);
+    [[nodiscard]] Task<Json> module_json(protocol::ModuleInfo module);
+    [[nodiscard]] Task<Json> instances_json();
     [[nodiscard]] Task<std::uint64_t> ticks_per_second();
     [[nodiscard]] Task<void> wait_for_log();
     void wake_log_readers();

@@ -76,7 +76,8 @@ public:
 
     /// Names of modules that are loaded or lie in the folder.
     [[nodiscard]] Task<std::vector<std::string>> known_extensions();
-    [[nodiscard]] Task<protocol::ModuleInfo> load_extension(int descriptor, std::string path);
+    /// `signature` is the open file beside it, or -1.
+    [[nodiscard]] Task<protocol::ModuleInfo> load_extension(int descriptor, int signature, std::string path);
 
 private:
     [[nodiscard]] Task<void> build(DomainPointer domain, CreateOptions options);

@@ -162,29 +162,4 @@ Task<Json> Daemon::trigger(CallPointer call)
     co_return Json::object();
 }
 
-Task<Json> Daemon::ext_load(CallPointer call)
-{
-    if (call->files.size() != 1)
-        throw Failure{ExitCode::failed, "ext-load takes one open file"};
-    const FileDescriptor file{std::move(call->files[0])};
-    const std::string path{call->args.at("path").get<std::string>()};
-    const protocol::ModuleInfo module = co_await domains_.load_extension(file.number(), path);
-    co_return Json{{"name", protocol::text_of(module.name)}, {"version", protocol::text_of(module.version)}};
-}
-
-Task<Json> Daemon::ext_unload(CallPointer call)
-{
-    const std::string name{call->args.at("name").get<std::string>()};
-    const std::vector<protocol::ModuleInfo> modules = co_await hypervisor_.modules();
-    std::vector<std::string> names;
-    for (const protocol::ModuleInfo& module : modules)
-        names.emplace_back(protocol::text_of(module.name));
-    if (std::find(names.begin(), names.end(), name) == names.end())
-        throw Failure{ExitCode::not_found,
-                      {"no extension \"" + name + "\" is loaded", {}, nearest_name(name, names)}};
-    co_await hypervisor_.unload_module(name);
-    log_info("extension " + name + " unloaded");
-    co_return Json::object();
-}
-
 }  // namespace hv::xl

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "daemon/daemon.hpp"
+#include "daemon/json_values.hpp"
 
 namespace hv::xl {
 namespace {
@@ -59,28 +60,6 @@ Json words_json(std::string_view text)
     for (std::string word; stream >> word;)
         words.push_back(word);
     return words;
-}
-
-std::string hex_text(std::span<const std::uint8_t> bytes)
-{
-    static constexpr std::string_view digits{"0123456789abcdef"};
-    std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 0xf];
-    }
-    return text;
-}
-
-/// Text of a guest or of the hypervisor need not be UTF-8; what is shown as JSON has to be.
-std::string printable(std::string_view text)
-{
-    std::string result;
-    for (const char character : text)
-        result += static_cast<unsigned char>(character) < 0x20 || static_cast<unsigned char>(character) > 0x7e
-                      ? '?'
-                      : character;
-    return result;
 }
 
 }  // namespace
@@ -281,26 +260,6 @@ Task<Json> Daemon::exits(CallPointer call)
         result[table.key] = rows;
     }
     co_return result;
-}
-
-Task<Json> Daemon::ext_list(CallPointer)
-{
-    const std::vector<protocol::ModuleInfo> modules = co_await hypervisor_.modules();
-    Json result = Json::array();
-    for (const protocol::ModuleInfo& module : modules)
-        result.push_back({{"name", printable(protocol::text_of(module.name))},
-                          {"version", printable(protocol::text_of(module.version))},
-                          {"abi", std::to_string(module.abi_major) + "." + std::to_string(module.abi_minor)},
-                          {"hash", hex_text(module.hash)},
-                          {"path", printable(protocol::text_of(module.path))},
-                          {"bindings", module.bindings}});
-    co_return result;
-}
-
-Task<Json> Daemon::ext_names(CallPointer)
-{
-    const std::vector<std::string> names = co_await domains_.known_extensions();
-    co_return Json(names);
 }
 
 }  // namespace hv::xl

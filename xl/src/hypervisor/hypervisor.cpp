@@ -202,9 +202,20 @@ Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::by
     co_await link_.call(std::move(request));
 }
 
-Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::string path)
+Task<std::vector<ModuleRequest>> Hypervisor::module_requests(std::string module)
 {
-    ExtLoadBeginRequest begin{file.size(), {}, {}};
+    ExtRequestsRequest fixed{};
+    put_text(fixed.module, module, "the module's name");
+    return list_of<ModuleRequest>(link_, Command::ext_requests, fixed);
+}
+
+Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                         std::string path)
+{
+    ExtLoadBeginRequest begin{};
+    begin.size = file.size();
+    begin.signature_length = static_cast<std::uint32_t>(signature.size());
+    std::copy(signature.begin(), signature.end(), std::as_writable_bytes(std::span{begin.signature}).begin());
     const loader::Sha256 hash{loader::sha256(file)};
     std::copy(hash.begin(), hash.end(), begin.hash);
     set_text_truncated(begin.path, path);

@@ -51,7 +51,10 @@ public:
     /// `parameters` is the tail of ext_bind with `count` parameters in it.
     [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module,
                                   std::vector<std::byte> parameters, std::uint32_t count);
-    [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file, std::string path);
+    /// `signature` is empty or as long as the protocol has it; both belong to the caller until the task is done.
+    [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file,
+                                                         std::span<const std::byte> signature, std::string path);
+    [[nodiscard]] Task<std::vector<protocol::ModuleRequest>> module_requests(std::string module);
     [[nodiscard]] Task<void> unload_module(std::string name);
 
 private:

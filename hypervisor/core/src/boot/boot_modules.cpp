@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view extension_folder{"extensions/"};
 constexpr std::string_view extension_suffix{".hvx"};
+constexpr std::string_view signature_suffix{".hvx.sig"};
 constexpr std::string_view key_folder{"keys/"};
 
 std::string_view trimmed(std::string_view text)
@@ -26,25 +27,42 @@ Status fail(TextWriter& why, std::string_view what, std::string_view which)
     return Error::malformed;
 }
 
+std::string_view word_of(BootModuleKind kind)
+{
+    switch (kind) {
+    case BootModuleKind::key: return "key";
+    case BootModuleKind::signature: return "signature";
+    case BootModuleKind::control_kernel: return "kernel";
+    case BootModuleKind::control_initramfs: return "initramfs";
+    case BootModuleKind::extension: break;
+    }
+    return "extension";
+}
+
 Status add(BootInformation& information, BootModuleKind kind, std::string_view name, HostRange range,
            TextWriter& why)
 {
     const bool only_one = kind == BootModuleKind::control_kernel || kind == BootModuleKind::control_initramfs;
     if (only_one && information.find(kind) != nullptr)
-        return fail(why, "there are two boot modules for dom0's",
-                    kind == BootModuleKind::control_kernel ? "kernel" : "initramfs");
-    for (const BootModule& other : information.modules)
-        if (!only_one && other.kind == kind && other.name.view() == name)
-            return fail(why, "two boot modules have the name", name);
+        return fail(why, "there are two boot modules for dom0's", word_of(kind));
+    if (!only_one && information.find(kind, name) != nullptr)
+        return fail(why, "two boot modules have the name", name);
     BootModule module{.kind = kind, .name = {}, .range = range};
     if (!only_one && name.empty())
-        return fail(why, "a boot module has no name after",
-                    kind == BootModuleKind::key ? "key" : "extension");
+        return fail(why, "a boot module has no name after", word_of(kind));
     if (!module.name.assign(name))
         return fail(why, "the name of a boot module is too long:", name);
     if (!information.modules.push_back(module))
         return fail(why, "there are too many boot modules at", name);
     return Done{};
+}
+
+/// A file in the archive's folder of extensions: NAME.hvx or NAME.hvx.sig.
+Status take_extension_file(std::string_view name, HostRange range, BootInformation& information, TextWriter& why)
+{
+    const bool signature = name.ends_with(signature_suffix);
+    name.remove_suffix(signature ? signature_suffix.size() : extension_suffix.size());
+    return add(information, signature ? BootModuleKind::signature : BootModuleKind::extension, name, range, why);
 }
 
 /// A member of the PVH archive.  Folders are passed over, and so is any file in a folder of ours that has no
@@ -65,11 +83,9 @@ Status take_member(const ArchiveMember& member, HostPhysical archive, BootInform
             return fail(why, "the boot archive's file is too long or not a text:", "cmdline");
         return Done{};
     }
-    if (member.name.starts_with(extension_folder) && member.name.ends_with(extension_suffix)) {
-        std::string_view name = member.name.substr(extension_folder.size());
-        name.remove_suffix(extension_suffix.size());
-        return add(information, BootModuleKind::extension, name, range, why);
-    }
+    if (member.name.starts_with(extension_folder) &&
+        (member.name.ends_with(extension_suffix) || member.name.ends_with(signature_suffix)))
+        return take_extension_file(member.name.substr(extension_folder.size()), range, information, why);
     if (member.name.starts_with(key_folder))
         return add(information, BootModuleKind::key, member.name.substr(key_folder.size()), range, why);
     return fail(why, "the boot archive has a file that is nothing to Graft:", member.name);
@@ -116,7 +132,20 @@ Status take_module(const RawModule& module, BootInformation& information, TextWr
         return add(information, BootModuleKind::extension, rest, module.range, why);
     if (word == "key")
         return add(information, BootModuleKind::key, rest, module.range, why);
-    return fail(why, "a boot module says neither dom0-kernel, dom0-initramfs, extension nor key but", text);
+    if (word == "signature")
+        return add(information, BootModuleKind::signature, rest, module.range, why);
+    return fail(why, "a boot module says neither dom0-kernel, dom0-initramfs, extension, signature nor key but",
+                text);
+}
+
+/// A signature of nothing is a mistake: the module that it should vouch for would be taken for unsigned.
+Status match_signatures(const BootInformation& information, TextWriter& why)
+{
+    for (const BootModule& module : information.modules)
+        if (module.kind == BootModuleKind::signature &&
+            information.find(BootModuleKind::extension, module.name.view()) == nullptr)
+            return fail(why, "there is a signature, and no extension, with the name", module.name.view());
+    return Done{};
 }
 
 }  // namespace
@@ -124,10 +153,11 @@ Status take_module(const RawModule& module, BootInformation& information, TextWr
 Status interpret_modules(const FirmwareMemory& memory, BootInformation& information, TextWriter& why)
 {
     if (information.protocol == BootProtocol::pvh)
-        return interpret_archive(memory, information, why);
-    for (const RawModule& module : information.raw_modules)
-        HV_TRY(take_module(module, information, why));
-    return Done{};
+        HV_TRY(interpret_archive(memory, information, why));
+    else
+        for (const RawModule& module : information.raw_modules)
+            HV_TRY(take_module(module, information, why));
+    return match_signatures(information, why);
 }
 
 }  // namespace hv::core

@@ -47,6 +47,21 @@ Status take_log_level(std::string_view value, BootOptions& options)
     return Error::invalid_argument;
 }
 
+/// A list of words separated by commas; each adds to what earlier ones said.
+Status take_extension_policy(std::string_view value, BootOptions& options)
+{
+    for (;;) {
+        const std::string_view word = value.substr(0, value.find(','));
+        if (word == "require-signed")
+            options.require_signed = true;
+        else
+            return Error::invalid_argument;
+        if (word.size() == value.size())
+            return Done{};
+        value.remove_prefix(word.size() + 1);
+    }
+}
+
 struct Option {
     std::string_view name;
     std::string_view values;
@@ -57,6 +72,7 @@ constexpr std::array options_table{
     Option{"dom0_mem", "a size such as 512M or 1G, at least 64M", take_control_memory},
     Option{"console", "com1, com2 or none", take_console},
     Option{"loglvl", "error, warning, info or debug", take_log_level},
+    Option{"ext", "require-signed", take_extension_policy},
 };
 
 constexpr std::size_t longest_compared{32};

@@ -63,6 +63,15 @@ Expected<Progress> ControlServer::ext_list(const FrameView& frame)
                             });
 }
 
+Expected<Progress> ControlServer::ext_requests(const FrameView& frame)
+{
+    const auto request = HV_TRY(fixed<ExtRequestsRequest>(frame));
+    HV_TRY(check_name("/module", request.module));
+    return list<ModuleRequest>(request.cursor, [&](std::uint64_t& cursor, ModuleRequest& entry) {
+        return target_.next_module_request(text_of(request.module), cursor, entry, reason_);
+    });
+}
+
 ControlServer::Upload* ControlServer::find_upload(std::uint32_t number)
 {
     const auto place = std::find_if(uploads_.begin(), uploads_.end(),
@@ -84,6 +93,9 @@ Expected<Progress> ControlServer::ext_load_begin(const FrameView& frame)
                             maximum_module_bytes, " bytes, not ", request.size);
     if (!is_padded_text(request.path))
         return refuse_field(reason_, Error::malformed, "/path", "the path does not end");
+    if (request.signature_length != 0 && request.signature_length != sizeof request.signature)
+        return refuse_field(reason_, Error::out_of_range, "/signature_length", "a signature has ",
+                            sizeof request.signature, " bytes, not ", request.signature_length);
     if (uploads_.full())
         return refuse(reason_, Error::limit_reached, "more than ", maximum_uploads, " uploads at once");
     const auto number = HV_TRY(target_.begin_module(request, reason_));

@@ -41,6 +41,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_load_finish, &ControlServer::ext_load_finish},
     {Command::ext_load_abort, &ControlServer::ext_load_abort},
     {Command::ext_unload, &ControlServer::ext_unload},
+    {Command::ext_requests, &ControlServer::ext_requests},
 };
 
 // ---- connection -------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ Module* ModuleRegistry::find(std::string_view name) const
     return nullptr;
 }
 
-Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::string_view path,
-                                       TextWriter& why)
+Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                       std::string_view path, TextWriter& why)
 {
     if (file.empty() || file.size() > loader::maximum_file_bytes) {
         say(why, "a module file has 1 to ", loader::maximum_file_bytes, " bytes, this one has ", file.size());
@@ -59,7 +59,8 @@ Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::str
     module.size_ = file.size();
     module.path_.append(path);
     loader::KeptDiagnostics diagnostics;
-    if (const auto verified = module.verified_.verify({module.file_, module.size_}, policy, diagnostics);
+    if (const auto verified =
+            module.verified_.verify({module.file_, module.size_}, policy, diagnostics, signature);
         !verified) {
         why.append(diagnostics.text());
         return verified.error();
@@ -81,7 +82,10 @@ Expected<Module*> ModuleRegistry::keep(Owned<Module> module, TextWriter& why)
         say(why, "as many modules are loaded as can be: ", maximum_modules);
         return Error::limit_reached;
     }
-    log_info("extension ", module->name(), " loaded, ", module->size_, " bytes");
+    module->generation_ = ++generation_;
+    const std::string_view signer{module->facts().signer};
+    log_info("extension ", module->name(), " loaded, ", module->size_, " bytes, ",
+             signer.empty() ? "not signed by a trusted key" : "signed by ", signer);
     return module.leak();
 }
 

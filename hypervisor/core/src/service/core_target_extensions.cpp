@@ -18,6 +18,16 @@ using control::refuse_field;
 
 namespace {
 
+protocol::SignatureState wire_state(loader::SignatureState state)
+{
+    switch (state) {
+    case loader::SignatureState::none: return protocol::SignatureState::none;
+    case loader::SignatureState::unchecked: return protocol::SignatureState::unchecked;
+    case loader::SignatureState::good: break;
+    }
+    return protocol::SignatureState::good;
+}
+
 void describe(const Module& module, protocol::ModuleInfo& entry)
 {
     const loader::ModuleFacts facts = module.facts();
@@ -33,6 +43,32 @@ void describe(const Module& module, protocol::ModuleInfo& entry)
     static_assert(sizeof entry.hash == sizeof facts.hash);
     std::memcpy(entry.hash, &facts.hash, sizeof entry.hash);
     put_text(entry.path, module.path());
+    put_text(entry.signer, facts.signer);
+    entry.signature = static_cast<std::uint32_t>(wire_state(facts.signature));
+    entry.flags = (facts.flags & abi::manifest_serial) != 0 ? protocol::module_serial : 0;
+    entry.needs = facts.needs;
+    entry.generation = module.generation();
+    entry.memory_bytes = module.memory_bytes();
+    put_text(entry.description, module.description());
+}
+
+void describe_window(const abi::WindowRequest& window, protocol::ModuleRequest& entry)
+{
+    entry.kind = static_cast<std::uint32_t>(protocol::ModuleRequestKind::window);
+    entry.what = static_cast<std::uint32_t>(window.kind);
+    entry.flags = window.flags;
+    entry.first = window.base;
+    entry.count = window.length;
+    put_text(entry.label, get_text(window.label));
+}
+
+void describe_exit(const abi::ExitSubscription& exit, protocol::ModuleRequest& entry)
+{
+    entry.kind = static_cast<std::uint32_t>(protocol::ModuleRequestKind::exit);
+    entry.what = static_cast<std::uint32_t>(exit.kind);
+    entry.flags = exit.flags;
+    entry.first = exit.first;
+    entry.count = exit.last - exit.first + 1;
 }
 
 ExtensionParameter parameter_of(const protocol::Parameter& wire)
@@ -80,6 +116,24 @@ bool CoreTarget::next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry)
     return true;
 }
 
+Expected<bool> CoreTarget::next_module_request(std::string_view name, std::uint64_t& cursor,
+                                               protocol::ModuleRequest& entry, Reason& reason)
+{
+    const Module* const module = modules_.find(name);
+    if (module == nullptr)
+        return refuse_field(reason, Error::not_found, "/module", "no module ", name, " is loaded");
+    const std::uint64_t windows = module->manifest().window_count;
+    if (cursor >= windows + module->verified().exit_count())
+        return false;
+    entry = {};
+    if (cursor < windows)
+        describe_window(module->verified().window(static_cast<std::uint32_t>(cursor)), entry);
+    else
+        describe_exit(module->verified().exit(static_cast<std::uint32_t>(cursor - windows)), entry);
+    ++cursor;
+    return true;
+}
+
 Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& request,
                                               protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
                                               Reason& reason)
@@ -121,6 +175,9 @@ Expected<std::uint32_t> CoreTarget::begin_module(const protocol::ExtLoadBeginReq
         upload.size = request.size;
         upload.path.clear();
         upload.path.append(get_text(request.path));
+        upload.signature_bytes = request.signature_length;
+        static_assert(sizeof request.signature == sizeof upload.signature);
+        std::memcpy(upload.signature.data(), request.signature, sizeof request.signature);
         return static_cast<std::uint32_t>(&upload - uploads_.data()) + 1;
     }
     return refuse(reason, Error::limit_reached, "too many module files are being sent at once");
@@ -151,7 +208,9 @@ Expected<Progress> CoreTarget::finish_module(std::uint32_t number, protocol::Mod
     const Upload* const upload = find_upload(number);
     if (upload == nullptr)
         return refuse(reason, Error::not_found, "there is no upload ", number);
-    const auto module = load_module({upload->bytes, static_cast<std::size_t>(upload->size)}, upload->path.view(), reason.text);
+    const auto module = load_module({upload->bytes, static_cast<std::size_t>(upload->size)},
+                                    std::span{upload->signature}.first(upload->signature_bytes), upload->path.view(),
+                                    reason.text);
     abort_module(number);
     if (!module)
         return module.error();
@@ -159,9 +218,10 @@ Expected<Progress> CoreTarget::finish_module(std::uint32_t number, protocol::Mod
     return Progress::done;
 }
 
-Expected<Module*> CoreTarget::load_module(std::span<const std::byte> file, std::string_view path, TextWriter& why)
+Expected<Module*> CoreTarget::load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                          std::string_view path, TextWriter& why)
 {
-    return modules_.load(file, path, why);
+    return modules_.load(file, signature, path, why);
 }
 
 void CoreTarget::abort_module(std::uint32_t number)

@@ -7,6 +7,7 @@
 
 #include "hv/abi/manifest.hpp"
 #include "hv/loader/image.hpp"
+#include "hv/loader/names.hpp"
 
 namespace hv::loader {
 
@@ -24,11 +25,5 @@ struct JudgedManifest {
     Location host_table{};                ///< manifest.host_size bytes in .hv.host
     ConstTable windows, parameters, leaves, msr_reads, msr_writes, exits;
 };
-
-/// The name of a hook by its position in abi::HookTable.
-[[nodiscard]] std::string_view hook_name(std::uint32_t index);
-
-/// The name of a capability bit, or nothing for one that is not known.
-[[nodiscard]] std::string_view need_name(unsigned bit);
 
 }  // namespace hv::loader

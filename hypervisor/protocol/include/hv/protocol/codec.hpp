@@ -29,6 +29,10 @@ concept WireStructure = std::is_trivially_copyable_v<T> && std::is_standard_layo
 /// grows gets a specialization with the old size.
 template <WireStructure T>
 inline constexpr std::size_t required_size{std::is_empty_v<T> ? 0 : sizeof(T)};
+template <>
+inline constexpr std::size_t required_size<ModuleInfo>{400};
+template <>
+inline constexpr std::size_t required_size<ExtLoadBeginRequest>{296};
 
 /// What we send of a structure.
 template <WireStructure T>

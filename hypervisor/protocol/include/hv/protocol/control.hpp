@@ -89,6 +89,7 @@ enum class Command : std::uint16_t {
     ext_load_finish = 69,
     ext_load_abort = 70,
     ext_unload = 71,
+    ext_requests = 80,
 };
 
 /// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user
@@ -484,19 +485,60 @@ struct ModuleInfo {
     std::uint16_t abi_major, abi_minor;
     std::uint32_t bindings;   ///< instances of it now
     std::uint64_t file_size;  ///< bytes
-    std::uint8_t hash[32];    ///< as given to ext_load_begin
+    std::uint8_t hash[32];    ///< SHA-256 of the file, as the hypervisor has it
     char path[256];           ///< as given to ext_load_begin
+    char signer[name_size];   ///< the name of the trusted key that signed the file; empty unless it is `good`
+    std::uint32_t signature;  ///< SignatureState
+    std::uint32_t flags;      ///< module_*
+    std::uint64_t needs;      ///< the services that it may use: the manifest's bits
+    std::uint64_t generation;    ///< counts the files loaded since the machine was started, from 1
+    std::uint64_t memory_bytes;  ///< the hypervisor's memory that it holds, instances not counted
+    char description[80];
 };
-static_assert(offsetof(ModuleInfo, abi_major) == 96 && offsetof(ModuleInfo, hash) == 112 &&
-              sizeof(ModuleInfo) == 400);
+static_assert(offsetof(ModuleInfo, abi_major) == 96 && offsetof(ModuleInfo, hash) == 112);
+static_assert(offsetof(ModuleInfo, signer) == 400 && offsetof(ModuleInfo, signature) == 464 &&
+              offsetof(ModuleInfo, generation) == 480 && offsetof(ModuleInfo, description) == 496 &&
+              sizeof(ModuleInfo) == 576);
+
+enum class SignatureState : std::uint32_t {
+    none = 0,       ///< the file came without a signature
+    unchecked = 1,  ///< with one, and no key was given at boot to check it with
+    good = 2,
+};
+inline constexpr std::uint32_t module_serial{1};  ///< hooks of one instance run one at a time
+
+/// ext_requests: what a module's manifest asks for beside services, windows first.  Reply: ListReply of
+/// ModuleRequest.
+struct ExtRequestsRequest {
+    char module[name_size];
+    std::uint64_t cursor;
+};
+static_assert(sizeof(ExtRequestsRequest) == 72);
+
+enum class ModuleRequestKind : std::uint32_t { window = 1, exit = 2 };
+
+struct ModuleRequest {
+    std::uint32_t kind;   ///< ModuleRequestKind
+    std::uint32_t what;   ///< the extension ABI's WindowKind or ExitKind
+    std::uint32_t flags;  ///< of a window: 1 fixed, 2 optional; of an exit: 1 instead of the core, else before it
+    std::uint32_t reserved;
+    std::uint64_t first;  ///< leaf, MSR, port, guest-physical address, vector or register; 0: anywhere, or none
+    std::uint64_t count;  ///< how many of them; 0 where the kind has none
+    char label[32];
+};
+static_assert(sizeof(ModuleRequest) == 64);
 
 /// Begins to send a module file.  Nothing of it is looked at before ext_load_finish.
 struct ExtLoadBeginRequest {
     std::uint64_t size;     ///< bytes of the file
-    std::uint8_t hash[32];  ///< SHA-256 of the file by the client; kept for ext_list, not verified
+    std::uint8_t hash[32];  ///< SHA-256 of the file by the client; not used: the hypervisor makes its own
     char path[256];         ///< where the client found it; kept for ext_list
+    std::uint32_t signature_length;  ///< 64, or 0: the file comes without a signature
+    std::uint32_t reserved;
+    std::uint8_t signature[64];      ///< Ed25519, over the whole file
 };
-static_assert(sizeof(ExtLoadBeginRequest) == 296);
+static_assert(offsetof(ExtLoadBeginRequest, signature_length) == 296 &&
+              offsetof(ExtLoadBeginRequest, signature) == 304 && sizeof(ExtLoadBeginRequest) == 368);
 
 struct ExtLoadBeginReply {
     std::uint32_t upload;

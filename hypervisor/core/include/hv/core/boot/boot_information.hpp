@@ -60,13 +60,14 @@ enum class BootModuleKind : std::uint8_t {
     control_kernel,
     control_initramfs,
     extension,
-    key
+    key,
+    signature
 };
 
 /// One file that the operator gave: a module of multiboot2, or a member of the PVH archive.
 struct BootModule {
     BootModuleKind kind;
-    FixedText<64> name;  ///< of an extension (without .hvx) or a key; else empty
+    FixedText<64> name;  ///< of an extension (without .hvx), its signature or a key; else empty
     HostRange range;
 };
 
@@ -88,6 +89,13 @@ struct BootInformation {
     {
         for (const BootModule& module : modules)
             if (module.kind == kind)
+                return &module;
+        return nullptr;
+    }
+    [[nodiscard]] const BootModule* find(BootModuleKind kind, std::string_view name) const
+    {
+        for (const BootModule& module : modules)
+            if (module.kind == kind && module.name.view() == name)
                 return &module;
         return nullptr;
     }

@@ -24,6 +24,7 @@ struct BootOptions {
     std::uint64_t control_memory{512ull << 20};  ///< dom0_mem=, in bytes
     ConsoleChoice console{ConsoleChoice::com1};
     LogLevel log_level{LogLevel::info};
+    bool require_signed{};  ///< ext=require-signed: a module without a trusted key's signature is refused
 };
 
 /// The least that a stock control domain starts in.

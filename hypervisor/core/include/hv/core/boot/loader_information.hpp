@@ -25,10 +25,10 @@ Status parse_multiboot2_information(const FirmwareMemory& memory, HostPhysical s
                                     BootInformation& information, TextWriter& why);
 
 /// Looks into the raw modules and fills `modules` and the control domain's command line: with PVH one cpio
-/// archive of `kernel`, `cmdline`, `initramfs`, `extensions/NAME.hvx`, `keys/NAME`; with multiboot2 one
-/// module each, by its text `dom0-kernel [CMDLINE]`, `dom0-initramfs`, `extension NAME`, `key NAME`.  A
-/// missing kernel is no error here.  Fails with malformed (and `why`): a module whose purpose is not known
-/// stops the boot, it is not ignored.
+/// archive of `kernel`, `cmdline`, `initramfs`, `extensions/NAME.hvx`, `extensions/NAME.hvx.sig`, `keys/NAME`;
+/// with multiboot2 one module each, by its text `dom0-kernel [CMDLINE]`, `dom0-initramfs`, `extension NAME`,
+/// `signature NAME` (of that extension), `key NAME`.  A missing kernel is no error here.  Fails with malformed
+/// (and `why`): a module whose purpose is not known stops the boot, it is not ignored.
 Status interpret_modules(const FirmwareMemory& memory, BootInformation& information, TextWriter& why);
 
 }  // namespace hv::core

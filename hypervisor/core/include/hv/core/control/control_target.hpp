@@ -97,6 +97,8 @@ public:
     virtual Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                         protocol::Binding& entry) = 0;
     virtual bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) = 0;
+    virtual Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
+                                               protocol::ModuleRequest& entry, Reason& reason) = 0;
 
     // ---- memory and registers -----------------------------------------------------------------------------
     /// Copies straight from the control domain's buffer: at most 64 KiB at a time.  All of it, or an error.

@@ -138,6 +138,7 @@ private:
     Expected<Progress> ext_load_finish(const protocol::FrameView& frame);
     Expected<Progress> ext_load_abort(const protocol::FrameView& frame);
     Expected<Progress> ext_unload(const protocol::FrameView& frame);
+    Expected<Progress> ext_requests(const protocol::FrameView& frame);
     Status check_create(const protocol::DomainCreateRequest& request);
     Status check_parameters(const protocol::ExtBindRequest& request, std::span<const std::byte> tail);
     Status check_name(std::string_view field, const char (&name)[protocol::name_size]);

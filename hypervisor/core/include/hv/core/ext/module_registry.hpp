@@ -34,6 +34,10 @@ public:
     /// Instances of it now.
     [[nodiscard]] std::uint32_t bindings() const { return bindings_; }
     [[nodiscard]] std::uint64_t file_bytes() const { return size_; }
+    /// Counts the files that were loaded since the machine was started: two loads of one name differ in it.
+    [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    /// What it takes of the hypervisor's memory, its instances not counted.
+    [[nodiscard]] std::uint64_t memory_bytes() const { return sizeof *this + size_; }
 
 private:
     friend class ModuleRegistry;
@@ -50,6 +54,7 @@ private:
     loader::Module verified_{};
     BoundedText<longest_path> path_{};
     std::uint32_t bindings_{};
+    std::uint64_t generation_{};
 };
 
 /// "1.2.3".
@@ -66,13 +71,15 @@ public:
     ModuleRegistry(const ModuleRegistry&) = delete;
     ModuleRegistry& operator=(const ModuleRegistry&) = delete;
 
-    /// What the loader lets in; set before the first load.
+    /// What the loader lets in; set before the first load.  Its keys outlive the registry.
     loader::Policy policy{};
 
-    /// Verifies `file` and keeps a copy.  The same bytes under the same name again are answered with the
-    /// module that is there.  Fails with what the loader says, in its own words, already_exists (another file
-    /// under that name), limit_reached or no_memory, a sentence in `why` and nothing kept.
-    Expected<Module*> load(std::span<const std::byte> file, std::string_view path, TextWriter& why);
+    /// Verifies `file` and keeps a copy; `signature` is what came beside it, or empty, and is not kept.  The same
+    /// bytes under the same name again are answered with the module that is there.  Fails with what the loader
+    /// says, in its own words, already_exists (another file under that name), limit_reached or no_memory, a
+    /// sentence in `why` and nothing kept.
+    Expected<Module*> load(std::span<const std::byte> file, std::span<const std::byte> signature,
+                           std::string_view path, TextWriter& why);
     /// Fails with not_found or, while there are instances, busy.
     Status unload(std::string_view name, TextWriter& why);
     /// Null: there is no such module.
@@ -87,6 +94,7 @@ private:
 
     Heap& heap_;
     StaticVector<Module*, maximum_modules> modules_{};
+    std::uint64_t generation_{};
 };
 
 }  // namespace hv::core

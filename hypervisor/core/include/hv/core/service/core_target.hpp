@@ -39,8 +39,11 @@ public:
     void show_control_domain(const ControlDomainView& view) { control_domain_ = view; }
 
     [[nodiscard]] DomainTable& domains() { return domains_; }
-    /// Loads a module that was handed over at boot; fails as the registry does.
-    Expected<Module*> load_module(std::span<const std::byte> file, std::string_view path, TextWriter& why);
+    /// Loads a module that was handed over at boot, with its signature or none; fails as the registry does.
+    Expected<Module*> load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                  std::string_view path, TextWriter& why);
+    /// Which modules are let in: set at boot, before the first one.
+    void set_policy(const loader::Policy& policy) { modules_.policy = policy; }
 
     void info(protocol::InfoReply& reply) override;
     control::LogSlice read_log(std::uint64_t cursor, std::span<char> room) override;
@@ -65,6 +68,8 @@ public:
                                    protocol::ExitCount& entry) override;
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor, protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+    Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor, protocol::ModuleRequest& entry,
+                                       control::Reason& reason) override;
 
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,
                         control::Reason& reason) override;
@@ -96,6 +101,8 @@ private:
         std::byte* bytes{};
         std::uint64_t size{};
         BoundedText<Module::longest_path> path{};
+        std::array<std::byte, loader::ed25519_signature_bytes> signature{};
+        std::size_t signature_bytes{};
     };
     [[nodiscard]] Upload* find_upload(std::uint32_t number);
     Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
