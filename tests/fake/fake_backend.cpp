@@ -52,6 +52,11 @@ Status vcpu_create(VcpuContext& context)
     context.registers.rip = 0xfff0;
     context.registers.rflags = x86::Rflags::always_one;
     context.backend = vcpu.get();
+    context.live = {.cr3 = &vcpu->system.cr3,
+                    .efer = &vcpu->system.efer,
+                    .code_segment = reinterpret_cast<const std::byte*>(&vcpu->system.segments[core::segment_cs]),
+                    .task_priority = &vcpu->task_priority,
+                    .interrupt_shadow = &vcpu->interrupt_shadow};
     state().vcpus.emplace(vcpu.get(), std::move(vcpu));
     return Done{};
 }
@@ -91,6 +96,7 @@ void honour_flushes(VcpuContext& context, FakeVcpu& vcpu)
     vcpu.translations.clear();
     vcpu.flush_wanted = false;
     vcpu.generation_seen = generation;
+    context.entered_generation.store(generation);
     ++vcpu.flushes;
 }
 
@@ -118,7 +124,7 @@ void enter(VcpuContext& context, Exit& exit)
         exit = plain_exit(ExitKind::interrupt_window);
         return;
     }
-    vcpu.interrupt_shadow = false;
+    vcpu.interrupt_shadow = 0;
     if (vcpu.script.empty()) {
         exit = vcpu.when_done ? vcpu.when_done(context, vcpu) : plain_exit(ExitKind::physical_interrupt);
         return;
@@ -245,12 +251,6 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
             },
         .request_interrupt_window = [](VcpuContext& c,
                                        std::uint8_t priority) { fake_vcpu(c).window_class = priority; },
-        .clear_interrupt_shadow =
-            [](VcpuContext& c) {
-                fake_vcpu(c).interrupt_shadow = false;
-                c.registers.rflags &= ~x86::Rflags::RF::mask;
-            },
-        .task_priority = [](const VcpuContext& c) { return fake_vcpu(c).task_priority; },
         .set_task_priority =
             [](VcpuContext& c, std::uint8_t value) {
                 fake_vcpu(c).task_priority = static_cast<std::uint8_t>(value & 0xf);

@@ -37,7 +37,7 @@ struct FakeVcpu {
     core::SystemRegisters system{};
     std::map<std::uint32_t, std::uint64_t>
         msrs;  ///< those that are not in `system`; absent ones do not exist
-    bool interrupt_shadow{};
+    std::uint64_t interrupt_shadow{};  ///< bit 0
     bool nmi_in_service{};  ///< set by delivery; the script's IRET clears it
     std::uint8_t task_priority{};
     std::uint8_t window_class{};

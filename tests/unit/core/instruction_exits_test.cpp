@@ -2,6 +2,9 @@
 //
 // Intercepted instructions: their length where the processor does not say it, CPUID, MSRs, and what is refused with which
 // exception and RIP where it was.
+#include <map>
+#include <random>
+
 #include "machine_fixture.hpp"
 
 using namespace hv;
@@ -10,6 +13,14 @@ using namespace hv::test;
 namespace {
 
 constexpr unsigned undefined_opcode{6}, general_protection{13};
+
+std::uint64_t counted(const KeyCounts& counts, std::uint32_t key)
+{
+    std::uint64_t sum{};
+    for (const auto& slot : counts.read())
+        sum += slot.count != 0 && slot.key == key ? slot.count : 0;
+    return sum;
+}
 
 class InstructionExits : public VcpuTest {
 protected:
@@ -167,12 +178,26 @@ TEST_F(InstructionExits, CountsExitsByKindAndMsr)
     read_msr(0x10);
     write_msr(0x10, 1);
     EXPECT_EQ(vcpu().exits.by_kind[static_cast<unsigned>(ExitKind::msr_read)], 2u);
-    std::uint64_t reads{}, writes{};
-    for (const auto& slot : vcpu().exits.msrs.slots())
-        if (slot.used && slot.key == 0x10)
-            (slot.write ? writes : reads) += slot.count;
-    EXPECT_EQ(reads, 2u);
-    EXPECT_EQ(writes, 1u);
+    EXPECT_EQ(counted(vcpu().exits.msrs.reads, 0x10), 2u);
+    EXPECT_EQ(counted(vcpu().exits.msrs.writes, 0x10), 1u);
+}
+
+TEST_F(InstructionExits, LosesNoCountHoweverTheKeysCollide)
+{
+    std::mt19937 random{7};
+    std::map<std::uint32_t, std::uint64_t> expected;
+    KeyCounts counts;
+    std::uint32_t keys[KeyCounts::capacity];
+    for (std::uint32_t& key : keys)
+        key = static_cast<std::uint32_t>(random());
+    for (unsigned step = 0; step < 20'000; ++step) {
+        const std::uint32_t key = keys[random() % (1 + random() % KeyCounts::capacity)];
+        counts.count(key);
+        ++expected[key];
+    }
+    for (const auto& [key, count] : expected)
+        EXPECT_EQ(counted(counts, key), count) << std::hex << key;
+    EXPECT_EQ(counts.other(), 0u);
 }
 
 TEST_F(InstructionExits, HasNoHypercallAndNoVirtualizationWithoutAnExtension)

@@ -188,7 +188,6 @@ TEST_F(StringPort, FaultsOnTheSecondPageBeforeThePortIsTouched)
     EXPECT_EQ(delivered(), std::vector<unsigned>{14});
     EXPECT_EQ(guest().system.cr2, 0x4'1000u);
     EXPECT_EQ(get<std::uint16_t>(0x4'0ffe), 0);
-    EXPECT_EQ(vcpu().exits.ports.slots().size(), KeyedCounts::capacity);
-    for (const auto& slot : vcpu().exits.ports.slots())
-        EXPECT_FALSE(slot.used);
+    for (const auto& slot : vcpu().exits.ports.reads.read())
+        EXPECT_EQ(slot.count, 0u);
 }

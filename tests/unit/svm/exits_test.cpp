@@ -255,7 +255,7 @@ TEST_F(Exits, AnInterruptIsPossibleWithTheFlagSetNoShadowAndNothingQueued)
     });
     EXPECT_FALSE(hvm.interrupt_possible(vcpu.context));
     vcpu.context.registers.rflags |= x86::Rflags::RF::mask;
-    hvm.clear_interrupt_shadow(vcpu.context);
+    vcpu.context.end_instruction();
     EXPECT_TRUE(hvm.interrupt_possible(vcpu.context));
     EXPECT_FALSE(x86::Rflags::RF::get(vcpu.context.registers.rflags));
     hvm.inject(vcpu.context, {core::EventKind::interrupt, 0x31, false, 0});

@@ -13,13 +13,6 @@ std::uint64_t now_of(const Vcpu& vcpu)
     return vcpu.guest_tsc(platform::ticks());
 }
 
-std::uint64_t scaled_time(const Vcpu& vcpu, const MsrReadAnswer& answer)
-{
-    const std::uint64_t guest_ns = vcpu.domain.time.nanoseconds(platform::ticks());
-    const auto product = static_cast<unsigned __int128>(guest_ns) * answer.value;
-    return static_cast<std::uint64_t>(product >> answer.argument) + answer.addend;
-}
-
 std::uint64_t word_of(const StateCopies& state, std::uint32_t offset)
 {
     return __atomic_load_n(state.kept + offset / sizeof(std::uint64_t), __ATOMIC_RELAXED);
@@ -52,28 +45,30 @@ Answered end_interrupt(Vcpu& vcpu)
 
 }  // namespace
 
-std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
+Answered answer_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend,
+                     std::uint64_t& value)
 {
-    return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;
+    const std::uint64_t guest_ns = vcpu.domain.time.nanoseconds(platform::ticks());
+    const auto product = static_cast<unsigned __int128>(guest_ns) * multiplier;
+    value = static_cast<std::uint64_t>(product >> shift) + addend;
+    return Answered::done;
 }
 
-Answered answer_read(VcpuBinding& own, const MsrReadAnswer& answer, std::uint64_t& value)
+Answered answer_read(VcpuBinding& own, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value)
 {
     Vcpu& vcpu = own.vcpu;
-    switch (answer.kind) {
-    case abi::MsrReadKind::constant: value = answer.value; break;
-    case abi::MsrReadKind::scaled_time: value = scaled_time(vcpu, answer); break;
+    switch (kind) {
+    case abi::MsrReadKind::apic_register: value = read_apic(vcpu, argument); return Answered::done;
+    case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); return Answered::done;
+    case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, argument); return Answered::done;
+    case abi::MsrReadKind::vcpu_state: value = word_of(own.state, argument); return Answered::done;
+    case abi::MsrReadKind::constant:
     case abi::MsrReadKind::vcpu_field:
-        value = read_field(vcpu, static_cast<abi::VcpuField>(answer.argument));
-        break;
-    case abi::MsrReadKind::apic_register: value = read_apic(vcpu, answer.argument); break;
-    case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); break;
-    case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, answer.argument); break;
-    case abi::MsrReadKind::vcpu_state: value = word_of(own.state, answer.argument); break;
+    case abi::MsrReadKind::scaled_time:  // read_msr's own
     case abi::MsrReadKind::general_protection:
-    case abi::MsrReadKind::withdrawn: return Answered::fault;
+    case abi::MsrReadKind::withdrawn: break;
     }
-    return Answered::done;
+    return Answered::fault;
 }
 
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value)

@@ -163,7 +163,7 @@ public:
     unsigned vcpu_count{};
 
     Spinlock declare_lock{};
-    std::atomic<std::uint32_t> declare_sequence{};
+    DeclareSequence declare_sequence{};
     std::uint32_t declared{};
     std::atomic<std::uint64_t> conditions{};
 

@@ -12,16 +12,13 @@ constexpr std::uint32_t largest_shift{63};
 /// A change of declared answers: readers on other processors see none or all of it.
 class DeclareChange {
 public:
-    explicit DeclareChange(std::atomic<std::uint32_t>& sequence) : sequence_{sequence}
-    {
-        sequence_.fetch_add(1);
-    }
-    ~DeclareChange() { sequence_.fetch_add(1); }
+    explicit DeclareChange(DeclareSequence& sequence) : sequence_{sequence} { sequence_.begun.fetch_add(1); }
+    ~DeclareChange() { sequence_.ended.fetch_add(1); }
     DeclareChange(const DeclareChange&) = delete;
     DeclareChange& operator=(const DeclareChange&) = delete;
 
 private:
-    std::atomic<std::uint32_t>& sequence_;
+    DeclareSequence& sequence_;
 };
 
 bool in_block(std::uint32_t offset, const StateCopies& state)

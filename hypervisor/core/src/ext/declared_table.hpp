@@ -21,25 +21,32 @@ constexpr std::uint64_t condition_bit(std::uint32_t condition)
     return condition == 0 ? 0 : 1ull << (condition - 1);
 }
 
+/// How many changes of declared answers have begun and ended.  One at a time.
+struct DeclareSequence {
+    std::atomic<std::uint32_t> begun{};
+    std::atomic<std::uint32_t> ended{};
+};
+
 /// One look at declared answers: what was read in it counts only if holds() says so afterwards.
 class DeclaredReading {
 public:
-    explicit DeclaredReading(const std::atomic<std::uint32_t>& sequence)
-        : sequence_{sequence}, before_{sequence.load(std::memory_order_acquire)}
+    explicit DeclaredReading(const DeclareSequence& sequence)
+        : sequence_{sequence}, ended_{sequence.ended.load(std::memory_order_acquire)}
     {
     }
+    /// True when every change that had begun by now had ended before the look.
     [[nodiscard]] bool holds() const
     {
         std::atomic_thread_fence(std::memory_order_acquire);
-        if ((before_ & 1) == 0 && sequence_.load(std::memory_order_relaxed) == before_) [[likely]]
+        if (sequence_.begun.load(std::memory_order_relaxed) == ended_) [[likely]]
             return true;
         __builtin_ia32_pause();
         return false;
     }
 
 private:
-    const std::atomic<std::uint32_t>& sequence_;
-    const std::uint32_t before_;
+    const DeclareSequence& sequence_;
+    const std::uint32_t ended_;
 };
 
 /// `Answer` is what a reader gets: trivially copyable, default-constructed "nothing declared here", with a
@@ -85,7 +92,7 @@ public:
     {
         for (const Entry* entry = first_[place & mask_].load(std::memory_order_acquire); entry != nullptr;
              entry = entry->next.load(std::memory_order_acquire))
-            if (entry->place == place && entry->answer.declared && accepts(entry->answer) &&
+            if (entry->answers_at == place && accepts(entry->answer) &&
                 (entry->condition == 0 ||
                  (entry->condition & conditions.load(std::memory_order_relaxed)) != 0))
                 return &entry->answer;
@@ -104,7 +111,6 @@ public:
             return Error::no_memory;
         auto* const entry = new (memory) Entry{};
         entry->answer = answer;
-        entry->answer.declared = false;
         entry->place = place;
         entry->condition = condition_bit(condition);
         append(*entry);
@@ -114,7 +120,9 @@ public:
     /// After prepare() for the same; inside a change of the sequence count.
     void set(std::uint32_t place, std::uint32_t condition, const Answer& answer)
     {
-        lookup(place, condition, answer)->answer = answer;
+        Entry& entry = *lookup(place, condition, answer);
+        entry.answer = answer;
+        entry.answers_at = answer.declared ? place : nowhere;
     }
     /// Whether prepare() would make an entry.
     [[nodiscard]] bool has(std::uint32_t place, std::uint32_t condition, const Answer& answer) const
@@ -123,10 +131,12 @@ public:
     }
 
 private:
+    static constexpr std::uint32_t nowhere{~0u};  // no window is so long
     struct Entry {
         Answer answer{};
         std::uint64_t condition{};
         std::uint32_t place{};
+        std::uint32_t answers_at{nowhere};  ///< the place, while something is declared
         std::atomic<Entry*> next{};
     };
 

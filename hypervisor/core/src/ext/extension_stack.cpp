@@ -253,6 +253,37 @@ Answered ExtensionStack::cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t sub
     return reading.holds() ? Answered::done : answer_leaf(vcpu, *window, place, subleaf, result);
 }
 
+namespace {
+
+/// An MSR that is not declared, or whose declaration is being changed.
+[[gnu::noinline]] Answered read_undeclared(Vcpu& vcpu, const Window& window, std::uint32_t msr, std::uint64_t& value)
+{
+    Binding& binding = *window.binding;
+    const std::uint32_t offset = msr - static_cast<std::uint32_t>(window.base);
+    const DeclaredReading reading{binding.declare_sequence};
+    if (window.reads.find(offset, binding.conditions, any<MsrReadAnswer>) == nullptr && reading.holds())
+        return ask_msr_read(binding.of(vcpu), window, offset, value);
+    return vcpu.domain.extensions->read_msr(vcpu, msr, value);
+}
+
+[[gnu::noinline]] Answered write_undeclared(Vcpu& vcpu, const Window& window, std::uint32_t msr, std::uint64_t value)
+{
+    Binding& binding = *window.binding;
+    const std::uint32_t offset = msr - static_cast<std::uint32_t>(window.base);
+    const DeclaredReading reading{binding.declare_sequence};
+    if (window.writes.find(offset, binding.conditions, any<MsrWriteAnswer>) == nullptr && reading.holds())
+        return ask_msr_write(binding.of(vcpu), window, offset, value);
+    return vcpu.domain.extensions->write_msr(vcpu, msr, value);
+}
+
+[[gnu::noinline]] Answered answer_by_kind(Vcpu& vcpu, Binding& binding, abi::MsrReadKind kind, std::uint32_t argument,
+                                          std::uint64_t& value)
+{
+    return answer_read(binding.of(vcpu), kind, argument, value);
+}
+
+}  // namespace
+
 Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
 {
     const Window* const window = WindowMap::find(implementation_->windows.msrs, msr);
@@ -260,21 +291,27 @@ Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& 
         return Answered::no;
     const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
     Binding& binding = *window->binding;
-    for (;;) {
-        const DeclaredReading reading{binding.declare_sequence};
-        const MsrReadAnswer* const found = window->reads.find(offset, binding.conditions, any<MsrReadAnswer>);
-        if (found == nullptr && reading.holds())
-            return ask_msr_read(binding.of(vcpu), *window, offset, value);
-        if (found == nullptr)
-            continue;
-        const MsrReadAnswer answer{*found};
-        if (!reading.holds()) [[unlikely]]
-            continue;
-        if (answer.kind != abi::MsrReadKind::constant)
-            return answer_read(binding.of(vcpu), answer, value);
-        value = answer.value;
+    const DeclaredReading reading{binding.declare_sequence};
+    const MsrReadAnswer* const found = window->reads.find(offset, binding.conditions, any<MsrReadAnswer>);
+    if (found == nullptr) [[unlikely]]
+        return read_undeclared(vcpu, *window, msr, value);
+    const abi::MsrReadKind kind = found->kind;
+    const std::uint32_t argument = found->argument;
+    const std::uint64_t constant = found->value;
+    const std::uint64_t addend = found->addend;
+    if (!reading.holds()) [[unlikely]]
+        return read_undeclared(vcpu, *window, msr, value);
+    if (kind == abi::MsrReadKind::constant) {
+        value = constant;
         return Answered::done;
     }
+    if (kind == abi::MsrReadKind::vcpu_field) {
+        value = read_field(vcpu, static_cast<abi::VcpuField>(argument));
+        return Answered::done;
+    }
+    if (kind == abi::MsrReadKind::scaled_time)
+        return answer_time(vcpu, constant, argument, addend, value);
+    return answer_by_kind(vcpu, binding, kind, argument, value);
 }
 
 Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
@@ -284,20 +321,15 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
         return Answered::no;
     const std::uint32_t offset = msr - static_cast<std::uint32_t>(window->base);
     Binding& binding = *window->binding;
-    for (;;) {
-        const DeclaredReading reading{binding.declare_sequence};
-        const MsrWriteAnswer* const found =
-            window->writes.find(offset, binding.conditions, any<MsrWriteAnswer>);
-        if (found == nullptr && reading.holds())
-            return ask_msr_write(binding.of(vcpu), *window, offset, value);
-        if (found == nullptr)
-            continue;
-        const abi::MsrWriteKind kind = found->kind;
-        const std::uint64_t writable = found->writable;
-        if (!reading.holds()) [[unlikely]]
-            continue;
-        return (value & ~writable) != 0 ? Answered::fault : answer_write(vcpu, kind, value);
-    }
+    const DeclaredReading reading{binding.declare_sequence};
+    const MsrWriteAnswer* const found = window->writes.find(offset, binding.conditions, any<MsrWriteAnswer>);
+    if (found == nullptr) [[unlikely]]
+        return write_undeclared(vcpu, *window, msr, value);
+    const abi::MsrWriteKind kind = found->kind;
+    const std::uint64_t writable = found->writable;
+    if (!reading.holds()) [[unlikely]]
+        return write_undeclared(vcpu, *window, msr, value);
+    return (value & ~writable) != 0 ? Answered::fault : answer_write(vcpu, kind, value);
 }
 
 // ---- ports and MMIO

@@ -101,7 +101,7 @@ bool matches(const abi::HypercallMatch& rule, abi::GuestMode mode, std::uint32_t
     if ((verdict.flags & abi::verdict_keep_rip) == 0)
         return answered;
     own.vcpu.registers.rip = own.frame.rip;
-    machine().hvm.clear_interrupt_shadow(own.vcpu);
+    own.vcpu.end_instruction();
     return Answered::taken;
 }
 

@@ -30,10 +30,17 @@ struct ExtensionStack::Implementation {
 // ---- declared answers (answer.cpp)
 // ------------------------------------------------------------------------------
 
-Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64_t& value);
+/// The kinds that read_msr() does not answer by itself.
+Answered answer_read(VcpuBinding& vcpu, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value);
+/// MsrReadKind::scaled_time.
+Answered answer_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend,
+                     std::uint64_t& value);
 /// `value` has no bit that may not be written.
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
-[[nodiscard]] std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field);
+[[nodiscard]] inline std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
+{
+    return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;
+}
 
 // ---- blocking (block.cpp)
 // ---------------------------------------------------------------------------------------

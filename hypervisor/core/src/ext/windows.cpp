@@ -171,7 +171,11 @@ Status WindowMap::enter(Window& window)
         cpuid[(window.base - abi::cpuid_first_block) / abi::cpuid_block_stride] = &window;
         return Done{};
     case abi::WindowKind::hypercall: entered = hypercalls.push_back(&window); break;
-    default: entered = ranges_of(window.kind).push_back({window.base, window.length, &window}); break;
+    default: {
+        Ranges& ranges = ranges_of(window.kind);
+        entered = ranges.size() < maximum_windows && ranges.push_back({window.base, window.length, &window});
+        break;
+    }
     }
     if (!entered)
         return Error::limit_reached;

@@ -60,17 +60,17 @@ struct Window {
     DeclaredTable<MsrWriteAnswer> writes{};
 };
 
-/// A window as a lookup by number meets it.
+/// A window as a lookup by number meets it.  One that nobody has made ends every lookup, with nothing found.
 struct WindowRange {
     std::uint64_t base{};
-    std::uint64_t length{};
+    std::uint64_t length{~0ull};
     Window* window{};
 };
 
 struct WindowMap {
     static constexpr std::uint32_t cpuid_blocks{16};
     static constexpr std::size_t maximum_windows{48};  ///< of one kind in one domain
-    using Ranges = StaticVector<WindowRange, maximum_windows>;
+    using Ranges = StaticVector<WindowRange, maximum_windows + 1>;  ///< the last is never used
 
     Window* cpuid[cpuid_blocks]{};
     Ranges msrs{};
@@ -80,10 +80,10 @@ struct WindowMap {
 
     [[nodiscard]] static Window* find(const Ranges& ranges, std::uint64_t number)
     {
-        for (const WindowRange& range : ranges)
-            if (number - range.base < range.length)
-                return range.window;
-        return nullptr;
+        const WindowRange* range = ranges.data();
+        while (number - range->base >= range->length)
+            ++range;
+        return range->window;
     }
     /// Decides where the request lies; nothing is entered yet.  Fails with conflict (naming `asker` and who
     /// has it), limit_reached or not_supported, and a sentence in `why`.

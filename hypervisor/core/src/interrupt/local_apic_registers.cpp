@@ -63,6 +63,8 @@ constexpr bool is_legal_msr_write(ApicRegister which, std::uint64_t value)
 
 std::optional<std::uint32_t> LocalApic::read_register(ApicRegister which, std::uint64_t now) const
 {
+    if (which == ApicRegister::TPR)
+        return tpr_;
     if (within(which, ApicRegister::ISR0, ApicRegister::ISR7))
         return group_of(in_service_.words(), index_from(which, ApicRegister::ISR0));
     if (within(which, ApicRegister::TMR0, ApicRegister::TMR7))
@@ -74,7 +76,6 @@ std::optional<std::uint32_t> LocalApic::read_register(ApicRegister which, std::u
     switch (which) {
     case ApicRegister::ID: return is_x2apic() ? config_.id : config_.id << 24;
     case ApicRegister::VERSION: return local_apic_version;
-    case ApicRegister::TPR: return tpr_;
     case ApicRegister::PPR: return ppr_;
     case ApicRegister::LDR: return is_x2apic() ? x2apic_logical_id(config_.id) : logical_destination_;
     case ApicRegister::SVR: return spurious_;

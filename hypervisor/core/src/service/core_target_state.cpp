@@ -109,7 +109,7 @@ Status CoreTarget::get_registers(protocol::DomainId id, std::uint32_t index, pro
     wire.cr2 = system.cr2;
     wire.cr3 = system.cr3;
     wire.cr4 = system.cr4;
-    wire.cr8 = machine().hvm.task_priority(vcpu);
+    wire.cr8 = *vcpu.live.task_priority;
     wire.efer = system.efer;
     for (unsigned number = 0; number < 6; ++number)
         wire.segments[number] = wire_segment(system.segments[number]);

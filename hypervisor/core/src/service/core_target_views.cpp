@@ -80,21 +80,21 @@ struct KeyedSum {
     bool write;
     std::uint64_t count;
 };
-using KeyedSums = StaticVector<KeyedSum, 2 * KeyedCounts::capacity>;
+using KeyedSums = StaticVector<KeyedSum, 4 * KeyCounts::capacity>;
 
-void add(KeyedSums& sums, const KeyedCounts& counts)
+void add(KeyedSums& sums, const KeyCounts& counts, bool write)
 {
-    for (const KeyedCounts::Slot& slot : counts.slots()) {
-        if (!slot.used)
+    for (const KeyCounts::Slot& slot : counts.read()) {
+        if (slot.count == 0)
             continue;
         bool found{};
         for (KeyedSum& sum : sums)
-            if (sum.key == slot.key && sum.write == slot.write) {
+            if (sum.key == slot.key && sum.write == write) {
                 sum.count += slot.count;
                 found = true;
             }
         if (!found)
-            static_cast<void>(sums.push_back({slot.key, slot.write, slot.count}));
+            static_cast<void>(sums.push_back({slot.key, write, slot.count}));
     }
 }
 
@@ -185,8 +185,9 @@ Expected<bool> CoreTarget::next_exit_count(protocol::DomainId id, protocol::Exit
         for (unsigned kind = 0; kind < exit_kinds; ++kind)
             kinds[kind] += counts->by_kind[kind];
         if (table != protocol::ExitTable::reason) {
-            const KeyedCounts& keyed = table == protocol::ExitTable::msr ? counts->msrs : counts->ports;
-            add(sums, keyed);
+            const AccessCounts& keyed = table == protocol::ExitTable::msr ? counts->msrs : counts->ports;
+            add(sums, keyed.reads, false);
+            add(sums, keyed.writes, true);
             other += keyed.other();
         }
     }

@@ -20,7 +20,7 @@ void arm_apic_timer(Vcpu& vcpu)
 
 void fetch_task_priority(Vcpu& vcpu)
 {
-    const std::uint8_t priority_class = machine().hvm.task_priority(vcpu);
+    const std::uint8_t priority_class = *vcpu.live.task_priority;
     if (vcpu.apic.task_priority() >> 4 != priority_class)
         vcpu.apic.set_task_priority(static_cast<std::uint8_t>(priority_class << 4));
 }

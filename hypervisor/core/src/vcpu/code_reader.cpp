@@ -70,4 +70,26 @@ Expected<std::span<const std::byte>> CodeReader::read(const GuestMemory& memory,
     return std::span<const std::byte>{across_, static_cast<std::size_t>(here) + longest_instruction};
 }
 
+void CodeReader::remember(const VcpuContext& vcpu, const ExecutionContext& context)
+{
+    const std::uint64_t rip = vcpu.registers.rip;
+    const Page& page = page_for(rip);
+    const std::uint64_t generation = vcpu.entered_generation.load(std::memory_order_relaxed);
+    if (!context.code_64() || (rip & page_mask) > page_size - longest_instruction ||
+        page.linear_page != (rip & ~page_mask) || page.cr3 != context.cr3 || page.generation != generation)
+        return;
+    Site& site = sites_[rip % kept_sites];
+    site.rip = rip;
+    site.cr3 = context.cr3;
+    site.efer = *vcpu.live.efer;
+    site.code_segment = load(vcpu.live.code_segment);
+    site.generation = generation;
+    site.bytes = page.bytes + (rip & page_mask);
+#pragma GCC unroll 4
+    for (unsigned step = 0; step < maximum_steps; ++step) {
+        site.entries[step] = page.entries[step];
+        site.values[step] = page.values[step];
+    }
+}
+
 }  // namespace hv::core

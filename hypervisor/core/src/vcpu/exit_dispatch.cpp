@@ -3,6 +3,8 @@
 // The table: which kind of exit goes where.
 #include "hv/core/vcpu/exit_handlers.hpp"
 
+#include <array>
+
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/x86/exceptions.hpp"
@@ -52,52 +54,81 @@ void end_by_unknown(Vcpu& vcpu, const Exit& exit)
 }
 
 /// The back end has queued the exception for the guest already; all but a machine check, which is not the guest's.
-void note_exception(Vcpu& vcpu, const ExceptionExit& exception)
+void note_exception(Vcpu& vcpu, const Exit& exit)
 {
-    if (exception.vector == static_cast<std::uint8_t>(x86::Exception::MC))
+    if (exit.exception.vector == static_cast<std::uint8_t>(x86::Exception::MC))
         end_by_shutdown(vcpu, "machine check");
+}
+
+void handle_physical_interrupt(Vcpu&, const Exit&)
+{
+    platform::take_pending_interrupts();
+    machine().here().attention.store(true, std::memory_order_relaxed);
+}
+
+void handle_pause(Vcpu& vcpu, const Exit& exit) { skip_instruction(vcpu, exit, emulate::Intercepted::pause); }
+void end_by_triple_fault(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "triple fault"); }
+void end_by_invalid_state(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "the processor refused the state"); }
+void handle_undefined(Vcpu& vcpu, const Exit&) { raise_undefined_opcode(vcpu); }
+void handle_nothing(Vcpu&, const Exit&) {}
+
+using Handler = void (*)(Vcpu&, const Exit&);
+
+struct HandlerRow {
+    ExitKind kind;
+    Handler handler;
+};
+
+constexpr HandlerRow handler_rows[]{
+    {ExitKind::physical_interrupt, handle_physical_interrupt},
+    {ExitKind::physical_nmi, handle_nothing},
+    {ExitKind::interrupt_window, handle_nothing},  // prepare_entry looks again
+    {ExitKind::cpuid, handle_cpuid},
+    {ExitKind::msr_read, handle_msr_read},
+    {ExitKind::msr_write, handle_msr_write},
+    {ExitKind::port, handle_port},
+    {ExitKind::hypercall, handle_hypercall},
+    {ExitKind::halt, handle_halt},
+    {ExitKind::pause, handle_pause},
+    {ExitKind::nested_fault, handle_nested_fault},
+    {ExitKind::exception, note_exception},
+    {ExitKind::control_register, handle_system_instruction},
+    {ExitKind::debug_register, handle_system_instruction},
+    {ExitKind::invalidate_page, handle_undefined},
+    {ExitKind::cache_control, handle_cache_control},
+    {ExitKind::read_tsc, handle_undefined},
+    {ExitKind::set_extended_control, handle_system_instruction},
+    {ExitKind::monitor, handle_undefined},
+    {ExitKind::privileged_instruction, handle_undefined},
+    {ExitKind::task_switch, end_by_unknown},
+    {ExitKind::init_signal, handle_nothing},
+    {ExitKind::shutdown, end_by_triple_fault},
+    {ExitKind::invalid_state, end_by_invalid_state},
+    {ExitKind::unknown, end_by_unknown},
+};
+
+/// Every kind once, in order.
+constexpr bool complete()
+{
+    unsigned next{};
+    for (const HandlerRow& row : handler_rows)
+        if (static_cast<unsigned>(row.kind) != next++)
+            return false;
+    return next == exit_kinds;
+}
+static_assert(complete());
+
+constexpr std::array<Handler, exit_kinds> make_handlers()
+{
+    std::array<Handler, exit_kinds> table{};
+    for (const HandlerRow& row : handler_rows)
+        table[static_cast<unsigned>(row.kind)] = row.handler;
+    return table;
 }
 
 }  // namespace
 
-void dispatch_exit(Vcpu& vcpu, const Exit& exit)
-{
-    // The frequent ones first: without jump tables a switch is a search.
-    if (exit.kind == ExitKind::msr_write)
-        return handle_msr_write(vcpu, exit);
-    if (exit.kind == ExitKind::msr_read)
-        return handle_msr_read(vcpu, exit);
-    switch (exit.kind) {
-    case ExitKind::physical_interrupt:
-        platform::take_pending_interrupts();
-        machine().here().attention.store(true, std::memory_order_relaxed);
-        return;
-    case ExitKind::physical_nmi: return;
-    case ExitKind::interrupt_window: return;  // prepare_entry looks again
-    case ExitKind::cpuid: return handle_cpuid(vcpu, exit);
-    case ExitKind::msr_read: return handle_msr_read(vcpu, exit);
-    case ExitKind::msr_write: return handle_msr_write(vcpu, exit);
-    case ExitKind::port: return handle_port(vcpu, exit);
-    case ExitKind::hypercall: return handle_hypercall(vcpu, exit);
-    case ExitKind::halt: return handle_halt(vcpu, exit);
-    case ExitKind::pause: return skip_instruction(vcpu, exit, emulate::Intercepted::pause);
-    case ExitKind::nested_fault: return handle_nested_fault(vcpu, exit);
-    case ExitKind::exception: return note_exception(vcpu, exit.exception);
-    case ExitKind::control_register:
-    case ExitKind::debug_register:
-    case ExitKind::set_extended_control: return handle_system_instruction(vcpu, exit);
-    case ExitKind::cache_control: return handle_cache_control(vcpu, exit);
-    case ExitKind::invalidate_page:
-    case ExitKind::read_tsc:
-    case ExitKind::monitor:
-    case ExitKind::privileged_instruction: return raise_undefined_opcode(vcpu);
-    case ExitKind::task_switch: return end_by_unknown(vcpu, exit);
-    case ExitKind::init_signal: return;
-    case ExitKind::shutdown: return end_by_shutdown(vcpu, "triple fault");
-    case ExitKind::invalid_state: return end_by_shutdown(vcpu, "the processor refused the state");
-    case ExitKind::unknown: return end_by_unknown(vcpu, exit);
-    }
-}
+constinit const std::array<Handler, exit_kinds> exit_handlers{make_handlers()};
 
 void raise_general_protection(Vcpu& vcpu) { vcpu.raise(static_cast<std::uint8_t>(x86::Exception::GP), 0); }
 

@@ -20,6 +20,14 @@ void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
     vcpu.registers.general[rdx] = result.edx;
 }
 
+[[gnu::noinline]] x86::CpuidResult answer_by_policy(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf)
+{
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
+    return vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
+}
+
 }  // namespace
 
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context)
@@ -35,25 +43,26 @@ Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContex
     return code.value();
 }
 
-std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which)
+std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which)
 {
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
     const auto code = read_code(vcpu, context);
     if (!code)
         return 0;
+    vcpu.code.remember(vcpu, context);
     const auto length = emulate::instruction_length(which, code.value(), emulate::mode_of(context));
     return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
 }
 
 void handle_cpuid(Vcpu& vcpu, const Exit& exit)
 {
-    ExecutionContext context;  // filled in whole
-    machine().hvm.read_context(vcpu, context);
-    const std::uint8_t length = length_of(vcpu, exit, context, emulate::Intercepted::cpuid);
+    const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::cpuid);
     if (length == 0)
         return;
     const auto leaf = static_cast<std::uint32_t>(vcpu.registers.general[rax]);
     const auto subleaf = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
-    x86::CpuidResult result{};
+    x86::CpuidResult result;
     const bool window = leaf - CpuidPolicy::hypervisor_leaf < CpuidPolicy::hypervisor_leaf_end -
                                                                   CpuidPolicy::hypervisor_leaf;
     Answered answered{Answered::no};
@@ -61,10 +70,8 @@ void handle_cpuid(Vcpu& vcpu, const Exit& exit)
         answered = vcpu.domain.extensions->cpuid(vcpu, leaf, subleaf, result);
     if (answered == Answered::taken)
         return;
-    if (answered == Answered::no) {
-        const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
-        result = vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
-    }
+    if (answered == Answered::no)
+        result = answer_by_policy(vcpu, leaf, subleaf);
     write_results(vcpu, result);
     vcpu.advance(length);
 }
@@ -75,7 +82,7 @@ void handle_hypercall(Vcpu& vcpu, const Exit& exit)
         return raise_undefined_opcode(vcpu);
     ExecutionContext context;  // filled in whole
     machine().hvm.read_context(vcpu, context);
-    const std::uint8_t length = length_of(vcpu, exit, context, emulate::Intercepted::vmmcall);
+    const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::vmmcall);
     if (length == 0)
         return;
     switch (vcpu.domain.extensions->hypercall(vcpu, context, length)) {

@@ -105,7 +105,8 @@ Answered write_own(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
 Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
 {
     fetch_task_priority(vcpu);
-    const auto read = vcpu.apic.read_msr(msr, vcpu.guest_tsc(platform::ticks()));
+    const std::uint64_t now = LocalApic::counts(msr) ? vcpu.guest_tsc(platform::ticks()) : 0;
+    const auto read = vcpu.apic.read_msr(msr, now);
     value = read.value_or(0);
     return read ? Answered::done : Answered::fault;
 }
@@ -113,32 +114,49 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
 Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
 {
     const ApicEffect effect = vcpu.apic.write_msr(msr, value, vcpu.guest_tsc(platform::ticks()));
-    if (!apply_apic_effect(vcpu, effect))
+    if (effect.kind != ApicEffect::Kind::none && !apply_apic_effect(vcpu, effect))
         return Answered::fault;
-    store_task_priority(vcpu);
+    if (vcpu.apic.task_priority() >> 4 != *vcpu.live.task_priority)
+        store_task_priority(vcpu);
     return Answered::done;
+}
+
+/// Ends an access that was not simply answered.  True: `value` is what the guest reads.
+[[gnu::noinline]] bool finish_read(Vcpu& vcpu, Answered answer, std::uint64_t& value)
+{
+    if (answer == Answered::no)
+        answer = read_own(vcpu, static_cast<std::uint32_t>(vcpu.registers.general[rcx]), value);
+    if (answer == Answered::fault)
+        raise_general_protection(vcpu);
+    return answer == Answered::done;
+}
+
+/// The same.  True: RIP has to move on.
+[[gnu::noinline]] bool finish_write(Vcpu& vcpu, Answered answer, std::uint64_t value)
+{
+    if (answer == Answered::no)
+        answer = write_own(vcpu, static_cast<std::uint32_t>(vcpu.registers.general[rcx]), value);
+    if (answer == Answered::fault)
+        raise_general_protection(vcpu);
+    return answer == Answered::done;
 }
 
 }  // namespace
 
 void handle_msr_read(Vcpu& vcpu, const Exit& exit)
 {
-    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
     const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::rdmsr);
     if (length == 0)
         return;
-    vcpu.exits.msrs.count(msr, false);
+    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
+    vcpu.exits.msrs.reads.count(msr);
     std::uint64_t value{};
     Answered answer{Answered::no};
     if (msr - x2apic_first < x2apic_count)
         answer = read_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->read_msr(vcpu, msr, value);
-    if (answer == Answered::no)
-        answer = read_own(vcpu, msr, value);
-    if (answer == Answered::fault)
-        return raise_general_protection(vcpu);
-    if (answer == Answered::taken)
+    if (answer != Answered::done && !finish_read(vcpu, answer, value)) [[unlikely]]
         return;
     vcpu.registers.general[rax] = static_cast<std::uint32_t>(value);
     vcpu.registers.general[rdx] = value >> 32;
@@ -147,11 +165,11 @@ void handle_msr_read(Vcpu& vcpu, const Exit& exit)
 
 void handle_msr_write(Vcpu& vcpu, const Exit& exit)
 {
-    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
     const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::wrmsr);
     if (length == 0)
         return;
-    vcpu.exits.msrs.count(msr, true);
+    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
+    vcpu.exits.msrs.writes.count(msr);
     const std::uint64_t value = static_cast<std::uint32_t>(vcpu.registers.general[rax]) |
                                 vcpu.registers.general[rdx] << 32;
     Answered answer{Answered::no};
@@ -159,12 +177,9 @@ void handle_msr_write(Vcpu& vcpu, const Exit& exit)
         answer = write_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->write_msr(vcpu, msr, value);
-    if (answer == Answered::no)
-        answer = write_own(vcpu, msr, value);
-    if (answer == Answered::fault)
-        return raise_general_protection(vcpu);
-    if (answer == Answered::done)
-        vcpu.advance(length);
+    if (answer != Answered::done && !finish_write(vcpu, answer, value)) [[unlikely]]
+        return;
+    vcpu.advance(length);
 }
 
 }  // namespace hv::core

@@ -86,56 +86,76 @@ void adopt_time(Vcpu& vcpu)
     machine().hvm.set_tsc_offset(vcpu, offset);
 }
 
-/// What the other processors can see of an entry, and the lazy end of interrupt, around the entry itself.  False: somebody
-/// has asked for something since the requests were carried out, and the guest was not entered.
-bool enter_guest(Vcpu& vcpu, Exit& exit)
+/// Does what has to be done before an entry.  False: the VCPU must give way.
+bool make_ready(Processor& processor, Vcpu& vcpu)
 {
-    vcpu.entered_generation.store(vcpu.nested_generation->load(std::memory_order_acquire), std::memory_order_release);
-    const std::uint64_t turn = vcpu.guest_turns.load(std::memory_order_relaxed);
-    vcpu.guest_turns.exchange(turn + 1);  // before we look at the requests and enter() at the generation
-    if (vcpu.has_requests()) [[unlikely]] {
-        vcpu.guest_turns.store(turn + 2, std::memory_order_release);
-        return false;
-    }
-    if (vcpu.eoi_assist.word != nullptr)
-        offer_eoi_assist(vcpu);
-    machine().hvm.enter(vcpu, exit);
-    vcpu.guest_turns.store(turn + 2, std::memory_order_release);
-    if (vcpu.eoi_assist.offered)
-        take_back_eoi_assist(vcpu);
-    return true;
-}
-
-void run_vcpu(Processor& processor, Vcpu& vcpu)
-{
-    const HvmTable& hvm = machine().hvm;
-    processor.current = &vcpu;
-    hvm.load(vcpu);
-    adopt_time(vcpu);
-    Exit exit;
     for (;;) {
         if (processor.attention.load(std::memory_order_acquire) && look_around(processor, vcpu))
-            break;
+            return false;
         if (vcpu.has_requests())
             carry_out_requests(vcpu);
         if (vcpu.entry_held && vcpu.runnable())
             continue;
         if (!vcpu.runnable() || (vcpu.in_halt && !wakes(vcpu)))
-            break;
-        if (!vcpu.started.load(std::memory_order_relaxed)) [[unlikely]] {
+            return false;
+        if (!vcpu.started.load(std::memory_order_relaxed)) {
             wait_for_startup(vcpu);
             continue;
         }
-        if (has_waiting_event(vcpu)) [[unlikely]]
+        if (has_waiting_event(vcpu))
             prepare_entry(vcpu);
-        if (vcpu.in_halt)  // what woke it cannot be taken: it sleeps on
-            continue;
-        if (!enter_guest(vcpu, exit))
-            continue;
+        if (!vcpu.in_halt)  // else what woke it cannot be taken: it sleeps on
+            return true;
+    }
+}
+
+/// From here on other processors take the VCPU for one that is in the guest.  Before the look at whether it may go there.
+void announce_entry(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1); }
+void announce_exit(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1, std::memory_order_release); }
+
+/// The entry itself, and the lazy end of interrupt around it.
+void enter_guest(const HvmTable& hvm, Vcpu& vcpu, Exit& exit)
+{
+    if (vcpu.eoi_assist.word != nullptr)
+        offer_eoi_assist(vcpu);
+    hvm.enter(vcpu, exit);
+    announce_exit(vcpu);
+    if (vcpu.eoi_assist.offered)
+        take_back_eoi_assist(vcpu);
+}
+
+/// Until the VCPU, which is loaded, must give way.
+void run_loaded(Processor& processor, Vcpu& vcpu)
+{
+    const HvmTable& hvm = machine().hvm;
+    Exit exit;
+    if (!make_ready(processor, vcpu))
+        return;
+    for (;;) {
+        announce_entry(vcpu);
+        if (!vcpu.unconcerned() || processor.attention.load(std::memory_order_acquire)) [[unlikely]] {
+            announce_exit(vcpu);
+            if (!make_ready(processor, vcpu))
+                return;
+            announce_entry(vcpu);
+            if (vcpu.has_requests()) {  // since they were carried out
+                announce_exit(vcpu);
+                continue;
+            }
+        }
+        enter_guest(hvm, vcpu, exit);
         ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
         dispatch_exit(vcpu, exit);
     }
-    hvm.unload(vcpu);
+}
+
+void run_vcpu(Processor& processor, Vcpu& vcpu)
+{
+    processor.current = &vcpu;
+    machine().hvm.load(vcpu);
+    adopt_time(vcpu);
+    run_loaded(processor, vcpu);
+    machine().hvm.unload(vcpu);
     processor.current = nullptr;
 }
 

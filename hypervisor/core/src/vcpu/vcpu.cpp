@@ -103,8 +103,11 @@ bool Vcpu::has_event(const Schedulable& self)
 
 std::uint64_t Vcpu::guest_tsc(std::uint64_t now) const { return domain.time.ticks(now) + tsc_delta; }
 
-void Vcpu::raise_single_step()
+void Vcpu::end_instruction_with_flags()
 {
+    end_instruction();
+    if (!x86::Rflags::TF::get(registers.rflags))
+        return;
     SystemRegisters system{};
     machine().hvm.read_system(*this, system);
     constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §17.2.3]

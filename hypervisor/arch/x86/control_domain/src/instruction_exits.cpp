@@ -42,7 +42,7 @@ std::span<const std::byte> ControlDomain::code()
 void ControlDomain::advance(std::uint64_t next_rip)
 {
     context_.registers.rip = next_rip;
-    setup_.hvm.clear_interrupt_shadow(context_);
+    context_.end_instruction();
 }
 
 /// Steps over the instruction that exited.  False: its bytes are not (or no longer) that instruction, and the

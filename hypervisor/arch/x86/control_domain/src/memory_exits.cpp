@@ -142,7 +142,7 @@ void ControlDomain::emulate_access(const core::Exit& exit)
     const auto mode = access.execution.code_64() ? core::emulate::Mode::bits64 : core::emulate::Mode::bits32;
     const Status done = core::emulate::emulate_access(code(), mode, context_.registers, segments, access);
     if (done) {
-        setup_.hvm.clear_interrupt_shadow(context_);
+        context_.end_instruction();
         return;
     }
     odd_memory_access_.log(core::LogLevel::warning, "dom0's access to ", Hex{exit.fault.address.raw()},

@@ -138,6 +138,17 @@ void fill_extended_area(void* area)
         std::memcpy(bytes + xstate_bv_offset, &x87_present, sizeof x87_present);
 }
 
+core::LiveRegisters live_registers(Vmcb& vmcb)
+{
+    static_assert(VirtualInterrupt::TPR::mask == 0xff);  // the first byte
+    static_assert(InterruptState::Shadow::mask == 1);
+    return {.cr3 = &vmcb.save.cr3,
+            .efer = &vmcb.save.efer,
+            .code_segment = reinterpret_cast<const std::byte*>(&vmcb.save.cs),
+            .task_priority = reinterpret_cast<const std::uint8_t*>(&vmcb.control.virtual_interrupt),
+            .interrupt_shadow = &vmcb.control.interrupt_state};
+}
+
 Status vcpu_create(VcpuContext& context)
 {
     const unsigned order = core::order_for_bytes(area_offset + backend.features.extended_state_bytes);
@@ -156,6 +167,7 @@ Status vcpu_create(VcpuContext& context)
     fill_extended_area(vcpu.extended_area);
     reset_registers(vcpu, context.registers);
     context.backend = &vcpu;
+    context.live = live_registers(*vcpu.vmcb);
     return Done{};
 }
 
@@ -209,54 +221,71 @@ void unload(VcpuContext& context)
 // ---- running
 // ------------------------------------------------------------------------------------------------------
 
-/// One #VMRUN and #VMEXIT.  Every instruction here is paid on every exit.
-void run_once(VcpuContext& context, VcpuState& vcpu)
+/// One VMRUN and #VMEXIT.  Every instruction here is paid on every exit.  Returns the same context: the compiler keeps no
+/// register over the round trip, and this is the one that is at hand after it.
+VcpuContext& run_once(VcpuContext& before)
 {
-    VmcbControlArea& control = vcpu.vmcb->control;
-    VmcbSaveArea& save = vcpu.vmcb->save;
-    core::Registers& registers = context.registers;
-    const std::uint64_t generation = context.nested_generation->load(std::memory_order_acquire);
-    if (vcpu.attention || generation != vcpu.nested_seen) [[unlikely]]
-        prepare_entry(vcpu, generation, backend.features.address_spaces,
+    VcpuState& vcpu = state_of(before);
+    const std::uint64_t generation = before.nested_generation->load(std::memory_order_acquire);
+    if (vcpu.attention || generation != before.entered_generation.load(std::memory_order_relaxed)) [[unlikely]]
+        prepare_entry(vcpu, before.entered_generation, generation, backend.features.address_spaces,
                       backend.features.flush_by_address_space);
-    save.rax = registers.general[core::rax];
-    save.rsp = registers.general[core::rsp];
-    save.rip = registers.rip;
-    save.rflags = registers.rflags;
-    control.clean_bits = vcpu.clean;
+    VmcbSaveArea& entered = vcpu.vmcb->save;
+    entered.rax = before.registers.general[core::rax];
+    entered.rsp = before.registers.general[core::rsp];
+    entered.rip = before.registers.rip;
+    entered.rflags = before.registers.rflags;
 
-    hv_svm_run(&registers, vcpu.vmcb_address.raw(), vcpu.processor->host_vmcb.raw());
+    VcpuContext& context = processor::run_guest(before, vcpu.vmcb_address, vcpu.processor->host_vmcb);
 
-    vcpu.clean = clean_all;
+    VcpuState& after = state_of(context);
+    VmcbControlArea& control = after.vmcb->control;
+    const VmcbSaveArea& save = after.vmcb->save;
+    control.clean_bits = clean_all;  // what is changed from here on is dirty()
     control.tlb_control = TlbControl::keep;
     control.event_injection = 0;
     if (EventFormat::Valid::get(control.exit_interrupt_info)) [[unlikely]]
         control.event_injection = requeued_event(control.exit_interrupt_info);
-    registers.general[core::rax] = save.rax;
-    registers.general[core::rsp] = save.rsp;
-    registers.rip = save.rip;
-    registers.rflags = save.rflags;
+    context.registers.general[core::rax] = save.rax;
+    context.registers.general[core::rsp] = save.rsp;
+    context.registers.rip = save.rip;
+    context.registers.rflags = save.rflags;
+    return context;
+}
+
+/// Says what the exit was.  False: the back end's own business, and the guest goes on.
+bool tell(VcpuContext& context, Exit& exit)
+{
+    const VmcbControlArea& control = state_of(context).vmcb->control;
+    const std::uint64_t code = control.exit_code;
+    exit.code = code;
+    exit.instruction_length = 0;
+    if (backend.features.next_rip && control.next_rip != 0)
+        exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
+    if (code >= exit_rows) [[unlikely]]
+        return describe_exit(state_of(context), context.registers.rip, exit);
+    const ExitRow row = exit_table[code];
+    exit.kind = row.kind;
+    if (row.detail == Detail::none) [[likely]]
+        return true;
+    if (row.detail != Detail::msr) [[unlikely]]
+        return describe_exit(state_of(context), context.registers.rip, exit);
+    exit.kind = msr_access_of(control);
+    return true;
+}
+
+void enter(VcpuContext& context, Exit& exit);
+
+[[gnu::noinline]] void enter_again(VcpuContext& context, Exit& exit)
+{
+    enter(context, exit);
 }
 
 void enter(VcpuContext& context, Exit& exit)
 {
-    VcpuState& vcpu = state_of(context);
-    for (;;) {
-        run_once(context, vcpu);
-        const VmcbControlArea& control = vcpu.vmcb->control;
-        exit.code = control.exit_code;
-        exit.instruction_length = 0;
-        if (backend.features.next_rip && control.next_rip != 0)
-            exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
-        if (exit.code < exit_rows) [[likely]] {
-            const ExitRow row = exit_table[exit.code];
-            exit.kind = row.detail == Detail::msr ? msr_access_of(control) : row.kind;
-            if (row.detail <= Detail::msr)
-                return;
-        }
-        if (describe_exit(vcpu, context.registers.rip, exit))
-            return;
-    }
+    VcpuContext& same = run_once(context);
+    if (!tell(same, exit)) [[unlikely]]
+        enter_again(same, exit);
 }
 
 void enter_control(VcpuContext& context, Exit& exit, const std::atomic<bool>& nmi)
@@ -322,12 +351,6 @@ void flush(VcpuContext& context)
     vcpu.flush_wanted = vcpu.attention = true;
 }
 
-void clear_interrupt_shadow(VcpuContext& context)
-{
-    state_of(context).vmcb->control.interrupt_state &= ~InterruptState::Shadow::mask;
-    context.registers.rflags &= ~x86::Rflags::RF::mask;
-}
-
 void intercept_control_ports(std::uint16_t first, std::uint16_t count)
 {
     backend.control_maps->ports.intercept(first, count);
@@ -375,11 +398,6 @@ core::HvmTable make_table()
         .nmi_possible = [](const VcpuContext& c) { return nmi_possible(state_of(c), c.registers.rip); },
         .request_interrupt_window =
             [](VcpuContext& c, std::uint8_t priority) { set_interrupt_window(state_of(c), priority); },
-        .clear_interrupt_shadow = clear_interrupt_shadow,
-        .task_priority =
-            [](const VcpuContext& c) {
-                return VirtualInterrupt::TPR::get(state_of(c).vmcb->control.virtual_interrupt);
-            },
         .set_task_priority = [](VcpuContext& c,
                                 std::uint8_t value) { set_task_priority(state_of(c), value); },
         .read_context = [](const VcpuContext& c,

@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * One round trip through guest mode (processor.hpp: hv_svm_run).  GIF is clear from CLGI to STGI, so that nothing is taken
- * while FS, GS, TR, LDTR and the SYSCALL registers are the guest's; the interrupt flag is set meanwhile, so that a physical
- * interrupt ends guest mode.  #VMEXIT brings back the host's RFLAGS, RSP and RAX, direction flag included.
+ * One round trip through guest mode (processor.hpp: run_guest, which says what it keeps).  GIF is clear from CLGI to STGI, so
+ * that nothing is taken while FS, GS, TR, LDTR and the SYSCALL registers are the guest's; the interrupt flag is set meanwhile,
+ * so that a physical interrupt ends guest mode.  #VMEXIT brings back the host's RFLAGS, RSP and RAX, direction flag included.
  * [APM2-3.41 §15.5, §15.6, §15.17].
  */
     .text
     .globl hv_svm_run
     .type hv_svm_run, @function
-hv_svm_run:                             /* rdi: registers, rsi: VMCB, rdx: the host's VMCB */
+hv_svm_run:                             /* rdi: registers, rax: VMCB, rdx: the host's VMCB */
     pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    pushq %rdi
     pushq %rdx
-    movq %rsi, %rax
+    pushq %rdi
     clgi
     sti
     vmload %rax
@@ -37,31 +31,26 @@ hv_svm_run:                             /* rdi: registers, rsi: VMCB, rdx: the h
     movq 56(%rdi), %rdi
     vmrun %rax
     vmsave %rax
-    movq 8(%rsp), %rax
-    movq %rcx, 8(%rax)
-    movq %rdx, 16(%rax)
-    movq %rbx, 24(%rax)
-    movq %rbp, 40(%rax)
-    movq %rsi, 48(%rax)
+    movq (%rsp), %rax
     movq %rdi, 56(%rax)
-    movq %r8, 64(%rax)
-    movq %r9, 72(%rax)
-    movq %r10, 80(%rax)
-    movq %r11, 88(%rax)
-    movq %r12, 96(%rax)
-    movq %r13, 104(%rax)
-    movq %r14, 112(%rax)
-    movq %r15, 120(%rax)
+    popq %rdi
+    movq %rcx, 8(%rdi)
+    movq %rdx, 16(%rdi)
+    movq %rbx, 24(%rdi)
+    movq %rbp, 40(%rdi)
+    movq %rsi, 48(%rdi)
+    movq %r8, 64(%rdi)
+    movq %r9, 72(%rdi)
+    movq %r10, 80(%rdi)
+    movq %r11, 88(%rdi)
+    movq %r12, 96(%rdi)
+    movq %r13, 104(%rdi)
+    movq %r14, 112(%rdi)
+    movq %r15, 120(%rdi)
     popq %rax
     vmload %rax
     cli
     stgi
-    popq %rdi
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
     popq %rbp
     ret
     .size hv_svm_run, . - hv_svm_run

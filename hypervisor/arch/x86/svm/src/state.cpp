@@ -162,7 +162,7 @@ void reset_registers(VcpuState& vcpu, core::Registers& registers)
     registers = {};
     registers.rip = 0xfff0;
     registers.rflags = Rflags::always_one;
-    vcpu.clean = 0;
+    vcpu.vmcb->control.clean_bits = 0;
 }
 
 void read_context(const VcpuState& vcpu, core::ExecutionContext& out)

@@ -20,18 +20,18 @@ void take_new_address_space(VcpuState& vcpu, std::uint32_t address_spaces)
 
 }  // namespace
 
-void prepare_entry(VcpuState& vcpu, std::uint64_t nested_generation, std::uint32_t address_spaces,
-                   bool flush_by_address_space)
+void prepare_entry(VcpuState& vcpu, std::atomic<std::uint64_t>& entered_generation, std::uint64_t nested_generation,
+                   std::uint32_t address_spaces, bool flush_by_address_space)
 {
-    const bool flush = vcpu.flush_wanted || nested_generation != vcpu.nested_seen;
+    const bool flush = vcpu.flush_wanted || nested_generation != entered_generation.load(std::memory_order_relaxed);
     const bool moved = vcpu.last_processor != vcpu.processor;
     vcpu.attention = false;
     vcpu.flush_wanted = false;
-    vcpu.nested_seen = nested_generation;
+    entered_generation.store(nested_generation, std::memory_order_release);
     if (moved) {
         // This processor may remember the VMCB, and translations of the number, from before the VCPU was
         // elsewhere.
-        vcpu.clean = 0;
+        vcpu.vmcb->control.clean_bits = 0;
         vcpu.last_processor = vcpu.processor;
     }
     if (moved || vcpu.generation != vcpu.processor->generation || (flush && !flush_by_address_space))

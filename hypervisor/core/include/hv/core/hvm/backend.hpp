@@ -17,6 +17,7 @@
 #include "hv/core/hvm/exit.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/core/vcpu/registers.hpp"
+#include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
 
@@ -25,9 +26,21 @@ class Ledger;
 /// Guests are scheduled on the guest processors and see none of the machine; the control domain owns processor 0.
 enum class VcpuKind : std::uint8_t { guest, control };
 
+/// What the core looks at in most exits, where the back end keeps it: a pointer costs less than a call.  Set by vcpu_create,
+/// valid until vcpu_destroy, true while the VCPU is outside of enter().
+struct LiveRegisters {
+    const std::uint64_t* cr3{};
+    const std::uint64_t* efer{};  ///< for comparing with itself only: it may hold bits of the back end's own
+    /// Eight bytes that differ wherever CS differs in anything but its base.
+    const std::byte* code_segment{};
+    const std::uint8_t* task_priority{};  ///< that the guest set through CR8: bits 3–0
+    std::uint64_t* interrupt_shadow{};    ///< bit 0: in the shadow of STI or MOV SS
+};
+
 /// The part of a VCPU that core and back end share.  The core's Vcpu derives from it.
 struct VcpuContext {
     Registers registers{};    ///< the guest's, in step with the control block outside enter()
+    LiveRegisters live{};
     void* backend{};          ///< the back end's own state; null before vcpu_create
     std::uint32_t id{};       ///< within the domain
     VcpuKind kind{};
@@ -36,6 +49,15 @@ struct VcpuContext {
     /// Raised by whoever takes away or narrows a nested translation, before the VCPU is kicked; enter() flushes when it
     /// has changed since the last entry.
     const std::atomic<std::uint64_t>* nested_generation{};
+    /// That of the last entry, at least; written by enter() before the guest runs.
+    std::atomic<std::uint64_t> entered_generation{};
+
+    /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
+    void end_instruction()
+    {
+        *live.interrupt_shadow &= ~std::uint64_t{1};
+        registers.rflags &= ~x86::Rflags::RF::mask;
+    }
 };
 
 /// An event to be delivered at the next entry.
@@ -112,10 +134,7 @@ struct HvmTable {
     /// Asks for an interrupt_window exit as soon as interrupt_possible is true and the task priority is below this class (1
     /// to 15: bits 7–4 of the waiting vector); 0 withdraws.
     void (*request_interrupt_window)(VcpuContext&, std::uint8_t priority_class);
-    /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
-    void (*clear_interrupt_shadow)(VcpuContext&);
-    /// The task priority that the guest set through CR8, bits 3–0; and the reverse.
-    std::uint8_t (*task_priority)(const VcpuContext&);
+    /// The task priority as the guest reads it through CR8; `live.task_priority` is the reverse.
     void (*set_task_priority)(VcpuContext&, std::uint8_t priority_class);
 
     void (*read_context)(const VcpuContext&, ExecutionContext&);

@@ -138,6 +138,8 @@ public:
     }
     /// False: no vector is requested.
     [[nodiscard]] bool has_requested() const { return !requested_.empty(); }
+    /// 0 where has_requested() is false.
+    [[nodiscard]] std::uint32_t requested_summary() const { return requested_.summary(); }
     /// The highest requested vector, deliverable or not.
     [[nodiscard]] std::optional<std::uint8_t> highest_requested() const { return requested_.highest(); }
     /// Puts the highest deliverable vector into service and answers it; nothing, if there is none.
@@ -174,6 +176,12 @@ public:
     [[nodiscard]] std::uint64_t read_mmio(std::uint64_t offset, unsigned bytes, std::uint64_t now);
     /// Writes the xAPIC page.  Only writes of four or eight bytes at a register's offset have an effect.
     ApicEffect write_mmio(std::uint64_t offset, unsigned bytes, std::uint64_t value, std::uint64_t now);
+    /// True for the x2APIC MSR whose value depends on the time: others may be read with any.
+    [[nodiscard]] static constexpr bool counts(std::uint32_t msr)
+    {
+        constexpr std::uint32_t current_count{0x839};  // [SDM3-083 §10.12.1.2, table 10-6]
+        return msr == current_count;
+    }
     /// Reads an x2APIC MSR, 0x800 to 0x8ff; nothing: #GP.
     [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr, std::uint64_t now) const;
     /// Writes an x2APIC MSR.

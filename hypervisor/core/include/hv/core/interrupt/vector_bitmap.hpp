@@ -80,7 +80,9 @@ public:
     {
         return ((words_[vector >> 6].load(std::memory_order_relaxed) >> (vector & 63)) & 1) != 0;
     }
-    [[nodiscard]] bool empty() const { return summary_.load(std::memory_order_acquire) == 0; }
+    [[nodiscard]] bool empty() const { return summary() == 0; }
+    /// Not 0 where there may be a vector.
+    [[nodiscard]] std::uint32_t summary() const { return summary_.load(std::memory_order_acquire); }
     [[nodiscard]] std::optional<std::uint8_t> highest() const
     {
         for (std::uint32_t left = summary_.load(std::memory_order_acquire); left != 0;) {

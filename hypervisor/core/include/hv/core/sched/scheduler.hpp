@@ -42,6 +42,9 @@ public:
     std::uint32_t cap_percent{};           ///< of one processor; 0: none
     std::uint64_t affinity{~0ull};         ///< processors that it may run on, a bit each
 
+protected:
+    [[nodiscard]] std::uint32_t blockers() const { return blockers_.load(std::memory_order_acquire); }
+
 private:
     friend class Scheduler;
     std::atomic<std::uint32_t> blockers_{static_cast<std::uint32_t>(Blocker::paused)};

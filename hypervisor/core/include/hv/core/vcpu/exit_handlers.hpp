@@ -5,6 +5,7 @@
 // that it can be entered again, or blocked, or its domain ended.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -17,8 +18,10 @@
 
 namespace hv::core {
 
-/// Decides by the kind of exit.
-void dispatch_exit(Vcpu& vcpu, const Exit& exit);
+/// By ExitKind.
+extern const std::array<void (*)(Vcpu&, const Exit&), exit_kinds> exit_handlers;
+
+inline void dispatch_exit(Vcpu& vcpu, const Exit& exit) { exit_handlers[static_cast<unsigned>(exit.kind)](vcpu, exit); }
 
 void handle_cpuid(Vcpu& vcpu, const Exit& exit);
 void handle_msr_read(Vcpu& vcpu, const Exit& exit);
@@ -45,28 +48,16 @@ void take_back_eoi_assist(Vcpu& vcpu);
 /// The instruction's bytes; not_found: they cannot be read now, the guest goes on and faults by itself.
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context);
 /// The long way of length_of(): a walk of the guest's page tables, a decoder.
-std::uint8_t decoded_length(Vcpu& vcpu, const ExecutionContext& context, emulate::Intercepted which);
+std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which);
 /// Where the processor did not say it: the length of the intercepted instruction, or 0 when the guest must execute it
 /// again because its bytes have changed.
-[[gnu::always_inline]] inline std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, const ExecutionContext& context,
-                                                     emulate::Intercepted which)
-{
-    if (exit.instruction_length != 0)
-        return exit.instruction_length;
-    const auto* const code = vcpu.code.recall(vcpu.nested_generation->load(std::memory_order_acquire), context,
-                                              vcpu.registers.rip);
-    if (code != nullptr) [[likely]]
-        if (const std::uint8_t usual = emulate::usual_length(which, code); usual != 0) [[likely]]
-            return usual;
-    return decoded_length(vcpu, context, which);
-}
 [[gnu::always_inline]] inline std::uint8_t length_of(Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
 {
     if (exit.instruction_length != 0)
         return exit.instruction_length;
-    ExecutionContext context;  // filled in whole
-    machine().hvm.read_context(vcpu, context);
-    return length_of(vcpu, exit, context, which);
+    if (const std::uint8_t usual = emulate::usual_length(which, vcpu.code.known(vcpu)); usual != 0) [[likely]]
+        return usual;
+    return decoded_length(vcpu, which);
 }
 
 /// #GP(0), #UD.

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 #include "hv/core/hvm/backend.hpp"
@@ -47,7 +48,20 @@ struct ApicTimer final : Timer {
     Vcpu& vcpu;
 };
 
-class Vcpu final : public VcpuContext, public Schedulable {
+/// What the processor that runs a VCPU has to look at before the next entry, packed so that "nothing" is one comparison.
+struct alignas(8) VcpuConcerns {
+    bool in_halt{};              ///< the guest executed HLT and nothing has ended it yet
+    bool nmi_waiting{};          ///< an NMI that could not be injected yet
+    bool external_waiting{};     ///< the PIC's output is up
+    bool entry_held{};           ///< a hypercall is under way: it goes on before the guest does
+    bool window_wanted{};        ///< an extension waits until the guest can take an interrupt
+    bool unused[3]{};
+
+    [[nodiscard]] std::uint64_t concerns() const { return std::bit_cast<std::uint64_t>(*this); }
+};
+static_assert(sizeof(VcpuConcerns) == sizeof(std::uint64_t));
+
+class Vcpu final : public VcpuContext, public Schedulable, public VcpuConcerns {
 public:
     Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config);
 
@@ -56,9 +70,6 @@ public:
     ApicTimer apic_timer;
     CodeReader code;
     ExitCounters exits;
-    bool in_halt{};              ///< the guest executed HLT and nothing has ended it yet
-    bool nmi_waiting{};          ///< an NMI that could not be injected yet
-    bool external_waiting{};     ///< the PIC's output is up
     std::atomic<bool> started{};  ///< has registers to run with: set by the builder, or by SIPI; cleared as INIT is taken
     /// Asleep so that only an NMI, INIT or startup message can end it: in HLT with interrupts disabled, or not started.
     std::atomic<bool> dead_halt{};
@@ -67,15 +78,11 @@ public:
     std::uint64_t hwcr{};        ///< HWCR as the guest wrote it
 
     // ---- for extensions ----
-    bool entry_held{};           ///< a hypercall is under way: it goes on before the guest does
-    bool window_wanted{};        ///< an extension waits until the guest can take an interrupt
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
     /// Odd while the processor is in the guest or about to be: who has seen it even since a change knows that this VCPU
     /// will not run another instruction on what was before.
     std::atomic<std::uint64_t> guest_turns{};
-    /// The nested generation that it last entered with, at least.
-    std::atomic<std::uint64_t> entered_generation{};
 
     /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
     void request(VcpuRequest what);
@@ -95,6 +102,13 @@ public:
     /// What was noted since would end a sleep from which only NMI, INIT and startup messages wake.  Any processor.
     [[nodiscard]] bool has_rousing_request() const;
     [[nodiscard]] bool has_requests() const { return requests_.load(std::memory_order_acquire) != 0; }
+    /// True when the guest, which has just run, can go on at once: nobody has asked for anything, and no event waits.  The
+    /// processor that runs it.
+    [[nodiscard]] bool unconcerned() const
+    {
+        return (concerns() | requests_.load(std::memory_order_acquire) | blockers() |
+                bare_vector.load(std::memory_order_relaxed) | apic.requested_summary()) == 0;
+    }
     /// True when something would end a HLT: just what the next preparation of an entry would inject, or a request that has
     /// to be looked at.  The processor that runs it.
     [[nodiscard]] static bool has_event(const Schedulable& self);
@@ -109,9 +123,9 @@ public:
     void advance(std::uint8_t length)
     {
         registers.rip += length;
-        machine().hvm.clear_interrupt_shadow(*this);
-        if (x86::Rflags::TF::get(registers.rflags)) [[unlikely]]
-            raise_single_step();
+        *live.interrupt_shadow &= ~std::uint64_t{1};
+        if ((registers.rflags & (x86::Rflags::RF::mask | x86::Rflags::TF::mask)) != 0) [[unlikely]]
+            end_instruction_with_flags();
     }
     /// Queues an exception for the next entry, turning into #DF or a triple fault where the manual says so is the back
     /// end's matter.
@@ -121,7 +135,7 @@ public:
 private:
     static constexpr unsigned startup_vector_shift{24};
 
-    void raise_single_step();
+    void end_instruction_with_flags();
 
     std::atomic<std::uint32_t> requests_{};
 };

@@ -5,6 +5,7 @@
 // §15.15, §15.16].
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -28,14 +29,12 @@ struct VcpuState {
     Vmcb* vmcb;
     HostPhysical vmcb_address;
     ProcessorState* processor;  ///< that it is loaded on, else null
-    std::uint32_t clean;        ///< the clean bits of the next entry
     bool attention;             ///< prepare_entry() has something to do
     bool flush_wanted;
     std::uint8_t window_class;  ///< of the interrupt that an interrupt window is wanted for, else 0
     bool nmi_masked;            ///< an NMI was injected and its IRET not seen
     bool nmi_return_pending;    ///< that IRET, at nmi_return_rip, was seen but has not been carried out yet
     bool debug_loaded;          ///< DR0–DR3 are in the processor, accesses pass
-    std::uint64_t nested_seen;  ///< generation of the nested tables at the last entry
     std::uint64_t generation;   ///< of the address space
     const ProcessorState* last_processor;  ///< that it ran on
     std::uint64_t nmi_return_rip;
@@ -51,12 +50,12 @@ struct VcpuState {
 /// Says that fields of a group were changed since the last run.
 inline void dirty(VcpuState& vcpu, std::uint32_t groups)
 {
-    vcpu.clean &= ~groups;
+    vcpu.vmcb->control.clean_bits &= ~groups;
 }
 
 /// What is left to do before an entry when `attention` is set or the nested generation has moved: flushes,
 /// address space, and distrust of everything that this processor may have kept of this VMCB.
-void prepare_entry(VcpuState& vcpu, std::uint64_t nested_generation, std::uint32_t address_spaces,
-                   bool flush_by_address_space);
+void prepare_entry(VcpuState& vcpu, std::atomic<std::uint64_t>& entered_generation, std::uint64_t nested_generation,
+                   std::uint32_t address_spaces, bool flush_by_address_space);
 
 }  // namespace hv::svm
