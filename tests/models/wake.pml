@@ -7,19 +7,25 @@
 //
 // It abstracts, in hypervisor/core/src:
 //   vcpu/run_loop.cpp    run_one_turn, run_vcpu, look_around, begin_turn, wakes, idle
-//   sched/scheduler.cpp  pick, steal, put_back, block, block_unless, unblock, wake_if_needed, kick, wait_until_off
+//   sched/scheduler.cpp  pick, steal, hand_over, accept, put_back, block, block_unless, unblock, wake_if_needed, kick, wait_until_off
 //   vcpu/vcpu.cpp        notice_interrupt
 //   machine.cpp          attend
 //   domain/domain.cpp    pause, unpause
+//
+// variant HAND_OVER  processors hand the VCPU over to each other when they will; without the store buffer, to keep it small
 //
 // Seeded faults, each of which the model must reject:
 // fault CHECK_OUTSIDE_THE_LOCK   the last look for an event before HLT is not under the queue's lock
 // fault NOTICE_BEFORE_REQUEST    the waker unblocks and kicks first, and notes the interrupt then
 // fault ATTENTION_WITHOUT_IPI    attention is a flag only
 // fault ACKNOWLEDGE_WHILE_RUNNING  a pause does not wait until the VCPU is off its processor
+// fault ACCEPT_BLINDLY           what was handed over is queued without a look at what was done to it meanwhile
 // fault STEAL_BEHIND_THE_LOCK    a thief marks what it took only after it has let go of the queue
 
 #define INTERRUPTS 1
+#ifdef ACCEPT_BLINDLY
+#define HAND_OVER
+#endif
 
 bit requested;           // LocalApic: an interrupt waits
 bit halted, paused;      // blockers
@@ -44,6 +50,12 @@ inline drain(own) {
         fi
     }
 }
+#ifdef HAND_OVER
+inline forget_attention(own) { attention[own] = 0 }
+#else
+inline forget_attention(own) { clearing[own] = 1 }
+#endif
+
 // A locked instruction: what is in the store buffer goes out with it.
 inline acquire(queue_nr, own) {
     atomic {
@@ -78,20 +90,42 @@ inline lock_queue(which) {
 
 inline wake_if_needed(which) {
     attend(which);
+#ifndef HAND_OVER
     if
     :: attend(1 - which)  // somebody idle may take it over
     :: skip
     fi
+#endif
 }
 
 proctype Guest_processor(byte me) {
     bool mine;
     byte queue;
 turn:
-    clearing[me] = 1;  // begin_turn
+    forget_attention(me);  // begin_turn
     // pick
     mine = false;
     acquire(me, me);
+#ifdef HAND_OVER
+    if  // hand_over, accept
+    :: queued && where == me ->
+       queued = 0;
+       where = 1 - me;
+       release(me);
+       acquire(1 - me, me);
+       if
+#ifdef ACCEPT_BLINDLY
+       :: true -> queued = 1; attend(1 - me)
+#else
+       :: where == 1 - me && !queued && !running && runnable -> queued = 1; attend(1 - me)
+       :: else
+#endif
+       fi;
+       release(1 - me);
+       acquire(me, me)
+    :: true
+    fi;
+#endif
     if
     :: queued && where == me -> queued = 0; running = 1; mine = true; release(me)
     :: else ->
@@ -128,7 +162,7 @@ end_idle:
 next_entry:
     if
     :: attention[me] && !clearing[me] ->  // look_around
-       clearing[me] = 1;
+       forget_attention(me);
        if
        :: !runnable -> goto leave
        :: else

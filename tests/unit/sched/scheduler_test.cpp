@@ -5,6 +5,7 @@
 
 #include "fake_platform.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <set>
 #include <vector>
@@ -40,6 +41,7 @@ protected:
         for (const std::uint64_t end = now + duration; now < end; now += second / 10'000)
             for (unsigned processor = 1; processor <= processors; ++processor) {
                 fake::set_current_processor(processor);
+                fake::set_ticks(now);
                 if (running[processor] != nullptr && scheduler.should_yield(*running[processor], now)) {
                     scheduler.put_back(*running[processor], now);
                     running[processor] = nullptr;
@@ -99,8 +101,23 @@ TEST_F(SchedulerTest, KeepsACapAlsoOnAnIdleProcessor)
     capped.cap_percent = 25;
     ready(capped);
     run_for(4 * second);
-    EXPECT_NEAR(share(capped, 4 * second), 25, 6);  // a cap is kept to one slice in a period
+    EXPECT_NEAR(share(capped, 4 * second), 25, 1);
     scheduler.block(capped, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, KeepsACapWhereAnotherProcessorIsIdle)
+{
+    start(3);
+    Schedulable a, b;
+    a.cap_percent = b.cap_percent = 25;
+    a.affinity = b.affinity = ~0ull;
+    ready(a);
+    ready(b);
+    run_for(4 * second);
+    EXPECT_NEAR(share(a, 4 * second), 25, 1);
+    EXPECT_NEAR(share(b, 4 * second), 25, 1);
+    scheduler.block(a, Blocker::stopped);
+    scheduler.block(b, Blocker::stopped);
 }
 
 TEST_F(SchedulerTest, GivesWorkThatWaitsToAnIdleProcessor)
@@ -194,4 +211,92 @@ TEST_F(SchedulerTest, WakesTheProcessorOfWhatBecomesReady)
     scheduler.unblock(entity, Blocker::paused);
     EXPECT_TRUE(attended.contains(2));
     scheduler.block(entity, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, KeepsACapThatIsNoWholeNumberOfSlicesBesideABusyEntity)
+{
+    start(1);
+    Schedulable capped, busy;
+    capped.cap_percent = 12;
+    ready(capped);
+    ready(busy);
+    run_for(4 * second);
+    EXPECT_NEAR(share(capped, 4 * second), 12, 1);
+    EXPECT_NEAR(share(busy, 4 * second), 88, 1);
+    scheduler.block(capped, Blocker::stopped);
+    scheduler.block(busy, Blocker::stopped);
+}
+
+namespace {
+
+struct Crowd {
+    unsigned processors;
+    std::vector<std::uint32_t> weights;
+    std::vector<double> percent;  ///< of one processor, for each
+};
+
+}  // namespace
+
+/// More entities than processors, none of which ever sleeps: nobody is idle, and shares are even all the same.
+TEST_F(SchedulerTest, SharesEvenlyAmongMoreEntitiesThanProcessors)
+{
+    const std::vector<Crowd> crowds{
+        {2, {256, 256, 256}, {66.7, 66.7, 66.7}},
+        {2, {256, 256, 256, 256, 256}, {40, 40, 40, 40, 40}},
+        {3, {256, 256, 256, 256}, {75, 75, 75, 75}},
+        {4, {256, 256, 256, 256, 256, 256, 256}, {57.1, 57.1, 57.1, 57.1, 57.1, 57.1, 57.1}},
+        {2, {768, 256, 256}, {100, 50, 50}},  // more than one processor cannot be had
+        {2, {256, 256}, {100, 100}},
+    };
+    for (const Crowd& crowd : crowds) {
+        SCOPED_TRACE(crowd.weights.size());
+        start(crowd.processors);
+        std::vector<Schedulable> entities(crowd.weights.size());
+        for (std::size_t at = 0; at < entities.size(); ++at) {
+            entities[at].weight = crowd.weights[at];
+            ready(entities[at]);
+        }
+        run_for(5 * second);
+        for (std::size_t at = 0; at < entities.size(); ++at)
+            EXPECT_NEAR(share(entities[at], 5 * second), crowd.percent[at], 4) << at;
+        for (Schedulable& entity : entities)
+            scheduler.block(entity, Blocker::stopped);
+    }
+}
+
+TEST_F(SchedulerTest, HandsNothingOverThatMayNotRunThere)
+{
+    start(2);
+    Schedulable a, b, c;
+    a.affinity = b.affinity = 1u << 1;
+    c.affinity = 1u << 2;
+    ready(a);
+    ready(b);
+    ready(c);
+    run_for(second);
+    EXPECT_NEAR(share(a, second), 50, 2);
+    EXPECT_NEAR(share(b, second), 50, 2);
+    EXPECT_NEAR(share(c, second), 100, 2);
+    for (Schedulable* const entity : {&a, &b, &c})
+        scheduler.block(*entity, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, LeavesABalancedMachineAlone)
+{
+    start(2);
+    std::vector<Schedulable> entities(4);
+    for (Schedulable& entity : entities)
+        ready(entity);
+    run_for(second);
+    std::vector<unsigned> places;
+    for (const Schedulable& entity : entities)
+        places.push_back(entity.processor());
+    EXPECT_EQ(std::ranges::count(places, 1u), 2);
+    for (unsigned round = 0; round < 10; ++round) {
+        run_for(second / 10);
+        for (std::size_t at = 0; at < entities.size(); ++at)
+            EXPECT_EQ(entities[at].processor(), places[at]);
+    }
+    for (Schedulable& entity : entities)
+        scheduler.block(entity, Blocker::stopped);
 }

@@ -57,6 +57,18 @@ Scheduler::Queue& Scheduler::lock_queue_of(Schedulable& entity)
     }
 }
 
+void Scheduler::count_in(Queue& queue, const Schedulable& entity)
+{
+    queue.load.fetch_add(1, std::memory_order_relaxed);
+    queue.weight.fetch_add(entity.weight, std::memory_order_relaxed);
+}
+
+void Scheduler::count_out(Queue& queue, const Schedulable& entity)
+{
+    queue.load.fetch_sub(1, std::memory_order_relaxed);
+    queue.weight.fetch_sub(entity.weight, std::memory_order_relaxed);
+}
+
 std::uint64_t Scheduler::virtual_ticks(const Schedulable& entity, std::uint64_t ticks)
 {
     return ticks * Schedulable::default_weight / (entity.weight == 0 ? 1 : entity.weight);
@@ -74,13 +86,20 @@ void Scheduler::advance_virtual_time(Queue& queue, const Schedulable* running, s
         queue.virtual_now = least;
 }
 
+/// Takes into account what has run since the processor last decided.
+void Scheduler::catch_up(Queue& queue)
+{
+    const Schedulable* const current = queue.current;
+    if (current == nullptr)
+        return;
+    const std::uint64_t now = platform::ticks();
+    const std::uint64_t run = now > current->dispatched_at_ ? now - current->dispatched_at_ : 0;
+    advance_virtual_time(queue, current, current->virtual_time_ + virtual_ticks(*current, run));
+}
+
 void Scheduler::enqueue(Queue& queue, Schedulable& entity)
 {
-    if (const Schedulable* const current = queue.current) {
-        const std::uint64_t now = platform::ticks();
-        const std::uint64_t run = now > current->dispatched_at_ ? now - current->dispatched_at_ : 0;
-        advance_virtual_time(queue, current, current->virtual_time_ + virtual_ticks(*current, run));
-    }
+    catch_up(queue);
     // One that slept keeps at most one slice of credit, so that it is served soon but cannot starve the others.
     const std::uint64_t floor = queue.virtual_now > slice_ticks_ ? queue.virtual_now - slice_ticks_ : 0;
     if (entity.virtual_time_ < floor)
@@ -107,7 +126,7 @@ void Scheduler::block(Schedulable& entity, Blocker reason)
         queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
     }
     if (was_runnable)
-        queue.load.fetch_sub(1, std::memory_order_relaxed);
+        count_out(queue, entity);
     const bool on_processor = entity.running();
     queue.lock.unlock();
     if (on_processor)
@@ -118,7 +137,7 @@ void Scheduler::block_unless(Schedulable& entity, Blocker reason, bool (*has_eve
 {
     Queue& queue = lock_queue_of(entity);
     if (!has_event(entity) && entity.blockers_.fetch_or(bit(reason), std::memory_order_acq_rel) == 0)
-        queue.load.fetch_sub(1, std::memory_order_relaxed);
+        count_out(queue, entity);
     queue.lock.unlock();
 }
 
@@ -130,7 +149,7 @@ void Scheduler::unblock(Schedulable& entity, Blocker reason)
         queue.lock.unlock();
         return;
     }
-    queue.load.fetch_add(1, std::memory_order_relaxed);
+    count_in(queue, entity);
     const unsigned processor = entity.processor();
     if (!entity.running()) {  // else put_back will queue it
         enqueue(queue, entity);
@@ -167,6 +186,11 @@ void Scheduler::wait_until_off(const Schedulable& entity)
         __builtin_ia32_pause();
 }
 
+std::uint64_t Scheduler::cap_ticks(const Schedulable& entity) const
+{
+    return cap_period_ticks_ / 100 * entity.cap_percent;
+}
+
 bool Scheduler::over_cap(Schedulable& entity, std::uint64_t now) const
 {
     if (entity.cap_percent == 0)
@@ -175,7 +199,16 @@ bool Scheduler::over_cap(Schedulable& entity, std::uint64_t now) const
         entity.period_ = now / cap_period_ticks_;
         entity.period_ticks_ = 0;
     }
-    return entity.period_ticks_ >= cap_period_ticks_ / 100 * entity.cap_percent;
+    return entity.period_ticks_ >= cap_ticks(entity);
+}
+
+/// A slice, or what is left of its cap.
+std::uint64_t Scheduler::slice_of(Schedulable& entity, std::uint64_t now) const
+{
+    if (entity.cap_percent == 0 || over_cap(entity, now))
+        return slice_ticks_;
+    const std::uint64_t left = cap_ticks(entity) - entity.period_ticks_;
+    return left < slice_ticks_ ? left : slice_ticks_;
 }
 
 Schedulable* Scheduler::take_first(Queue& queue, std::uint64_t now)
@@ -191,25 +224,26 @@ Schedulable* Scheduler::take_first(Queue& queue, std::uint64_t now)
     return nullptr;
 }
 
-Schedulable* Scheduler::steal(unsigned thief)
+Schedulable* Scheduler::steal(unsigned thief, std::uint64_t now)
 {
     for (unsigned step = 1; step < count_; ++step) {
         const unsigned victim = first_ + (thief - first_ + step) % count_;
         Queue& queue = queues_[victim];
-        if (!queue.waiting.load(std::memory_order_relaxed) || !queue.lock.try_lock())
+        if (!queue.waiting.load(std::memory_order_relaxed))
             continue;
+        queue.lock.lock();
         Schedulable* taken{};
         if (queue.current != nullptr || queue.load.load(std::memory_order_relaxed) > 1)
             for (Schedulable& entity : queue.ready)
-                if (allows(entity.affinity, thief)) {
+                if (allows(entity.affinity, thief) && !over_cap(entity, now)) {
                     taken = &entity;
                     break;
                 }
         if (taken != nullptr) {
             IntrusiveList<Schedulable>::remove(*taken);
             queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
-            queue.load.fetch_sub(1, std::memory_order_relaxed);
-            queues_[thief].load.fetch_add(1, std::memory_order_relaxed);
+            count_out(queue, *taken);
+            count_in(queues_[thief], *taken);
             taken->queued_ = false;
             taken->running_.store(true, std::memory_order_release);
             taken->processor_.store(thief, std::memory_order_release);
@@ -221,18 +255,102 @@ Schedulable* Scheduler::steal(unsigned thief)
     return nullptr;
 }
 
+// ---- balance ----------------------------------------------------------------------------------------------------
+
+std::uint64_t Scheduler::recent(const Schedulable& entity, std::uint64_t now) const
+{
+    const std::uint64_t windows = now / (slices_per_window * slice_ticks_) - entity.window_;
+    return windows < 64 ? entity.recent_ >> windows : 0;
+}
+
+/// A hand-over from here or to here is so long past that another may follow.
+bool Scheduler::settled(const Queue& queue, std::uint64_t now) const
+{
+    return now >= queue.balanced_at.load(std::memory_order_relaxed) + slices_per_balance * slice_ticks_;
+}
+
+/// The processor with the lightest queue, if that is lighter than the one of `processor` and takes `entity`; else `processor`.
+/// Of several the one that was left alone longest.
+unsigned Scheduler::lighter_than(unsigned processor, const Schedulable& entity, std::uint64_t now) const
+{
+    unsigned best{processor};
+    std::uint32_t least = queues_[processor].weight.load(std::memory_order_relaxed);
+    std::uint64_t oldest{};
+    for (unsigned other = first_; other < first_ + count_; ++other) {
+        const Queue& queue = queues_[other];
+        const std::uint32_t weight = queue.weight.load(std::memory_order_relaxed);
+        const std::uint64_t balanced_at = queue.balanced_at.load(std::memory_order_relaxed);
+        const bool lighter = weight < least || (weight == least && best != processor && balanced_at < oldest);
+        if (!lighter || !allows(entity.affinity, other) || (weight != 0 && !settled(queue, now)))
+            continue;
+        best = other;
+        least = weight;
+        oldest = balanced_at;
+    }
+    return best;
+}
+
+/// Gives the best served of this processor's ready ones to a lighter queue, so that with more work than processors the
+/// company changes and all get their share.  Called with the queue's lock and nothing running; lets go of it meanwhile.
+void Scheduler::hand_over(unsigned processor, std::uint64_t now)
+{
+    Queue& queue = queues_[processor];
+    Schedulable* chosen{};
+    unsigned target{processor};
+    unsigned ready{};
+    for (Schedulable& entity : queue.ready) {
+        ++ready;
+        if (chosen != nullptr && recent(entity, now) <= recent(*chosen, now))
+            continue;
+        if (const unsigned lighter = lighter_than(processor, entity, now); lighter != processor) {
+            chosen = &entity;
+            target = lighter;
+        }
+    }
+    if (chosen == nullptr || ready < 2)
+        return;
+    IntrusiveList<Schedulable>::remove(*chosen);
+    chosen->queued_ = false;
+    queue.waiting.store(!queue.ready.empty(), std::memory_order_relaxed);
+    count_out(queue, *chosen);
+    count_in(queues_[target], *chosen);
+    queue.balanced_at.store(now, std::memory_order_relaxed);
+    queues_[target].balanced_at.store(now, std::memory_order_relaxed);
+    const std::uint64_t lead = chosen->virtual_time_ > queue.virtual_now ? chosen->virtual_time_ - queue.virtual_now : 0;
+    chosen->processor_.store(target, std::memory_order_release);  // from here on it belongs to the other queue's lock
+    queue.lock.unlock();
+    accept(target, *chosen, lead < slice_ticks_ ? lead : slice_ticks_);
+    queue.lock.lock();
+}
+
+/// Queues what was handed over, as far behind the others as it was where it came from; nothing, if it was blocked meanwhile
+/// or has been queued by whoever unblocked it then.
+void Scheduler::accept(unsigned processor, Schedulable& entity, std::uint64_t lead)
+{
+    Queue& queue = queues_[processor];
+    const LockGuard guard{queue.lock};
+    if (entity.processor() != processor || entity.queued_ || entity.running() || !entity.runnable())
+        return;
+    catch_up(queue);
+    entity.virtual_time_ = queue.virtual_now + lead;
+    enqueue(queue, entity);
+    attention_(processor);
+}
+
 Schedulable* Scheduler::pick(std::uint64_t now)
 {
     const unsigned processor = platform::current_processor();
     Queue& queue = queues_[processor];
     queue.lock.lock();
     queue.preempt.store(false, std::memory_order_relaxed);
+    if (queue.load.load(std::memory_order_relaxed) > 1 && settled(queue, now))
+        hand_over(processor, now);
     Schedulable* next = take_first(queue, now);
     if (next != nullptr) {
         next->running_.store(true, std::memory_order_release);
     } else {
         queue.lock.unlock();
-        next = steal(processor);
+        next = steal(processor, now);
         queue.lock.lock();
         if (next != nullptr && next->virtual_time_ < queue.virtual_now)
             next->virtual_time_ = queue.virtual_now;
@@ -240,7 +358,7 @@ Schedulable* Scheduler::pick(std::uint64_t now)
     queue.current = next;
     if (next != nullptr) {
         next->dispatched_at_ = now;
-        queue.slice_end = now + slice_ticks_;
+        queue.slice_end = now + slice_of(*next, now);
     }
     queue.lock.unlock();
     return next;
@@ -251,6 +369,8 @@ void Scheduler::charge(Schedulable& entity, std::uint64_t now) const
     const std::uint64_t used = now - entity.dispatched_at_;
     entity.ticks_run_.fetch_add(used, std::memory_order_relaxed);
     entity.virtual_time_ += virtual_ticks(entity, used);
+    entity.recent_ = recent(entity, now) + virtual_ticks(entity, used);
+    entity.window_ = now / (slices_per_window * slice_ticks_);
     static_cast<void>(over_cap(entity, now));
     entity.period_ticks_ += used;
 }

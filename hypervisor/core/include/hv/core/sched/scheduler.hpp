@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Who runs next on which guest processor.  Each processor has a queue ordered by virtual time (ticks run, divided by
-// weight): the least served runs for a slice.  An idle processor takes work that waits elsewhere.  Knows nothing of guests:
-// what it schedules is a Schedulable, and when one may not run it has a blocker set.
+// weight): the least served runs for a slice.  An idle processor takes work that waits elsewhere, and one whose queue is
+// heavier than another's hands over its best served from time to time, so that who has company changes.  Knows nothing of
+// guests: what it schedules is a Schedulable, and when one may not run it has a blocker set.
 #pragma once
 
 #include <atomic>
@@ -55,6 +56,8 @@ private:
     std::uint64_t dispatched_at_{};
     std::uint64_t period_{};       ///< the cap period that `period_ticks_` counts
     std::uint64_t period_ticks_{};
+    std::uint64_t recent_{};       ///< virtual ticks run lately, halved with every window that has begun since
+    std::uint64_t window_{};       ///< the window that `recent_` was last counted in
     std::atomic<std::uint64_t> ticks_run_{};
 };
 
@@ -62,6 +65,8 @@ class Scheduler {
 public:
     static constexpr std::uint64_t slices_per_second{200};
     static constexpr std::uint64_t cap_periods_per_second{10};
+    static constexpr std::uint64_t slices_per_balance{4};   ///< between two hand-overs from or to a processor, at least
+    static constexpr std::uint64_t slices_per_window{40};   ///< of what was run lately
 
     /// Makes a processor go through its main loop soon: look at its queue, its deadline, its entity's events.
     using Attention = void (*)(unsigned processor);
@@ -101,6 +106,8 @@ private:
         IntrusiveList<Schedulable> ready{};
         Schedulable* current{};
         std::atomic<std::uint32_t> load{};  ///< ready and running
+        std::atomic<std::uint32_t> weight{};  ///< the sum of their weights
+        std::atomic<std::uint64_t> balanced_at{};  ///< when one was last handed over from here or to here
         std::atomic<bool> waiting{};        ///< ready is not empty
         std::atomic<bool> preempt{};
         std::uint64_t virtual_now{};        ///< of the least served that ran last
@@ -109,12 +116,22 @@ private:
 
     static std::uint64_t virtual_ticks(const Schedulable& entity, std::uint64_t ticks);
     static void advance_virtual_time(Queue& queue, const Schedulable* running, std::uint64_t running_time);
+    static void count_in(Queue& queue, const Schedulable& entity);
+    static void count_out(Queue& queue, const Schedulable& entity);
+    static void catch_up(Queue& queue);
     void enqueue(Queue& queue, Schedulable& entity);
     Queue& lock_queue_of(Schedulable& entity);
     void wake_if_needed(Queue& queue, unsigned processor, const Schedulable& entity);
     [[nodiscard]] unsigned least_loaded(std::uint64_t affinity) const;
-    Schedulable* steal(unsigned thief);
+    Schedulable* steal(unsigned thief, std::uint64_t now);
     Schedulable* take_first(Queue& queue, std::uint64_t now);
+    [[nodiscard]] bool settled(const Queue& queue, std::uint64_t now) const;
+    [[nodiscard]] unsigned lighter_than(unsigned processor, const Schedulable& entity, std::uint64_t now) const;
+    void hand_over(unsigned processor, std::uint64_t now);
+    void accept(unsigned processor, Schedulable& entity, std::uint64_t lead);
+    [[nodiscard]] std::uint64_t recent(const Schedulable& entity, std::uint64_t now) const;
+    [[nodiscard]] std::uint64_t slice_of(Schedulable& entity, std::uint64_t now) const;
+    [[nodiscard]] std::uint64_t cap_ticks(const Schedulable& entity) const;
     [[nodiscard]] bool over_cap(Schedulable& entity, std::uint64_t now) const;
     void charge(Schedulable& entity, std::uint64_t now) const;
 
