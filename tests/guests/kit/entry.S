@@ -119,6 +119,8 @@ common:
 
 .section .rodata
 .balign 8
+.global guest_gdt
+guest_gdt:
 gdt:
     .quad 0
     .quad 0x00af9b000000ffff            // 64-bit code

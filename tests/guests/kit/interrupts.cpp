@@ -84,11 +84,16 @@ void forget_all_handlers()
     load_idt(nullptr, 0);
 }
 
+void load_interrupts()
+{
+    load_idt(idt.data(), sizeof idt - 1);
+}
+
 void install_interrupts()
 {
     for (unsigned vector = 0; vector < idt.size(); ++vector)
         set_handler(static_cast<std::uint8_t>(vector), nullptr);
-    load_idt(idt.data(), sizeof idt - 1);
+    load_interrupts();
     // The two 8259s start with their vectors among the exceptions: everything masked.
     out8(0x21, 0xff);
     out8(0xa1, 0xff);

@@ -32,4 +32,7 @@ void forget_all_handlers();
 
 void install_interrupts();
 
+/// The same IDT on a further processor.
+void load_interrupts();
+
 }  // namespace guest
