@@ -97,7 +97,9 @@ TEST(CpuidPolicy, TakesAwayButNeverInvents)
     const CpuidResult before = policy.answer(1, 0, {});
     const CpuidResult all{~0u, ~0u, ~0u, ~0u};
     EXPECT_EQ(policy.adjust({1, 0, all, {0, 0, 1, 0}}).error(), Error::not_supported);
-    EXPECT_EQ(policy.adjust({0x1234, 0, all, {}}).error(), Error::not_found);
+    EXPECT_EQ(policy.adjust({0x1234, 0, all, {1, 0, 0, 0}}).error(), Error::not_found);
+    EXPECT_TRUE(policy.adjust({0x1234, 0, {}, {}})) << "there is nothing to take";
+    EXPECT_EQ(policy.answer(0x1234, 0, {}), CpuidResult{});
     EXPECT_EQ(policy.answer(1, 0, {}), before);
     EXPECT_TRUE(policy.adjust({1, 0, {~0u, ~0u, ~(1u << 21), ~0u}, {}}).has_value());
     EXPECT_EQ(policy.answer(1, 0, {}).ecx, before.ecx & ~(1u << 21));

@@ -168,6 +168,30 @@ TEST_F(State, TscAuxFollowsTheVcpuFromProcessorToProcessor)
     EXPECT_EQ(read_msr(x86::Msr::TSC_AUX).value(), 18u);
 }
 
+TEST_F(State, DebugAddressesAreReadAndWrittenWhereverTheyAre)
+{
+    core::SystemRegisters system = long_mode_state();
+    for (unsigned index = 0; index < 4; ++index)
+        system.dr[index] = 0x1000 + index;
+    ASSERT_TRUE(hvm.write_system(vcpu.context, system).has_value());
+    EXPECT_EQ(read().dr[3], 0x1003u);
+    vcpu.load(0);
+    vcpu.enter([](Guest& guest) {
+        if (guest.state.control.intercept_dr != 0)
+            guest.exits(svm::number(svm::ExitCode::DR0_READ));  // its first access: they go into the processor
+        else
+            guest.exits(cpuid_exit);
+    });
+    EXPECT_EQ(here().debug_addresses[3], 0x1003u);
+    here().debug_addresses[3] = 0x2003;  // a MOV without an exit
+    EXPECT_EQ(read().dr[3], 0x2003u);
+    system.dr[2] = 0x3002;
+    ASSERT_TRUE(hvm.write_system(vcpu.context, system).has_value());
+    EXPECT_EQ(here().debug_addresses[2], 0x3002u);
+    vcpu.unload();
+    EXPECT_EQ(read().dr[2], 0x3002u);
+}
+
 TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
 {
     core::SystemRegisters system = long_mode_state();

@@ -21,7 +21,7 @@ enum class ApicRegister : std::uint32_t {
     LDR = 0x0d0,
     DFR = 0x0e0,
     SVR = 0x0f0,
-    ISR = 0x100,
+    ISR = 0x100,  // eight of them, as of TMR and IRR
     TMR = 0x180,
     IRR = 0x200,
     ESR = 0x280,
@@ -47,13 +47,15 @@ constexpr std::uint32_t x2apic_msr(ApicRegister which)
 
 inline constexpr std::uint64_t default_local_apic_base{0xfee0'0000};
 
-/// Message type of an interrupt command or a local vector [APM2-3.41 §16.5].
+/// Message type of an interrupt command, a local vector, an I/O APIC's entry or MSI data, in bits 10:8 of each [APM2-3.41
+/// §16.5].
 enum class DeliveryMode : std::uint8_t {
     fixed = 0,
     lowest_priority = 1,
-    SMI = 2,
-    NMI = 4,
-    INIT = 5,
+    smi = 2,
+    reserved = 3,
+    nmi = 4,
+    init = 5,
     startup = 6,
     external = 7,
 };

@@ -117,7 +117,7 @@ void send_nmi_to_others()
 {
     if (!x2apic && registers == nullptr)
         return;  // so early that nobody else runs
-    command(0, InterruptCommand::Mode::make(DeliveryMode::NMI) | InterruptCommand::Assert::mask |
+    command(0, InterruptCommand::Mode::make(DeliveryMode::nmi) | InterruptCommand::Assert::mask |
                    InterruptCommand::Shorthand::make(InterruptCommand::all_but_self));
 }
 

@@ -75,7 +75,7 @@ void wake(unsigned processor)
     PerCpu& cpu = cpu_data(processor);
     if (processor == 0 && boot_processor_handed_over()) {  // its vectors are the control domain's
         cpu.own_nmi.store(true);
-        send_interrupt(cpu.apic_id, DeliveryMode::NMI, 0);
+        send_interrupt(cpu.apic_id, DeliveryMode::nmi, 0);
     } else
         send_interrupt(cpu.apic_id, DeliveryMode::fixed, static_cast<std::uint8_t>(HostVector::wake));
 }

@@ -100,7 +100,7 @@ bool came_online(const PerCpu& cpu, std::uint64_t microseconds)
 bool start_one(PerCpu& cpu, HostPhysical page)
 {
     const auto vector = static_cast<std::uint8_t>(page.page_number());
-    send_interrupt(cpu.apic_id, DeliveryMode::INIT, 0);
+    send_interrupt(cpu.apic_id, DeliveryMode::init, 0);
     delay_microseconds(10'000);
     send_interrupt(cpu.apic_id, DeliveryMode::startup, vector);
     if (came_online(cpu, 1'000))
@@ -148,7 +148,7 @@ Status start_processors(const core::ProcessorList& list, HostPhysical start_page
         stacks_ready = !start_one(cpu, start_page);
         if (stacks_ready) {
             // It must not come to life later, in the data of the next one.
-            send_interrupt(apic_id, DeliveryMode::INIT, 0);
+            send_interrupt(apic_id, DeliveryMode::init, 0);
             core::log_warning("the processor with local APIC id ", apic_id, " did not start and is left out");
             continue;
         }

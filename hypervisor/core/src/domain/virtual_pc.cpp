@@ -54,6 +54,14 @@ constexpr std::array<Owner, first_unowned> make_owners()
         owners[port] = find_owner(port);
     return owners;
 }
+constexpr bool all_are_below(std::uint16_t limit)
+{
+    for (std::uint32_t port = limit; port <= 0xffff; ++port)
+        if (find_owner(static_cast<std::uint16_t>(port)) != Owner::nobody)
+            return false;
+    return true;
+}
+static_assert(all_are_below(first_unowned));
 /// Looked up in every access.
 constexpr std::array<Owner, first_unowned> owners{make_owners()};
 

@@ -28,93 +28,68 @@ abi::SegmentRegister shown(const DescriptorTable& table)
 {
     return {0, 0, table.limit, table.base};
 }
-Segment taken(const abi::SegmentRegister& segment)
+/// A register of 64 bits by its two names, and the group that it goes with.
+struct PlainRegister {
+    std::uint32_t group;
+    std::uint64_t SystemRegisters::*own;
+    std::uint64_t abi::GuestRegisters::*module;
+};
+constexpr PlainRegister plain_registers[]{
+    {abi::registers_control, &SystemRegisters::cr0, &abi::GuestRegisters::cr0},
+    {abi::registers_control, &SystemRegisters::cr2, &abi::GuestRegisters::cr2},
+    {abi::registers_control, &SystemRegisters::cr3, &abi::GuestRegisters::cr3},
+    {abi::registers_control, &SystemRegisters::cr4, &abi::GuestRegisters::cr4},
+    {abi::registers_control, &SystemRegisters::efer, &abi::GuestRegisters::efer},
+    {abi::registers_debug, &SystemRegisters::dr6, &abi::GuestRegisters::dr6},
+    {abi::registers_debug, &SystemRegisters::dr7, &abi::GuestRegisters::dr7},
+    {abi::registers_system_call, &SystemRegisters::kernel_gs_base, &abi::GuestRegisters::kernel_gs_base},
+    {abi::registers_system_call, &SystemRegisters::star, &abi::GuestRegisters::star},
+    {abi::registers_system_call, &SystemRegisters::lstar, &abi::GuestRegisters::lstar},
+    {abi::registers_system_call, &SystemRegisters::cstar, &abi::GuestRegisters::cstar},
+    {abi::registers_system_call, &SystemRegisters::sfmask, &abi::GuestRegisters::sfmask},
+    {abi::registers_system_call, &SystemRegisters::sysenter_cs, &abi::GuestRegisters::sysenter_cs},
+    {abi::registers_system_call, &SystemRegisters::sysenter_esp, &abi::GuestRegisters::sysenter_esp},
+    {abi::registers_system_call, &SystemRegisters::sysenter_eip, &abi::GuestRegisters::sysenter_eip},
+    {abi::registers_system_call, &SystemRegisters::pat, &abi::GuestRegisters::pat},
+};
+/// The six by SegmentIndex.
+constexpr abi::SegmentRegister abi::GuestRegisters::*segment_registers[]{
+    &abi::GuestRegisters::es, &abi::GuestRegisters::cs, &abi::GuestRegisters::ss,
+    &abi::GuestRegisters::ds, &abi::GuestRegisters::fs, &abi::GuestRegisters::gs};
+
+/// Calls `visit` with each pair of registers of these groups: the hypervisor's and the module's.
+template <typename System, typename Module, typename Visit>
+void for_each_pair(System& system, Module& module, std::uint32_t groups, Visit visit)
 {
-    return {segment.selector, segment.attributes, segment.limit, segment.base};
+    for (const PlainRegister& plain : plain_registers)
+        if (wants(groups, plain.group))
+            visit(system.*plain.own, module.*plain.module);
+    if (!wants(groups, abi::registers_segments))
+        return;
+    for (unsigned index = 0; index < 6; ++index)
+        visit(system.segments[index], module.*segment_registers[index]);
+    visit(system.ldtr, module.ldtr);
+    visit(system.tr, module.tr);
+    visit(system.gdtr, module.gdtr);
+    visit(system.idtr, module.idtr);
 }
 
-void read_segments(const SystemRegisters& system, abi::GuestRegisters& to)
+std::uint64_t shown(std::uint64_t value) { return value; }
+void take(std::uint64_t& own, std::uint64_t value) { own = value; }
+void take(Segment& own, const abi::SegmentRegister& from)
 {
-    to.es = shown(system.segments[segment_es]);
-    to.cs = shown(system.segments[segment_cs]);
-    to.ss = shown(system.segments[segment_ss]);
-    to.ds = shown(system.segments[segment_ds]);
-    to.fs = shown(system.segments[segment_fs]);
-    to.gs = shown(system.segments[segment_gs]);
-    to.ldtr = shown(system.ldtr);
-    to.tr = shown(system.tr);
-    to.gdtr = shown(system.gdtr);
-    to.idtr = shown(system.idtr);
+    own = {from.selector, from.attributes, from.limit, from.base};
 }
-
-void write_segments(SystemRegisters& system, const abi::GuestRegisters& from)
-{
-    system.segments[segment_es] = taken(from.es);
-    system.segments[segment_cs] = taken(from.cs);
-    system.segments[segment_ss] = taken(from.ss);
-    system.segments[segment_ds] = taken(from.ds);
-    system.segments[segment_fs] = taken(from.fs);
-    system.segments[segment_gs] = taken(from.gs);
-    system.ldtr = taken(from.ldtr);
-    system.tr = taken(from.tr);
-    system.gdtr = {from.gdtr.base, from.gdtr.limit};
-    system.idtr = {from.idtr.base, from.idtr.limit};
-}
+void take(DescriptorTable& own, const abi::SegmentRegister& from) { own = {from.base, from.limit}; }
 
 void read_system(const SystemRegisters& system, std::uint32_t groups, abi::GuestRegisters& to)
 {
-    if (wants(groups, abi::registers_control)) {
-        to.cr0 = system.cr0;
-        to.cr2 = system.cr2;
-        to.cr3 = system.cr3;
-        to.cr4 = system.cr4;
-        to.efer = system.efer;
-    }
-    if (wants(groups, abi::registers_segments))
-        read_segments(system, to);
-    if (wants(groups, abi::registers_debug)) {
-        to.dr6 = system.dr6;
-        to.dr7 = system.dr7;
-    }
-    if (!wants(groups, abi::registers_system_call))
-        return;
-    to.kernel_gs_base = system.kernel_gs_base;
-    to.star = system.star;
-    to.lstar = system.lstar;
-    to.cstar = system.cstar;
-    to.sfmask = system.sfmask;
-    to.sysenter_cs = system.sysenter_cs;
-    to.sysenter_esp = system.sysenter_esp;
-    to.sysenter_eip = system.sysenter_eip;
-    to.pat = system.pat;
+    for_each_pair(system, to, groups, [](const auto& own, auto& module) { module = shown(own); });
 }
 
 void write_system(SystemRegisters& system, std::uint32_t groups, const abi::GuestRegisters& from)
 {
-    if (wants(groups, abi::registers_control)) {
-        system.cr0 = from.cr0;
-        system.cr2 = from.cr2;
-        system.cr3 = from.cr3;
-        system.cr4 = from.cr4;
-        system.efer = from.efer;
-    }
-    if (wants(groups, abi::registers_segments))
-        write_segments(system, from);
-    if (wants(groups, abi::registers_debug)) {
-        system.dr6 = from.dr6;
-        system.dr7 = from.dr7;
-    }
-    if (!wants(groups, abi::registers_system_call))
-        return;
-    system.kernel_gs_base = from.kernel_gs_base;
-    system.star = from.star;
-    system.lstar = from.lstar;
-    system.cstar = from.cstar;
-    system.sfmask = from.sfmask;
-    system.sysenter_cs = from.sysenter_cs;
-    system.sysenter_esp = from.sysenter_esp;
-    system.sysenter_eip = from.sysenter_eip;
-    system.pat = from.pat;
+    for_each_pair(system, from, groups, [](auto& own, const auto& module) { take(own, module); });
 }
 
 Status check_groups(std::uint32_t groups, const void* registers)

@@ -184,6 +184,8 @@ const CpuidPolicy::Leaf* CpuidPolicy::find(std::uint32_t leaf, std::uint32_t sub
 Status CpuidPolicy::adjust(const CpuidAdjustment& adjustment)
 {
     const Leaf* const found = find(adjustment.leaf, adjustment.subleaf);
+    if (found == nullptr && adjustment.or_mask == CpuidResult{})
+        return Done{};  // it reads as zeroes already
     if (found == nullptr)
         return Error::not_found;
     if (merged(found->values, adjustment.or_mask) != found->values)

@@ -16,6 +16,12 @@ constexpr bool within(ApicRegister which, ApicRegister first, ApicRegister last)
     return which >= first && which <= last;
 }
 
+/// One of the eight registers, 32 vectors each, that `first` begins.
+constexpr bool in_group(ApicRegister which, ApicRegister first)
+{
+    return static_cast<unsigned>(which) - static_cast<unsigned>(first) < 8 * slot_bytes;
+}
+
 constexpr unsigned index_from(ApicRegister which, ApicRegister first)
 {
     return (static_cast<unsigned>(which) - static_cast<unsigned>(first)) / slot_bytes;
@@ -53,7 +59,7 @@ constexpr bool is_legal_msr_write(ApicRegister which, std::uint64_t value)
         return (value & ~(lvt_writable(entry) | ignored)) == 0;
     }
     case ApicRegister::INITIAL_COUNT: return value <= 0xffff'ffff;
-    case ApicRegister::DIVIDE: return (value & ~std::uint64_t{0xb}) == 0;
+    case ApicRegister::DIVIDE_CONFIGURATION: return (value & ~std::uint64_t{0xb}) == 0;
     default:
         return false;  // an enumeration of offsets: all others are read-only, reserved or not in this view
     }
@@ -65,12 +71,12 @@ std::optional<std::uint32_t> LocalApic::read_register(ApicRegister which, std::u
 {
     if (which == ApicRegister::TPR)
         return tpr_;
-    if (within(which, ApicRegister::ISR0, ApicRegister::ISR7))
-        return group_of(in_service_.words(), index_from(which, ApicRegister::ISR0));
-    if (within(which, ApicRegister::TMR0, ApicRegister::TMR7))
-        return trigger_mode_.group(index_from(which, ApicRegister::TMR0));
-    if (within(which, ApicRegister::IRR0, ApicRegister::IRR7))
-        return requested_.group(index_from(which, ApicRegister::IRR0));
+    if (in_group(which, ApicRegister::ISR))
+        return group_of(in_service_.words(), index_from(which, ApicRegister::ISR));
+    if (in_group(which, ApicRegister::TMR))
+        return trigger_mode_.group(index_from(which, ApicRegister::TMR));
+    if (in_group(which, ApicRegister::IRR))
+        return requested_.group(index_from(which, ApicRegister::IRR));
     if (within(which, ApicRegister::LVT_TIMER, ApicRegister::LVT_ERROR))
         return lvt(static_cast<LvtEntry>(index_from(which, ApicRegister::LVT_TIMER)));
     switch (which) {
@@ -83,7 +89,7 @@ std::optional<std::uint32_t> LocalApic::read_register(ApicRegister which, std::u
     case ApicRegister::ICR_LOW: return static_cast<std::uint32_t>(command_);
     case ApicRegister::INITIAL_COUNT: return timer_mode() == ApicTimerMode::tsc_deadline ? 0 : initial_count_;
     case ApicRegister::CURRENT_COUNT: return current_count(now);
-    case ApicRegister::DIVIDE: return divide_;
+    case ApicRegister::DIVIDE_CONFIGURATION: return divide_;
     default: return std::nullopt;  // an enumeration of offsets
     }
 }
@@ -126,7 +132,7 @@ std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned bytes, std::ui
         value = destination_format_;
     else if (which == ApicRegister::ICR_HIGH)
         value = static_cast<std::uint32_t>(command_ >> 32);
-    else if (which != ApicRegister::EOI && which != ApicRegister::APR && which != ApicRegister::RRD) {
+    else if (which != ApicRegister::EOI && which != ApicRegister::APR && which != ApicRegister::RRR) {
         const auto answer = read_register(which, now);
         if (!answer)
             note_error(ErrorStatus::ILLEGAL_REGISTER_ADDRESS);
@@ -185,9 +191,9 @@ ApicEffect LocalApic::write_register(ApicRegister which, std::uint32_t value, st
     case ApicRegister::LVT_ERROR:
         return write_lvt(static_cast<LvtEntry>(index_from(which, ApicRegister::LVT_TIMER)), value, now);
     case ApicRegister::INITIAL_COUNT: return start_count(value, now);
-    case ApicRegister::DIVIDE: return change_divider(value, now);
+    case ApicRegister::DIVIDE_CONFIGURATION: return change_divider(value, now);
     case ApicRegister::APR:
-    case ApicRegister::RRD: return {};
+    case ApicRegister::RRR: return {};
     default:  // an enumeration of offsets: what can be read is read-only, what cannot is no register
         if (!read_register(which, now))
             note_error(ErrorStatus::ILLEGAL_REGISTER_ADDRESS);

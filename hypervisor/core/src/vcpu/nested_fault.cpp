@@ -150,11 +150,8 @@ Expected<DeviceOutcome> carry_out_move(Vcpu& vcpu, const ExecutionContext& conte
         return address.error();
     std::uint64_t value{move.value};
     const DeviceOutcome outcome = access_physical(vcpu, address.value(), move.size, move.writes, value);
-    if (outcome != DeviceOutcome::done)
-        return outcome;
-    if (!move.writes)
-        vcpu.registers.general[move.register_index] = move.size == 4 ? value & 0xffff'ffff : value;
-    vcpu.registers.rip += move.length;
+    if (outcome == DeviceOutcome::done)
+        emulate::commit(move, vcpu.registers, value);
     return outcome;
 }
 

@@ -6,6 +6,7 @@
 #include "hv/arch/x86/control_domain/cpuid_view.hpp"
 #include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/arch/x86/cpu/msr_access.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/x86/exceptions.hpp"
 #include "hv/x86/msr.hpp"
 
@@ -53,8 +54,7 @@ bool ControlDomain::skip(const core::Exit& exit, core::emulate::Intercepted whic
     if (length == 0) {
         core::ExecutionContext execution{};
         setup_.hvm.read_context(context_, execution);
-        const auto mode = execution.code_64() ? core::emulate::Mode::bits64 : core::emulate::Mode::bits32;
-        const auto found = core::emulate::instruction_length(which, code(), mode);
+        const auto found = core::emulate::instruction_length(which, code(), core::emulate::mode_of(execution));
         if (!found)
             return false;
         length = found.value();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "hv/arch/x86/control_domain/control_domain.hpp"
+#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/emulate/mmio_access.hpp"
 #include "hv/core/memory/guest_walk.hpp"
 #include "hv/x86/exceptions.hpp"
@@ -139,7 +140,7 @@ void ControlDomain::emulate_access(const core::Exit& exit)
     for (unsigned index = 0; index < 6; ++index)
         segments.segments[index] = {system.segments[index].base, system.segments[index].limit,
                                     system.segments[index].attributes};
-    const auto mode = access.execution.code_64() ? core::emulate::Mode::bits64 : core::emulate::Mode::bits32;
+    const auto mode = core::emulate::mode_of(access.execution);
     const Status done = core::emulate::emulate_access(code(), mode, context_.registers, segments, access);
     if (done) {
         context_.end_instruction();

@@ -3,6 +3,7 @@
 
 #include "hv/arch/x86/svm/event.hpp"
 #include "hv/arch/x86/svm/exit_code.hpp"
+#include "hv/arch/x86/svm/system_instruction.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/msr.hpp"
 
@@ -193,6 +194,7 @@ void read_system(const VcpuState& vcpu, core::SystemRegisters& out)
     out.efer = save.efer & ~Efer::SVME::mask;
     out.dr6 = save.dr6;
     out.dr7 = save.dr7;
+    read_debug_addresses(vcpu, out.dr);
     out.star = save.star;
     out.lstar = save.lstar;
     out.cstar = save.cstar;
@@ -224,6 +226,7 @@ Status write_system(VcpuState& vcpu, const core::SystemRegisters& from, std::uin
     save.efer = from.efer | Efer::SVME::mask;
     save.dr6 = from.dr6;
     save.dr7 = from.dr7;
+    write_debug_addresses(vcpu, from.dr);
     save.star = from.star;
     save.lstar = from.lstar;
     save.cstar = from.cstar;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "hv/arch/x86/svm/system_instruction.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "hv/arch/x86/svm/intercepts.hpp"
 #include "hv/arch/x86/svm/processor.hpp"
 #include "hv/arch/x86/svm/state.hpp"
@@ -66,6 +69,20 @@ void take_debug_registers(VcpuState& vcpu)
     vcpu.debug_loaded = false;
     vcpu.vmcb->control.intercept_dr = all_debug_registers;
     dirty(vcpu, clean_intercepts);
+}
+
+void read_debug_addresses(const VcpuState& vcpu, std::uint64_t (&to)[4])
+{
+    if (vcpu.debug_loaded)
+        return processor::save_debug_addresses(to);
+    std::copy(std::begin(vcpu.debug_addresses), std::end(vcpu.debug_addresses), to);
+}
+
+void write_debug_addresses(VcpuState& vcpu, const std::uint64_t (&from)[4])
+{
+    if (vcpu.debug_loaded)
+        processor::load_debug_addresses(from);
+    std::copy(std::begin(from), std::end(from), vcpu.debug_addresses);
 }
 
 }  // namespace hv::svm

@@ -91,6 +91,14 @@ struct PlainMove {
     return true;
 }
 
+/// What is left to do when the access went well: `value` is what was read.  RFLAGS stays the caller's.
+inline void commit(const PlainMove& move, Registers& registers, std::uint64_t value)
+{
+    if (!move.writes)
+        registers.general[move.register_index] = move.size == 4 ? value & 0xffff'ffff : value;
+    registers.rip += move.length;
+}
+
 /// The long way of emulate_access(): any instruction that plan() knows.
 template <MemoryPort Port>
 Status emulate_access_by_plan(std::span<const std::byte> bytes, Mode mode, Registers& registers,
@@ -119,13 +127,12 @@ Status emulate_access(std::span<const std::byte> bytes, Mode mode, Registers& re
         return emulate_access_by_plan(bytes, mode, registers, segments, port);
     constexpr std::uint64_t resume_flag{1u << 16};
     const GuestLinear address{move.address};
-    if (move.writes) {
+    std::uint64_t value{};
+    if (move.writes)
         HV_TRY(port.write(address, move.size, move.value));
-    } else {
-        const std::uint64_t value{HV_TRY(port.read(address, move.size))};
-        registers.general[move.register_index] = move.size == 4 ? value & 0xffff'ffff : value;
-    }
-    registers.rip += move.length;
+    else
+        value = HV_TRY(port.read(address, move.size));
+    commit(move, registers, value);
     registers.rflags &= ~resume_flag;
     return Done{};
 }

@@ -34,6 +34,7 @@ struct SystemRegisters {
     std::uint64_t cr0, cr2, cr3, cr4;
     std::uint64_t efer;
     std::uint64_t dr6, dr7;
+    std::uint64_t dr[4];  ///< DR0–DR3: the addresses of breakpoints
     std::uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
     std::uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     std::uint64_t pat;

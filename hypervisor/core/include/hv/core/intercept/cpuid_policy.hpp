@@ -42,7 +42,8 @@ public:
     CpuidPolicy(CpuidReader host, unsigned vcpus);
 
     /// Applies what the configuration asks.  Fails with not_supported where a bit would be set that neither the host nor
-    /// Graft has, or not_found where there is no such leaf; nothing is then changed.
+    /// Graft has, or not_found where that is in a leaf that does not exist, whose bits can only be taken; nothing is then
+    /// changed.
     Status adjust(const CpuidAdjustment& adjustment);
 
     /// The guest's answer; leaves that do not exist read as zeroes.

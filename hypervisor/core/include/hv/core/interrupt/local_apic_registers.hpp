@@ -1,49 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// The registers of a local APIC as numbers and fields: offsets of the xAPIC page, which x2APIC MSRs follow
-// (0x800 + offset / 16), and the bits that are defined in each.  [SDM3-083 §10.4, §10.5, §10.6, §10.12],
+// The registers of a local APIC as a guest has them: the bits that are defined in each.  Their offsets are in
+// hv/x86/local_apic.hpp.  [SDM3-083 §10.4, §10.5, §10.6, §10.12],
 // [APM2-3.41 §16.3, §16.4].  Definitions only; local_apic.hpp gives them their behaviour.
 #pragma once
 
 #include <cstdint>
 
 #include "hv/base/field.hpp"
+#include "hv/x86/local_apic.hpp"
 
 namespace hv::core {
 
-/// Offsets in the xAPIC register page.
-enum class ApicRegister : std::uint16_t {
-    ID = 0x020,
-    VERSION = 0x030,
-    TPR = 0x080,
-    APR = 0x090,
-    PPR = 0x0a0,
-    EOI = 0x0b0,
-    RRD = 0x0c0,
-    LDR = 0x0d0,
-    DFR = 0x0e0,
-    SVR = 0x0f0,
-    ISR0 = 0x100,
-    ISR7 = 0x170,
-    TMR0 = 0x180,
-    TMR7 = 0x1f0,
-    IRR0 = 0x200,
-    IRR7 = 0x270,
-    ESR = 0x280,
-    LVT_CMCI = 0x2f0,
-    ICR_LOW = 0x300,
-    ICR_HIGH = 0x310,
-    LVT_TIMER = 0x320,
-    LVT_THERMAL = 0x330,
-    LVT_PERFORMANCE = 0x340,
-    LVT_LINT0 = 0x350,
-    LVT_LINT1 = 0x360,
-    LVT_ERROR = 0x370,
-    INITIAL_COUNT = 0x380,
-    CURRENT_COUNT = 0x390,
-    DIVIDE = 0x3e0,
-    SELF_IPI = 0x3f0,
-};
+using x86::ApicRegister;
 
 inline constexpr std::uint32_t x2apic_msr_first{0x800};
 inline constexpr std::uint32_t x2apic_msr_last{0x8ff};

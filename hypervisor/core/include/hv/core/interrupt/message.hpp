@@ -7,19 +7,11 @@
 
 #include <cstdint>
 
+#include "hv/x86/local_apic.hpp"
+
 namespace hv::core {
 
-/// Values are those of bits 10:8 of the ICR, an LVT entry, a redirection entry or MSI data.
-enum class DeliveryMode : std::uint8_t {
-    fixed = 0,
-    lowest_priority = 1,
-    smi = 2,
-    reserved = 3,
-    nmi = 4,
-    init = 5,
-    startup = 6,
-    external = 7,
-};
+using x86::DeliveryMode;
 
 enum class DestinationMode : std::uint8_t {
     physical = 0,

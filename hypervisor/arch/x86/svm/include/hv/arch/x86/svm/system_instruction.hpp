@@ -23,5 +23,8 @@ Status set_extended_control(VcpuState& vcpu, const core::Registers& registers);
 /// reverse.
 void pass_debug_registers(VcpuState& vcpu);
 void take_debug_registers(VcpuState& vcpu);
+/// DR0–DR3 wherever they are: in the processor, or kept here.
+void read_debug_addresses(const VcpuState& vcpu, std::uint64_t (&to)[4]);
+void write_debug_addresses(VcpuState& vcpu, const std::uint64_t (&from)[4]);
 
 }  // namespace hv::svm
