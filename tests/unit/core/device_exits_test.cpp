@@ -48,6 +48,55 @@ protected:
 
 }  // namespace
 
+TEST_F(DeviceExits, ReadsAndWritesOnBothSidesOfAPageBoundary)
+{
+    constexpr std::uint32_t end_of_ram{8u << 20};
+    const auto move = [&](std::uint8_t opcode, std::uint32_t address) {
+        code({opcode, 0x0d});  // 8B: MOV ECX, [address], 89: the reverse
+        put(0x1002, address);
+        vcpu().registers.rip = 0x1000;
+        fault(end_of_ram, {.write = opcode == 0x89});
+    };
+    put<std::uint32_t>(end_of_ram - 4, 0x4433'2211);
+    for (unsigned inside = 1; inside < 4; ++inside) {
+        move(0x8b, end_of_ram - inside);
+        const std::uint32_t from_ram = 0x4433'2211u >> (8 * (4 - inside));
+        EXPECT_EQ(reg(rcx), 0xffff'ffffu << (8 * inside) | from_ram) << inside;
+        EXPECT_EQ(vcpu().registers.rip, 0x1006u);
+    }
+    reg(rcx) = 0xaabb'ccdd;
+    move(0x89, end_of_ram - 3);
+    EXPECT_EQ(get<std::uint32_t>(end_of_ram - 4), 0xbbcc'dd11u);
+    mov_to_ecx(0xfee0'0000 - 2);  // nothing, and the local APIC's first register, which reads 0
+    EXPECT_EQ(reg(rcx), 0x0000'ffffu);
+    EXPECT_TRUE(delivered().empty());
+}
+
+TEST_F(DeviceExits, RaisesThePageFaultThatTheProcessorNeverComesTo)
+{
+    long_mode();
+    put<std::uint64_t>(0x1'1010, 0x1'4007);                // linear 2 GiB and on
+    put<std::uint64_t>(0x1'4000, 0x1'5007);
+    put<std::uint64_t>(0x1'5000, 0xf000'0000 | 7);         // a page where there is nothing, and none behind it
+    code({0x8b, 0x0c, 0x25, 0xfe, 0x0f, 0x00, 0x80});      // MOV ECX, [0x80000ffe], sign-extended
+    put<std::uint64_t>(0x1'0ff8, 0x1'1007);                // so that it is also at the top
+    put<std::uint64_t>(0x1'1ff0, 0x1'4007);
+    reg(rcx) = 0x1234;
+    fault(0xf000'0ffe, {});
+    EXPECT_EQ(delivered(), std::vector<unsigned>{14});
+    EXPECT_EQ(guest().system.cr2, 0xffff'ffff'8000'1000u);
+    EXPECT_EQ(vcpu().registers.rip, 0x1000u);
+    EXPECT_EQ(reg(rcx), 0x1234u);
+    code({0xa4});  // MOVSB from the device to a page that is not there
+    reg(rsi) = 0x8000'0000;
+    reg(rdi) = 0x8000'1000;
+    vcpu().registers.rip = 0x1000;
+    fault(0xf000'0000, {});
+    EXPECT_EQ(delivered(), std::vector<unsigned>{14});
+    EXPECT_EQ(guest().system.cr2, 0x8000'1000u);
+    EXPECT_EQ(reg(rsi), 0x8000'0000u);
+}
+
 TEST_F(DeviceExits, EntersRamThatTheGuestTouchesForTheFirstTime)
 {
     EXPECT_FALSE(domain->memory.map().lookup(GuestPhysical{0x60'0000}));

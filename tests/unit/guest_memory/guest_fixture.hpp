@@ -27,7 +27,7 @@ inline constexpr NestedEntryFormat nested_format{.table = 0x27,
                                                  .execute = 0,
                                                  .deny_execute = 1ull << 63,
                                                  .large = 0x80,
-                                                 .address_mask = 0x000f'ffff'ffff'f000};
+                                                 .address_mask = 0x0000'ffff'ffff'f000};  // 48 bits
 
 class GuestTest : public testing::Test {
 protected:

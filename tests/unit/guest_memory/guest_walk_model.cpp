@@ -19,6 +19,8 @@ Outcome legacy(const ModelMemory& memory, const core::ExecutionContext& context,
     const auto directory = memory((context.cr3 & 0xfffff000) + 4 * (linear >> 22), 4);
     if (!directory || !bit(*directory, 0))
         return {Outcome::not_present};
+    if (bit(*directory, 7) && bit(context.cr4, 4) && bit(*directory, 21))
+        return {Outcome::reserved};
     if (bit(*directory, 7) && bit(context.cr4, 4))
         return {Outcome::mapped, (*directory >> 22 << 22) + ((*directory >> 13 & 0xff) << 32) + (linear & 0x3fffff),
                 {*directory}};
@@ -33,19 +35,33 @@ constexpr std::uint64_t frame(std::uint64_t entry, unsigned lowest)
     return entry & 0x000fffffffffffff & (~0ull << lowest);
 }
 
+/// `below` is the lowest bit of a page's address; the tests' processor has 48 bits of it.
+bool has_reserved(std::uint64_t entry, const core::ExecutionContext& context, unsigned below = 12)
+{
+    for (unsigned number = 13; number < below; ++number)
+        if (bit(entry, number))
+            return true;
+    return (entry >> 48 & 0xf) != 0 || (bit(entry, 63) && !bit(context.efer, 11));
+}
+
 /// From a page directory with 64-bit entries on.
-Outcome from_directory(const ModelMemory& memory, std::uint64_t base, std::uint64_t linear, std::vector<std::uint64_t> above)
+Outcome from_directory(const ModelMemory& memory, const core::ExecutionContext& context, std::uint64_t base,
+                       std::uint64_t linear, std::vector<std::uint64_t> above)
 {
     const auto directory = memory(base + 8 * (linear >> 21 & 0x1ff), 8);
     if (!directory || !bit(*directory, 0))
         return {Outcome::not_present};
     above.push_back(*directory);
+    if (has_reserved(*directory, context, bit(*directory, 7) ? 21 : 12))
+        return {Outcome::reserved};
     if (bit(*directory, 7))
         return {Outcome::mapped, frame(*directory, 21) + (linear & 0x1fffff), above};
     const auto table = memory(frame(*directory, 12) + 8 * (linear >> 12 & 0x1ff), 8);
     if (!table || !bit(*table, 0))
         return {Outcome::not_present};
     above.push_back(*table);
+    if (has_reserved(*table, context))
+        return {Outcome::reserved};
     return {Outcome::mapped, frame(*table, 12) + (linear & 0xfff), above};
 }
 
@@ -54,7 +70,7 @@ Outcome extended(const ModelMemory& memory, const core::ExecutionContext& contex
     const auto pointer = memory((context.cr3 & 0xffffffe0) + 8 * (linear >> 30), 8);
     if (!pointer || !bit(*pointer, 0))
         return {Outcome::not_present};
-    return from_directory(memory, frame(*pointer, 12), linear, {});
+    return from_directory(memory, context, frame(*pointer, 12), linear, {});
 }
 
 Outcome four_level(const ModelMemory& memory, const core::ExecutionContext& context, std::uint64_t linear)
@@ -65,14 +81,16 @@ Outcome four_level(const ModelMemory& memory, const core::ExecutionContext& cont
     const auto top = memory(frame(context.cr3, 12) + 8 * (linear >> 39 & 0x1ff), 8);
     if (!top || !bit(*top, 0))
         return {Outcome::not_present};
-    if (bit(*top, 7))
+    if (bit(*top, 7) || has_reserved(*top, context))
         return {Outcome::reserved};
     const auto pointer = memory(frame(*top, 12) + 8 * (linear >> 30 & 0x1ff), 8);
     if (!pointer || !bit(*pointer, 0))
         return {Outcome::not_present};
+    if (has_reserved(*pointer, context, bit(*pointer, 7) ? 30 : 12))
+        return {Outcome::reserved};
     if (bit(*pointer, 7))
         return {Outcome::mapped, frame(*pointer, 30) + (linear & 0x3fffffff), {*top, *pointer}};
-    return from_directory(memory, frame(*pointer, 12), linear, {*top, *pointer});
+    return from_directory(memory, context, frame(*pointer, 12), linear, {*top, *pointer});
 }
 
 bool permitted(const Outcome& outcome, const core::ExecutionContext& context, core::LinearAccess access, bool wide)

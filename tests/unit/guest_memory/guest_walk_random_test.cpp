@@ -34,6 +34,10 @@ protected:
             entry |= wide ? engine() & 0x000f'ffff'ffff'f000 : engine() & 0xffff'f000;  // anywhere
         else
             entry |= pick(table_pages) * page_size;
+        if ((entry & 0x80) != 0 && chance(80))  // aligned as some large page
+            entry &= ~(chance(50) ? 0x1f'e000ull : 0x3fff'e000ull) & (wide ? ~0ull : ~0x20'0000ull);
+        if (wide && chance(2))
+            entry |= 1ull << (48 + pick(4));
         return wide && chance(12) ? entry | 1ull << 63 : entry;
     }
     void fill_tables(bool wide)
@@ -117,4 +121,5 @@ TEST_P(GuestWalkRandom, AgreesWithTheModel)
     EXPECT_GT(mapped, 20'000u) << "the cases are not worth much";
     for (const unsigned code : {0u, 1u | 2u, 1u | 4u, 1u | 2u | 4u, 4u, 2u})
         EXPECT_GT(refused[code], 100u) << code;
+    EXPECT_GT(refused[1 | 8] + refused[1 | 2 | 8] + refused[1 | 4 | 8], format == 0 ? 10u : 1'000u);
 }

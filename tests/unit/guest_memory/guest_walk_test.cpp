@@ -97,6 +97,36 @@ TEST_F(GuestWalk, TakesTheLargeBitOfATopEntryAsReserved)
     EXPECT_EQ(walk(in_long_mode(), 0x1000).error_code(), 1u | 8u);
 }
 
+TEST_F(GuestWalk, FaultsOnReservedBits)
+{
+    constexpr std::uint32_t reserved{1 | 8};
+    put(0x1000, 0x2000 | all);
+    put(0x2000, 0x3000 | all);
+    put(0x3000, 0x4000 | all);
+    put(0x4000, 0x5000 | all);
+    ASSERT_TRUE(walk(in_long_mode(), 0));
+    for (const std::uint64_t table : {0x1000, 0x2000, 0x3000, 0x4000}) {
+        const std::uint64_t good = get(table);
+        put(table, good | 1ull << 48);  // the processor has 48 bits of address
+        EXPECT_EQ(walk(in_long_mode(), 0).error_code(), reserved) << std::hex << table;
+        put(table, good | 1ull << 63);
+        ExecutionContext without_xd = in_long_mode();
+        without_xd.efer &= ~0x800ull;
+        EXPECT_EQ(walk(without_xd, 0).error_code(), reserved) << std::hex << table;
+        put(table, good | 0x7ffull << 52);  // for software
+        EXPECT_TRUE(walk(in_long_mode(), 0)) << std::hex << table;
+        put(table, good);
+    }
+    put(0x3000, 1ull << 20 | large | all);
+    EXPECT_EQ(walk(in_long_mode(), 0).error_code(), reserved) << "half of a large page";
+    put(0x3000, 2ull << 20 | 1ull << 12 | large | all);
+    EXPECT_TRUE(walk(in_long_mode(), 0)) << "the bit of the page attribute table";
+    put(0x2000, 1ull << 29 | large | all);
+    EXPECT_EQ(walk(in_long_mode(), 0).error_code(), reserved);
+    put32(0x1000, 1u << 21 | large | all);
+    EXPECT_EQ(walk(in_legacy(), 0).error_code(), reserved);
+}
+
 TEST_F(GuestWalk, WalksPaeFromA32ByteTableWhoseEntriesGrantAndMarkNothing)
 {
     ExecutionContext pae = in_pae();
@@ -116,7 +146,7 @@ TEST_F(GuestWalk, WalksPaeFromA32ByteTableWhoseEntriesGrantAndMarkNothing)
 
 TEST_F(GuestWalk, TreatsEntriesOutsideRamAsNotPresent)
 {
-    for (const std::uint64_t outside : {4 * mib, 3 * gib, 1ull << 47, 0x000f'ffff'ffff'f000ull}) {
+    for (const std::uint64_t outside : {4 * mib, 3 * gib, 1ull << 47, 0x0000'ffff'ffff'f000ull}) {
         put(0x1000, outside | all);
         EXPECT_EQ(walk(in_long_mode(), 0x1000, {.write = true}).error_code(), 2u) << std::hex << outside;
     }
@@ -164,14 +194,15 @@ TEST_F(GuestWalk, GrantsByEveryCombinationOfPermissionBitsOfAllLevels)
                 expected = may_user && (!access.write || may_write);
             else
                 expected = !access.write || may_write || (what & 8) == 0;
-            if (access.execute && (what & 32) != 0 && !may_execute)
+            const bool reserved = !may_execute && (what & 32) == 0;
+            if ((access.execute && !may_execute) || reserved)
                 expected = false;
             if (access.execute && !access.user && may_user && (what & 16) != 0)
                 expected = false;
             const auto found = walk(with, 0x123, access);
             ASSERT_EQ(static_cast<bool>(found), expected) << std::hex << bits << ' ' << what;
             if (!found) {
-                ASSERT_EQ(found.error_code() & 9, 1u);
+                ASSERT_EQ(found.error_code() & 9, reserved ? 9u : 1u);
             }
         }
     }

@@ -18,6 +18,8 @@ std::uint64_t within_page(GuestPhysical address, std::uint64_t length)
 
 }  // namespace
 
+std::uint64_t GuestMemory::address_mask() const { return map_.format().address_mask; }
+
 std::byte* GuestMemory::page(GuestPhysical address, bool for_writing) const
 {
     auto found = map_.lookup(address.page_base());

@@ -98,6 +98,22 @@ bool may_be_large(const Format& format, unsigned level, const ExecutionContext& 
     return level == 2 || (level == 3 && format.levels == 4);
 }
 
+/// Bits of an entry that must be clear: of the address, what the processor has not got and what a large page is aligned to;
+/// XD where it is off; the large bit at the topmost level [SDM3-083 §4.3, §4.4.2, §4.5].
+std::uint64_t reserved_bits(const Format& format, const ExecutionContext& context, std::uint64_t beyond, unsigned level,
+                            bool large, unsigned shift)
+{
+    constexpr std::uint64_t page_attribute_bit{1 << 12};
+    if (format.entry_bytes == 4)
+        return large ? 1u << 21 | (beyond >> 32 & 0xff) << 13 : 0;
+    std::uint64_t bits = beyond;
+    if ((context.efer & efer_no_execute) == 0)
+        bits |= entry_no_execute;
+    if (large)
+        bits |= ((1ull << shift) - 1) & long_address_mask & ~page_attribute_bit;
+    return level == 4 ? bits | entry_large : bits;
+}
+
 bool canonical(std::uint64_t address)
 {
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(address << 16) >> 16) == address;
@@ -121,6 +137,7 @@ WalkResult walk_guest_tables(const GuestMemory& memory, const ExecutionContext& 
     result.first_marked = format.levels == 3 ? 1 : 0;
     Rights rights{};
     std::uint64_t table = context.cr3 & format.root_mask;
+    const std::uint64_t beyond = long_address_mask & ~memory.address_mask();
     for (unsigned level = format.levels; level > 0; --level) {
         const unsigned shift = 12 + (level - 1) * format.index_bits;
         const std::uint64_t index = linear >> shift & ((1u << format.index_bits) - 1);
@@ -134,12 +151,15 @@ WalkResult walk_guest_tables(const GuestMemory& memory, const ExecutionContext& 
             return fault(context, access, 0);
         result.steps[result.levels++] = {entry, value & ~(entry_accessed | entry_dirty)};
         const bool rights_here = !(format.levels == 3 && level == 3);  // PAE's top level has none
+        const bool large = (value & entry_large) != 0 && may_be_large(format, level, context);
+        if (rights_here && (value & reserved_bits(format, context, beyond, level, large, shift)) != 0)
+            return fault(context, access, fault_present | fault_reserved);
         if (rights_here) {
             rights.writable = rights.writable && (value & entry_writable) != 0;
             rights.user = rights.user && (value & entry_user) != 0;
             rights.executable = rights.executable && (format.entry_bytes == 4 || (value & entry_no_execute) == 0);
         }
-        if (level == 1 || ((value & entry_large) != 0 && may_be_large(format, level, context))) {
+        if (level == 1 || large) {
             if (!allowed(context, rights, access))
                 return fault(context, access, fault_present);
             const std::uint64_t base = level == 1 ? value & (format.entry_bytes == 4 ? 0xffff'f000 : long_address_mask)
@@ -147,8 +167,6 @@ WalkResult walk_guest_tables(const GuestMemory& memory, const ExecutionContext& 
             result.address = GuestPhysical{base | (linear & ((1ull << shift) - 1))};
             return result;
         }
-        if ((value & entry_large) != 0 && format.entry_bytes == 8 && rights_here)
-            return fault(context, access, fault_present | fault_reserved);
         table = value & (format.entry_bytes == 4 ? 0xffff'f000 : long_address_mask);
     }
     return fault(context, access, 0);

@@ -8,6 +8,7 @@
 #include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/x86/exceptions.hpp"
 
 namespace hv::core {
 namespace {
@@ -53,6 +54,23 @@ std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which)
     vcpu.code.remember(vcpu, context);
     const auto length = emulate::instruction_length(which, code.value(), emulate::mode_of(context));
     return length ? static_cast<std::uint8_t>(length.value()) : std::uint8_t{0};
+}
+
+bool translate_operand(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write,
+                       LinearTranslation& to)
+{
+    const auto walk = walk_guest_tables(vcpu.domain.memory.guest(), context, GuestLinear{linear},
+                                        {.write = write, .user = context.privilege_level == 3, .execute = false});
+    if (walk) {
+        to = *walk;
+        return true;
+    }
+    SystemRegisters system{};
+    machine().hvm.read_system(vcpu, system);
+    system.cr2 = linear;
+    if (machine().hvm.write_system(vcpu, system))
+        vcpu.raise(static_cast<std::uint8_t>(x86::Exception::PF), walk.error_code());
+    return false;
 }
 
 void handle_cpuid(Vcpu& vcpu, const Exit& exit)

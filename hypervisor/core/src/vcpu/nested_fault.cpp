@@ -63,7 +63,7 @@ DeviceOutcome access_device(Vcpu& vcpu, GuestPhysical address, unsigned size, bo
     return DeviceOutcome::done;
 }
 
-/// RAM or device, by guest-physical address; a range that crosses a page has been split by the caller.
+/// RAM or device, by guest-physical address, within a page.
 DeviceOutcome access_physical(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
 {
     const GuestMemory& memory = vcpu.domain.memory.guest();
@@ -93,18 +93,66 @@ emulate::Segments segments_of(Vcpu& vcpu, const ExecutionContext& context, const
     return result;
 }
 
-/// The guest-physical address of an operand: the one that faulted where the operand is the only one, else by a walk.
-Expected<GuestPhysical> operand_address(Vcpu& vcpu, const ExecutionContext& context, GuestLinear linear, unsigned size,
-                                        bool write, bool only, GuestPhysical faulted)
+/// Where a memory operand lies: in one page, or its rest in another.
+struct Operand {
+    GuestPhysical address[2];
+    unsigned first_bytes;
+};
+
+/// Finds it by the guest's tables, or at once where it is the only one and what faulted.  False: the guest gets a page fault;
+/// it would not come to one by itself, since the processor may find the other page missing first, again and again.
+bool find_operand(Vcpu& vcpu, const ExecutionContext& context, GuestLinear linear, unsigned size, bool write, bool only,
+                  GuestPhysical faulted, Operand& to)
 {
-    if (only && linear.page_offset() == faulted.page_offset() && linear.page_offset() + size <= page_size)
-        return faulted;
-    const auto walk = walk_guest_tables(vcpu.domain.memory.guest(), context, linear,
-                                        {.write = write, .user = context.privilege_level == 3, .execute = false});
-    if (!walk || linear.page_offset() + size > page_size)
-        return Error::not_found;
-    mark_accessed(*walk, write);
-    return walk->address;
+    const std::uint64_t left = page_size - linear.page_offset();
+    to.first_bytes = left < size ? static_cast<unsigned>(left) : size;
+    if (only && linear.page_offset() == faulted.page_offset() && left >= size) {
+        to.address[0] = faulted;
+        return true;
+    }
+    LinearTranslation walks[2]{};
+    if (!translate_operand(vcpu, context, linear.raw(), write, walks[0]))
+        return false;
+    const std::uint64_t next = linear.raw() + left;
+    if (left < size &&
+        !translate_operand(vcpu, context, context.code_64() ? next : next & 0xffff'ffff, write, walks[1]))
+        return false;
+    for (unsigned piece = 0; piece < 2; ++piece) {
+        mark_accessed(walks[piece], write);
+        to.address[piece] = walks[piece].address;
+    }
+    return true;
+}
+
+/// One that crosses a page, in the largest aligned pieces that lie in one.
+DeviceOutcome access_in_pieces(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
+{
+    const std::uint64_t whole{value};
+    if (!write)
+        value = 0;
+    for (unsigned done = 0; done < size;) {
+        const bool second = done >= operand.first_bytes;
+        const GuestPhysical at = second ? operand.address[1].plus(done - operand.first_bytes) : operand.address[0].plus(done);
+        const unsigned left = (second ? size : operand.first_bytes) - done;
+        unsigned bytes{4};
+        while (bytes > left || at.raw() % bytes != 0)
+            bytes /= 2;
+        std::uint64_t piece = whole >> (8 * done) & all_ones(bytes);
+        const DeviceOutcome outcome = access_physical(vcpu, at, bytes, write, piece);
+        if (outcome != DeviceOutcome::done)
+            return outcome;
+        if (!write)
+            value |= (piece & all_ones(bytes)) << (8 * done);
+        done += bytes;
+    }
+    return DeviceOutcome::done;
+}
+
+DeviceOutcome access_operand(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
+{
+    if (operand.first_bytes == size) [[likely]]
+        return access_physical(vcpu, operand.address[0], size, write, value);
+    return access_in_pieces(vcpu, operand, size, write, value);
 }
 
 void give_up(Vcpu& vcpu, GuestPhysical address)
@@ -114,54 +162,48 @@ void give_up(Vcpu& vcpu, GuestPhysical address)
     raise_undefined_opcode(vcpu);
 }
 
-/// Carries out one planned instruction.  not_found: let the guest try it again.
-Expected<DeviceOutcome> carry_out(Vcpu& vcpu, const ExecutionContext& context, const emulate::MmioOperation& plan,
-                                  GuestPhysical faulted)
+/// Carries out one planned instruction.
+DeviceOutcome carry_out(Vcpu& vcpu, const ExecutionContext& context, const emulate::MmioOperation& plan,
+                        GuestPhysical faulted)
 {
     const bool only = !(plan.reads && plan.writes) || plan.read_address == plan.write_address;
+    Operand source{}, target{};
+    if (plan.reads && !find_operand(vcpu, context, plan.read_address, plan.size, false, only, faulted, source))
+        return DeviceOutcome::settled;
+    if (plan.writes && !find_operand(vcpu, context, plan.write_address, plan.size, true, only, faulted, target))
+        return DeviceOutcome::settled;
     std::uint64_t value{};
-    if (plan.reads) {
-        const auto address = operand_address(vcpu, context, plan.read_address, plan.size, false, only, faulted);
-        if (!address)
-            return address.error();
-        const DeviceOutcome outcome = access_physical(vcpu, address.value(), plan.size, false, value);
-        if (outcome != DeviceOutcome::done)
+    if (plan.reads)
+        if (const auto outcome = access_operand(vcpu, source, plan.size, false, value); outcome != DeviceOutcome::done)
             return outcome;
-    }
     emulate::Effect effect = emulate::execute(plan, vcpu.registers, value);
-    if (plan.writes) {
-        const auto address = operand_address(vcpu, context, plan.write_address, plan.size, true, only, faulted);
-        if (!address)
-            return address.error();
-        const DeviceOutcome outcome = access_physical(vcpu, address.value(), plan.size, true, effect.write_value);
-        if (outcome != DeviceOutcome::done)
+    if (plan.writes)
+        if (const auto outcome = access_operand(vcpu, target, plan.size, true, effect.write_value);
+            outcome != DeviceOutcome::done)
             return outcome;
-    }
     emulate::commit(effect, vcpu.registers);
     return DeviceOutcome::done;
 }
 
 /// The same for the plain moves that drivers use for nearly every access.
-Expected<DeviceOutcome> carry_out_move(Vcpu& vcpu, const ExecutionContext& context, const emulate::PlainMove& move,
-                                       GuestPhysical faulted)
+DeviceOutcome carry_out_move(Vcpu& vcpu, const ExecutionContext& context, const emulate::PlainMove& move,
+                             GuestPhysical faulted)
 {
-    const auto address = operand_address(vcpu, context, GuestLinear{move.address}, move.size, move.writes, true, faulted);
-    if (!address)
-        return address.error();
+    Operand operand{};
+    if (!find_operand(vcpu, context, GuestLinear{move.address}, move.size, move.writes, true, faulted, operand))
+        return DeviceOutcome::settled;
     std::uint64_t value{move.value};
-    const DeviceOutcome outcome = access_physical(vcpu, address.value(), move.size, move.writes, value);
+    const DeviceOutcome outcome = access_operand(vcpu, operand, move.size, move.writes, value);
     if (outcome == DeviceOutcome::done)
         emulate::commit(move, vcpu.registers, value);
     return outcome;
 }
 
-void finish_access(Vcpu& vcpu, const Expected<DeviceOutcome>& outcome)
+void finish_access(Vcpu& vcpu, DeviceOutcome outcome)
 {
-    if (!outcome)
-        return;
-    if (outcome.value() == DeviceOutcome::fault)
+    if (outcome == DeviceOutcome::fault)
         return raise_general_protection(vcpu);
-    if (outcome.value() == DeviceOutcome::done)
+    if (outcome == DeviceOutcome::done)
         vcpu.advance(0);  // RIP has moved already; the interrupt shadow has not ended
 }
 

@@ -89,34 +89,18 @@ struct Element {
     }
 };
 
-/// False: the guest gets a page fault.
-bool translate(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write, LinearTranslation& to)
-{
-    const auto walk = walk_guest_tables(vcpu.domain.memory.guest(), context, GuestLinear{linear},
-                                        {.write = write, .user = context.privilege_level == 3, .execute = false});
-    if (walk) {
-        to = *walk;
-        return true;
-    }
-    SystemRegisters system{};
-    machine().hvm.read_system(vcpu, system);
-    system.cr2 = linear;
-    if (machine().hvm.write_system(vcpu, system))
-        vcpu.raise(static_cast<std::uint8_t>(x86::Exception::PF), walk.error_code());
-    return false;
-}
-
 bool translate_element(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, const PortAccess& access,
                        Element& element)
 {
     const std::uint64_t left = page_size - (linear & page_mask);
     element.first_bytes = left < access.size ? static_cast<unsigned>(left) : access.size;
-    if (!translate(vcpu, context, linear, access.in, element.walks[0]))
+    if (!translate_operand(vcpu, context, linear, access.in, element.walks[0]))
         return false;
     if (element.first_bytes == access.size)
         return true;
     const std::uint64_t next = linear + element.first_bytes;
-    return translate(vcpu, context, context.code_64() ? next : next & 0xffff'ffff, access.in, element.walks[1]);
+    return translate_operand(vcpu, context, context.code_64() ? next : next & 0xffff'ffff, access.in,
+                             element.walks[1]);
 }
 
 /// Moves one element between the port and memory.  False: a fault was raised, or the port settled RIP itself.

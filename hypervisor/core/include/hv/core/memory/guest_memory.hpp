@@ -54,6 +54,9 @@ public:
     /// tells.  Never stored anywhere without that generation beside it.
     [[nodiscard]] std::byte* page(GuestPhysical address, bool for_writing) const;
 
+    /// Bits that the address of a page may have.
+    [[nodiscard]] std::uint64_t address_mask() const;
+
 private:
     [[nodiscard]] bool writable(GuestPhysical address, std::uint64_t length) const;
 

@@ -72,6 +72,7 @@ public:
     [[nodiscard]] std::optional<NestedTranslation> lookup(GuestPhysical guest) const;
 
     [[nodiscard]] HostPhysical root() const { return root_; }
+    [[nodiscard]] const NestedEntryFormat& format() const { return format_; }
     /// Raised, after the entries were written, whenever a translation that existed has changed.  Whoever made
     /// the change then kicks the domain's VCPUs.
     [[nodiscard]] const std::atomic<std::uint64_t>& generation() const { return generation_; }

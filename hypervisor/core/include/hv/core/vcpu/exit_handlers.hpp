@@ -14,6 +14,7 @@
 #include "hv/core/emulate/intercepted.hpp"
 #include "hv/core/hvm/exit.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/memory/guest_walk.hpp"
 #include "hv/core/vcpu/vcpu.hpp"
 
 namespace hv::core {
@@ -59,6 +60,10 @@ std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which);
         return usual;
     return decoded_length(vcpu, which);
 }
+
+/// Where a byte of an operand lies, by the guest's own tables.  False: the guest gets the page fault.
+bool translate_operand(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write,
+                       LinearTranslation& to);
 
 /// #GP(0), #UD.
 void raise_general_protection(Vcpu& vcpu);
