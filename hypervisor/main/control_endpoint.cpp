@@ -9,7 +9,7 @@
 namespace hv {
 namespace {
 
-constexpr std::uint64_t message_area{0xfee0'0000};  // [SDM3-083 §10.11.1]
+constexpr std::uint64_t message_area{0xfee0'0000};  // [SDM3-083 §11.11.1]
 constexpr std::uint64_t message_area_mask{~0xf'ffffull};
 constexpr std::uint64_t in_use{1ull << 63};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The time of day, read once from the PC's clock chip before the control domain owns it.  [ACPI-6.5 §4.8.2.4], MC146818.
+// The time of day, read once from the PC's clock chip before the control domain owns it.  [ACPI-6.5 "Real Time Clock Alarm"], MC146818.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Checks what the build cannot see of the tree's walls (rules.py): who includes whom, names that must not be said, headers
-that share a name, files without a licence line.  Reads text, compiles nothing.
+that share a name, files without a licence line, citations that nobody can look up.  Reads text, compiles nothing.
 
 usage: check_includes.py [TREE]     one line PASS or FAIL for each promise, offenders below it; exit status 1 on any FAIL
        check_includes.py --self-test    the same on trees in which each promise is broken once
@@ -132,12 +132,40 @@ def without_licence(tree):
             yield path
 
 
+def declared_tags(tree):
+    """The tags of the specifications' table."""
+    if rules.SPECIFICATIONS not in tree.paths:
+        return set()
+    rows = (re.match(r"\| `([^`]+)` \|", line) for line in tree.lines(rules.SPECIFICATIONS))
+    return {row.group(1) for row in rows if row}
+
+
+def unknown_citations(tree):
+    """A manual is cited by a tag that the table has, edition and all: SDM3-083, never SDM3 or SDM3-082."""
+    tags = declared_tags(tree)
+    names = "|".join(sorted({re.escape(tag.rpartition("-")[0]) for tag in tags}, key=len, reverse=True))
+    if not tags:
+        return
+    with_edition = re.compile(rf"\b(?:{names})-[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)*")
+    without = re.compile(rf"\[(?:{names})(?: [§\"]|\])")
+    stranger = re.compile(r"\[([A-Za-z0-9]+(?:-[0-9A-Za-z.]+)?) §")
+    for path in filter(is_source, tree.paths):
+        if path.startswith("tests/layering/"):  # speaks of wrong ones
+            continue
+        for number, line in enumerate(tree.lines(path), start=1):
+            cited = [match.group(0) for match in with_edition.finditer(line)] + stranger.findall(line)
+            wrong = {tag for tag in cited if tag not in tags} | {match.group(0) for match in without.finditer(line)}
+            if wrong:
+                yield f"{path}:{number}: {', '.join(sorted(wrong))}"
+
+
 CHECKS = [
     ("layers include only what DESIGN's arrows allow", wrong_arrows),
     ("freestanding code takes only the listed standard headers", foreign_headers),
     ("no guest interface is named in hypervisor, loader and extension-api", guest_interface_names),
     ("no include name means two headers", repeated_headers),
     ("every source file begins with its licence", without_licence),
+    ("manuals are cited by the tags of the specifications' table", unknown_citations),
 ]
 
 

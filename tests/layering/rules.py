@@ -49,6 +49,9 @@ FREESTANDING_HEADERS = {
     "string_view", "tuple", "type_traits", "utility", "variant", "version",
 }
 
+# Where the manuals that comments cite have their tags.
+SPECIFICATIONS = "hypervisor/README.md"
+
 HEADER_ENDINGS = (".hpp", ".h", ".hh", ".inc")
 SOURCE_ENDINGS = HEADER_ENDINGS + (".cpp", ".cc", ".c", ".S", ".s", ".ld", ".lds", ".py", ".sh", ".cmake")
 SOURCE_NAMES = ("CMakeLists.txt",)

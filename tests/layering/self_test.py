@@ -25,10 +25,12 @@ SOUND = {
     "xl/src/main.cpp": LICENCE + '#include <string>\n#include "hv/protocol/control.hpp"\n',
     "scripts/dom0": "#!/bin/sh\n# SPDX-License-Identifier: MIT\n",
     "README.md": "Viridian, Novell and Xen guests\n",
+    "hypervisor/README.md": "| tag | title |\n| `APM2-3.41` | a manual |\n| `gABI-4.3` | another |\n",
+    "hypervisor/core/src/cited.cpp": LICENCE + '// [APM2-3.41 §15.9], [gABI-4.3 "Relocation"].  SDM is no tag, and [SDM] is none.\n',
 }
 
 # (promise that it breaks, path, contents): each is added to the sound tree alone.
-ARROWS, STANDARD, NAMES, TWICE, LICENSED = range(5)
+ARROWS, STANDARD, NAMES, TWICE, LICENSED, CITED = range(6)
 SEEDED = [
     (ARROWS, "hypervisor/core/src/bad.cpp", LICENCE + '#include "vmcb.hpp"\n'),
     (ARROWS, "hypervisor/core/src/bad.cpp", LICENCE + "  #  include <svm/vmcb.hpp>\n"),
@@ -55,6 +57,10 @@ SEEDED = [
     (LICENSED, "hypervisor/core/src/bad.cpp", "// Copyright somebody\n"),
     (LICENSED, "scripts/bad", "#!/bin/sh\n"),
     (LICENSED, "cmake/bad.cmake", ""),
+    (CITED, "hypervisor/core/src/bad.cpp", LICENCE + "// as [APM2-3.36 §15.9] says\n"),
+    (CITED, "hypervisor/core/src/bad.cpp", LICENCE + "// as [APM2 §15.9] says\n"),
+    (CITED, "hypervisor/core/src/bad.cpp", LICENCE + "// as [SDM3-083 §4.5] says\n"),
+    (CITED, "xl/src/bad.cpp", LICENCE + '// as [gABI "Relocation"] says\n'),
 ]
 
 

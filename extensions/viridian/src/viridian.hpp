@@ -23,7 +23,7 @@ inline constexpr std::uint32_t leaves_window{1};
 inline constexpr std::uint32_t msrs_window{2};
 inline constexpr std::uint32_t calls_window{3};
 inline constexpr std::uint32_t apic_tpr{
-    0x80};  // the TPR's place in the local APIC's page [SDM3-083 table 10-1]
+    0x80};  // the TPR's place in the local APIC's page [SDM3-083 table 11-1]
 
 constexpr abi::DeclaredMsrRead read_as(std::uint32_t msr, std::uint32_t condition, abi::MsrReadKind kind,
                                        std::size_t argument, std::uint64_t value = 0)

@@ -2,7 +2,7 @@
 //
 // The hypercall instruction out of 32-bit code: void guest_vmmcall_32(uint32_t registers[6]), EAX, EBX, ECX,
 // EDX, ESI, EDI in and EAX and EDX out.  The stack lies below 4 GiB, so that the way there and back keeps it
-// [APM2-3.41 §4.8.2].
+// [APM2-3.41 §4.8].
 .section .text
 .global guest_vmmcall_32
 guest_vmmcall_32:

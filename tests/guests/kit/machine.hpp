@@ -139,7 +139,7 @@ inline void halt_until_interrupt()
         asm volatile("cli\n hlt" ::: "memory");
 }
 
-/// S5 by the PM1a control register: SLP_TYP 5 and SLP_EN [ACPI-6.5 §4.8.3.2]; stops where nobody turns the
+/// S5 by the PM1a control register: SLP_TYP 5 and SLP_EN [ACPI-6.5 "PM1 Control Registers"]; stops where nobody turns the
 /// machine off.
 [[noreturn]] void power_off();
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The ways out of a test guest: the virtual PC's power and reset registers [ACPI-6.5 §4.8.3.2, §4.8.3.6].
+// The ways out of a test guest: the virtual PC's power and reset registers [ACPI-6.5 "PM1 Control
+// Registers", "Reset Register"].
 #include "machine.hpp"
 
 namespace guest {

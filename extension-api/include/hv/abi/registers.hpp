@@ -8,7 +8,7 @@
 
 namespace hv::abi {
 
-/// Index into `general`: the encoding order of the instruction set [APM2-3.41 §1.2].
+/// Index into `general`: the encoding order of the instruction set [APM3-3.35 §1.4].
 enum class GeneralRegister : std::uint32_t {
     rax = 0,
     rcx = 1,

@@ -3,7 +3,7 @@
 // One stub for each of the 256 vectors, and the two common paths behind them.  All general registers are
 // saved in the order of struct InterruptFrame (interrupts.hpp), direction flag and AC are cleared, and GS is
 // made the hypervisor's: by the privilege that was interrupted, or, for NMI, #DB, #DF and #MC, which can
-// come between two instructions of an entry path, by looking at the base itself.  [APM2-3.41 §8.9.3, §8.10].
+// come between two instructions of an entry path, by looking at the base itself.  [APM2-3.41 §8.9.3].
 
 #define GS_BASE 0xc0000101
 

@@ -59,7 +59,7 @@ void handle_nmi(InterruptFrame& frame)
 
 void handle_exception(InterruptFrame& frame)
 {
-    constexpr std::uint64_t init_redirected{1};  // [APM2-3.41 §8.2.21]
+    constexpr std::uint64_t init_redirected{1};  // [APM2-3.41 §8.2 "#SX"]
     if (frame.vector == static_cast<std::uint64_t>(Exception::SX) && frame.error_code == init_redirected)
         return count(this_cpu().stray_interrupts);
     if (!frame.from_user())

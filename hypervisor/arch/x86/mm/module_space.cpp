@@ -3,7 +3,7 @@
 // Addresses for extension modules, on the target: see module_space.hpp.  No address is given out twice since
 // boot: a processor that still has a translation of an image that is gone cannot meet the next one's by it,
 // and no other processor's translations need to be flushed.  What was not present before needs no flush
-// either [APM2-3.41 §5.5.2].
+// either [APM2-3.41 "TLB Management"].
 #include "hv/core/platform/module_space.hpp"
 
 #include "hv/arch/x86/mm/address_space.hpp"

@@ -81,7 +81,8 @@ constexpr ReferenceClock clock{.hz = 1'193'182, .mask = 0xffff, .read = read, .s
 
 }  // namespace pit
 
-// ---- the ACPI power management timer: 24 bits at least, always running [ACPI-6.5 §4.8.2.1]
+// ---- the ACPI power management timer: 24 bits at least, always running [ACPI-6.5 "Power Management
+// Timer"]
 // ------------------------
 
 namespace power_timer {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// PM1a and the PM timer [ACPI-6.5 §4.8.3].
+// PM1a and the PM timer [ACPI-6.5 "Fixed Hardware Registers"].
 #include "hv/core/device/acpi_pm.hpp"
 
 #include "hv/base/field.hpp"
@@ -16,7 +16,7 @@ constexpr std::uint16_t global_event{1 << 5};  // GBL_STS, GBL_EN
 constexpr std::uint16_t power_button{1 << 8};  // PWRBTN_STS, PWRBTN_EN
 constexpr std::uint16_t events{timer_event | global_event | power_button};
 
-// PM1 control [ACPI-6.5 §4.8.3.2.1].
+// [ACPI-6.5 "PM1 Control Registers"].
 constexpr std::uint16_t sci_enable{1 << 0};
 constexpr std::uint16_t bus_master_reload{1 << 1};
 using SleepType = Field<12, 10, std::uint8_t>;

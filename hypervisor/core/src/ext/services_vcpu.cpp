@@ -9,7 +9,7 @@ namespace hv::core::services {
 namespace {
 
 constexpr std::uint32_t known_wakes{abi::wake_interrupt | abi::wake_deadline | abi::wake_kick};
-constexpr std::uint32_t apic_command{0x300};  // ICR, low half [SDM3-083 table 10-1]
+constexpr std::uint32_t apic_command{0x300};  // ICR, low half [SDM3-083 table 11-1]
 constexpr std::uint32_t apic_page{0x400};
 
 Status check_register(std::uint32_t apic_register)

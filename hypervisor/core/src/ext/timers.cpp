@@ -13,7 +13,7 @@ namespace hv::core {
 namespace {
 
 constexpr std::uint32_t timers_of_a_vcpu{16};
-constexpr std::uint32_t lowest_vector{16};  // [SDM3-083 §10.5.2]: those below are illegal
+constexpr std::uint32_t lowest_vector{16};  // [SDM3-083 §11.5.2]: those below are illegal
 constexpr std::uint32_t highest_vector{255};
 
 bool is_legal(const abi::TimerSetting& setting)

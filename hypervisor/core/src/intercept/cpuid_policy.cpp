@@ -273,7 +273,7 @@ std::uint64_t CpuidPolicy::efer_supported() const
     return bits;
 }
 
-/// Bytes of the XSAVE area for the components of `xcr0`, each at its own offset [SDM1-083 §13.4.2].
+/// Bytes of the XSAVE area for the components of `xcr0`, each at its own offset [SDM1-083 §13.4.3].
 std::uint32_t CpuidPolicy::standard_area(std::uint64_t xcr0) const
 {
     std::uint32_t size{legacy_area};

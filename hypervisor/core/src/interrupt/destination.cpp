@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The rules by which a local APIC recognises its address [SDM3-083 §10.6.2, §10.12.10].
+// The rules by which a local APIC recognises its address [SDM3-083 §11.6.2, §11.12.10].
 #include "hv/core/interrupt/destination.hpp"
 
 namespace hv::core {
@@ -26,7 +26,7 @@ bool matches_logical(const ApicAddressing& apic, std::uint32_t destination)
 }
 
 /// A disabled APIC takes nothing, a software-disabled one all but interrupts with a vector [SDM3-083
-/// §10.4.7.2].
+/// §11.4.7.2].
 bool takes(const ApicAddressing& apic, DeliveryMode delivery)
 {
     switch (delivery) {

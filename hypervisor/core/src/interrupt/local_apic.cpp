@@ -11,7 +11,7 @@ namespace hv::core {
 
 namespace {
 
-/// All registers as after power-up [SDM3-083 §10.4.7.1].
+/// All registers as after power-up [SDM3-083 §11.4.7.1].
 LocalApicState power_up_state(std::uint64_t base)
 {
     LocalApicState state{};
@@ -118,7 +118,7 @@ void LocalApic::set_task_priority(std::uint8_t priority)
     update_processor_priority();
 }
 
-/// The higher class of task priority and highest vector in service [SDM3-083 §10.8.3.1].
+/// The higher class of task priority and highest vector in service [SDM3-083 §11.8.3.1].
 void LocalApic::update_processor_priority()
 {
     const auto in_service_class = static_cast<std::uint8_t>(highest_in_service_ & 0xf0);

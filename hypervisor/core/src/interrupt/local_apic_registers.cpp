@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The local APIC's registers in both views.  The MSR view checks reserved bits and refuses; the page view
-// ignores what it must and notes an illegal address in the ESR.  [SDM3-083 §10.4.1, §10.5, §10.6.1, §10.12.1]
+// ignores what it must and notes an illegal address in the ESR.  [SDM3-083 §11.4.1, §11.5, §11.6.1, §11.12.1]
 #include "hv/core/interrupt/local_apic.hpp"
 
 namespace hv::core {
@@ -217,12 +217,12 @@ ApicEffect LocalApic::write_lvt(LvtEntry entry, std::uint32_t value, std::uint64
     const bool was_deadline = timer_mode() == ApicTimerMode::tsc_deadline;
     slot.store(next, std::memory_order_relaxed);
     if (was_deadline != (timer_mode() == ApicTimerMode::tsc_deadline))
-        deadline_ = no_deadline;  // [SDM3-083 §10.5.4.1]
+        deadline_ = no_deadline;  // [SDM3-083 §11.5.4.1]
     return {.kind = ApicEffect::Kind::deadline_changed};
 }
 
 /// Disabling masks every local vector, and they stay masked; what is requested or in service stays so too
-/// [SDM3-083 §10.4.7.2].
+/// [SDM3-083 §11.4.7.2].
 ApicEffect LocalApic::write_spurious(std::uint32_t value)
 {
     spurious_ = value & SpuriousRegister::defined;
@@ -239,7 +239,7 @@ ApicEffect LocalApic::write_command(std::uint64_t command)
     const auto high = static_cast<std::uint32_t>(command_ >> 32);
     const auto delivery = static_cast<DeliveryMode>(IcrRegister::Delivery::get(command_));
     // A level de-assert of INIT synchronised arbitration IDs once; processors since ignore it [SDM3-083
-    // §10.6.1].
+    // §11.6.1].
     if (delivery == DeliveryMode::init && IcrRegister::Trigger::get(command_) &&
         !IcrRegister::Assert::get(command_))
         return {};
@@ -252,7 +252,7 @@ ApicEffect LocalApic::write_command(std::uint64_t command)
          .shorthand = static_cast<DestinationShorthand>(IcrRegister::Shorthand::get(command_))});
 }
 
-/// Sends what can be sent; combinations that the manual calls invalid [SDM3-083 §10.6.1, table 10-3] go
+/// Sends what can be sent; combinations that the manual calls invalid [SDM3-083 §11.6.1, table 11-3] go
 /// nowhere.
 ApicEffect LocalApic::send(const InterruptMessage& message)
 {

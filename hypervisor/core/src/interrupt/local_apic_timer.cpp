@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The local APIC's timer: one-shot, periodic and TSC-deadline [SDM3-083 §10.5.4].  Counting is arithmetic on
+// The local APIC's timer: one-shot, periodic and TSC-deadline [SDM3-083 §11.5.4].  Counting is arithmetic on
 // the guest tick at which the count reaches zero; nothing runs in between.
 #include <algorithm>
 
@@ -116,7 +116,7 @@ std::optional<std::uint64_t> LocalApic::read_tsc_deadline() const
     return armed ? deadline_ : 0;
 }
 
-/// Outside TSC-deadline mode a write is ignored; in it, zero disarms [SDM3-083 §10.5.4.1].  The one value
+/// Outside TSC-deadline mode a write is ignored; in it, zero disarms [SDM3-083 §11.5.4.1].  The one value
 /// that means "no deadline" here lies centuries ahead and never comes.
 ApicEffect LocalApic::write_tsc_deadline(std::uint64_t value, std::uint64_t now)
 {

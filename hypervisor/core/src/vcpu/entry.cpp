@@ -21,7 +21,7 @@ constexpr bool asked(std::uint32_t requests, VcpuRequest what)
 
 void take_init(Vcpu& vcpu)
 {
-    // [SDM3-083 §9.1.1, §10.4.7.3]: INIT leaves the APIC base, and the processor waits for SIPI.
+    // [SDM3-083 §10.1.1, §11.4.7.3]: INIT leaves the APIC base, and the processor waits for SIPI.
     vcpu.apic.initialize();
     vcpu.in_halt = vcpu.nmi_waiting = vcpu.external_waiting = false;
     reset_registers(vcpu);

@@ -110,7 +110,7 @@ void Vcpu::end_instruction_with_flags()
         return;
     SystemRegisters system{};
     machine().hvm.read_system(*this, system);
-    constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §17.2.3]
+    constexpr std::uint64_t dr6_single_step{1 << 14};  // BS [SDM3-083 §18.2.3]
     system.dr6 |= dr6_single_step;
     if (machine().hvm.write_system(*this, system))
         raise(static_cast<std::uint8_t>(x86::Exception::DB));

@@ -124,7 +124,7 @@ std::uint64_t all_of_control_4(VcpuKind kind)
     return kind == VcpuKind::control ? ~0ull : backend.features.control_4_mask;
 }
 
-/// The x87 and SSE state of reset [SDM3-083 §9.1.1, table 9-1], in the format of XSAVE and FXSAVE.
+/// The x87 and SSE state of reset [SDM3-083 §10.1.1, table 10-1], in the format of XSAVE and FXSAVE.
 void fill_extended_area(void* area)
 {
     constexpr std::uint16_t reset_fcw{0x0040};

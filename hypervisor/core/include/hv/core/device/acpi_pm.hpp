@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The fixed hardware of ACPI [ACPI-6.5 §4.8.3]: PM1a event and control registers, the power button, and the
+// The fixed hardware of ACPI [ACPI-6.5 "Fixed Hardware Registers"]: PM1a event and control registers, the power button, and the
 // PM timer. Always in ACPI mode: there is no SMI command port, SCI_EN reads as one.  No sleep button, no RTC
 // wake status, no general-purpose events: the FADT must say so.
 //

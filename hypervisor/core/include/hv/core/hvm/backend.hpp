@@ -105,7 +105,7 @@ struct HvmTable {
     /// Turns virtualization on, on the calling processor.  Fails with not_supported (firmware locked it) or no_memory.
     Status (*enable_processor)();
 
-    /// Allocates and initialises the control block in reset state ([SDM3-083 §9.1.1], INIT: real mode, paused).
+    /// Allocates and initialises the control block in reset state ([SDM3-083 §10.1.1], INIT: real mode, paused).
     /// Callable on any processor.  Fails with no_memory, changing nothing.
     Status (*vcpu_create)(VcpuContext&);
     /// Releases what vcpu_create allocated.  The VCPU is loaded nowhere.  Any processor.

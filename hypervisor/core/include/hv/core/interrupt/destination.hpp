@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Who is addressed: matches a message's destination against local APICs [SDM3-083 §10.6.2, §10.12.10].  Pure
+// Who is addressed: matches a message's destination against local APICs [SDM3-083 §11.6.2, §11.12.10].  Pure
 // functions over snapshots, so that an IPI, an MSI and an I/O APIC's message are routed by one rule and from
 // any processor.
 #pragma once
@@ -25,7 +25,7 @@ struct ApicAddressing {
 };
 static_assert(sizeof(ApicAddressing) == 8);
 
-/// The logical ID of an x2APIC: fixed by its ID [SDM3-083 §10.12.10.2].
+/// The logical ID of an x2APIC: fixed by its ID [SDM3-083 §11.12.10.2].
 constexpr std::uint32_t x2apic_logical_id(std::uint32_t id)
 {
     return (id >> 4) << 16 | 1u << (id & 15);

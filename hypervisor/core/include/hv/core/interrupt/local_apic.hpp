@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The local APIC of one virtual processor: one state behind two views, the xAPIC page and the x2APIC MSRs
-// [SDM3-083 §10], [APM2-3.41 §16].  It keeps what the guest sees and decides which vector is due; it sends
+// [SDM3-083 §11], [APM2-3.41 §16].  It keeps what the guest sees and decides which vector is due; it sends
 // nothing, arms no timer and injects nothing: what follows from a write is returned, and the caller does it.
 //
 // Who may call: accept(), addressing() and irr() from any processor, without a lock.  Everything else belongs
@@ -49,7 +49,7 @@ struct EndOfInterrupt {
     bool broadcast{};  ///< the vector came by a level-triggered message
 };
 
-/// What a signal on a LINT pin means to the processor [SDM3-083 §10.5.1].
+/// What a signal on a LINT pin means to the processor [SDM3-083 §11.5.1].
 enum class LintOutcome : std::uint8_t {
     ignored,   ///< masked, or a delivery mode that the pin does not have
     accepted,  ///< became a fixed vector in the IRR
@@ -108,13 +108,13 @@ public:
         config_.x2apic_offered = x2apic;
         config_.tsc_deadline_offered = tsc_deadline;
     }
-    /// Power-up state [SDM3-083 §10.4.7.1], APIC_BASE included.
+    /// Power-up state [SDM3-083 §11.4.7.1], APIC_BASE included.
     void reset();
     /// Power-up state and then what firmware leaves behind on a PC: software-enabled, LINT1 delivers NMI, and
     /// on the bootstrap processor LINT0 delivers the PIC's interrupts.  For kernels that start without
     /// firmware.
     void reset_as_by_firmware();
-    /// What an INIT does: as reset(), but APIC_BASE, and with it the mode, stays [SDM3-083 §10.4.7.3].
+    /// What an INIT does: as reset(), but APIC_BASE, and with it the mode, stays [SDM3-083 §11.4.7.3].
     void initialize();
 
     // ---- from any processor -----------------------------------------------------------------------------
@@ -188,7 +188,7 @@ public:
     ApicEffect write_msr(std::uint32_t msr, std::uint64_t value, std::uint64_t now);
 
     [[nodiscard]] std::uint64_t apic_base() const { return base_; }
-    /// Writes IA32_APIC_BASE; transitions that the manual forbids are refused [SDM3-083 §10.12.5].
+    /// Writes IA32_APIC_BASE; transitions that the manual forbids are refused [SDM3-083 §11.12.5].
     ApicEffect write_apic_base(std::uint64_t value);
     [[nodiscard]] bool is_enabled() const { return ApicBaseRegister::Enable::get(base_); }
     [[nodiscard]] bool is_x2apic() const { return ApicBaseRegister::ExtendedMode::get(base_); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The registers of a local APIC as a guest has them: the bits that are defined in each.  Their offsets are in
-// hv/x86/local_apic.hpp.  [SDM3-083 §10.4, §10.5, §10.6, §10.12],
+// hv/x86/local_apic.hpp.  [SDM3-083 §11.4, §11.5, §11.6, §11.12],
 // [APM2-3.41 §16.3, §16.4].  Definitions only; local_apic.hpp gives them their behaviour.
 #pragma once
 
@@ -95,7 +95,7 @@ struct IcrRegister {
                                            Assert::mask | Trigger::mask | Shorthand::mask};
 };
 
-/// Bits of the error status register [SDM3-083 §10.5.3].
+/// Bits of the error status register [SDM3-083 §11.5.3].
 struct ErrorStatus {
     static constexpr std::uint32_t SEND_ILLEGAL_VECTOR{1u << 5};
     static constexpr std::uint32_t RECEIVED_ILLEGAL_VECTOR{1u << 6};
@@ -105,10 +105,10 @@ struct ErrorStatus {
 };
 
 /// Version 0x14 with six local vectors; no suppression of EOI broadcasts, no extended space [SDM3-083
-/// §10.4.8].
+/// §11.4.8].
 inline constexpr std::uint32_t local_apic_version{0x14 | (lvt_entries - 1) << 16};
 
-/// Vectors below 16 are exceptions' and never delivered by an APIC [SDM3-083 §10.5.2].
+/// Vectors below 16 are exceptions' and never delivered by an APIC [SDM3-083 §11.5.2].
 inline constexpr std::uint8_t first_legal_vector{16};
 
 }  // namespace hv::core

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // An interrupt on its way to local APICs: what an ICR write, an MSI or an I/O APIC's pin says.  Only data;
-// who is addressed is destination.hpp's matter.  Encodings: [SDM3-083 §10.6.1, §10.11, §10.12.9], [APM2-3.41
+// who is addressed is destination.hpp's matter.  Encodings: [SDM3-083 §11.6.1, §11.11, §11.12.9], [APM2-3.41
 // §16.5].
 #pragma once
 
@@ -52,7 +52,7 @@ constexpr std::uint32_t widen_destination(std::uint8_t destination)
     return destination == 0xff ? InterruptMessage::broadcast : destination;
 }
 
-/// The message that a write of `data` to `address` (0xfeexxxxx) stands for [SDM3-083 §10.11].
+/// The message that a write of `data` to `address` (0xfeexxxxx) stands for [SDM3-083 §11.11].
 constexpr InterruptMessage message_from_msi(std::uint32_t address, std::uint32_t data)
 {
     return {.destination = widen_destination(static_cast<std::uint8_t>(address >> 12)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The states in which a VCPU begins: reset and INIT, and the real-mode start of a SIPI.  [SDM3-083 §9.1.1, §8.4.4].
+// The states in which a VCPU begins: reset and INIT, and the real-mode start of a SIPI.  [SDM3-083 §10.1.1, §9.4.4].
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 //
 // The PM1 control register: which ports it has, and which sleep state a write asks for.  The control domain
 // may turn the machine off (S5) but not put it to sleep, for nobody would wake the guests.  Pure.
-// Specification: [ACPI-6.5 §4.8.3.2.1 (PM1 control), §5.2.9 (FADT), §7.4.2 (_Sx), §20.2.5.4 (package
+// Specification: [ACPI-6.5 "PM1 Control Registers", §5.2.9 (FADT), §7.4.2 (_Sx), §20.2.5.4 (package
 // encoding)].
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The registers that a VMCB holds: reset state, reading, and writing with all that VMRUN would refuse refused
-// first. Pure.  Specification: [APM2-3.41 §15.5.1 (consistency checks), §14.1 (reset)], [SDM3-083 §9.1.1].
+// first. Pure.  Specification: [APM2-3.41 §15.5.1 (consistency checks), §14.1 (reset)], [SDM3-083 §10.1.1].
 #pragma once
 
 #include <cstdint>
