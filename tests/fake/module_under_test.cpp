@@ -3,13 +3,14 @@
 // Loading, binding and asking.  Places images in mapped pages that are sealed as in the hypervisor.
 #include "module_under_test.hpp"
 
-#include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
+
+#include "rules.hpp"
 
 namespace hv::test {
 
@@ -128,15 +129,17 @@ abi::Verdict ModuleUnderTest::call(std::optional<std::uint32_t> vcpu, Call hook)
     const auto vcpus_before = vcpu_states_;
     host_.domain_update_held = false;
     last_ = hook();
-    EXPECT_TRUE(last_.kind >= abi::VerdictKind::done && last_.kind <= abi::VerdictKind::refuse)
-        << "no verdict";
-    EXPECT_EQ(last_.flags & ~abi::verdict_known_flags, 0);
-    EXPECT_TRUE(host_.domain_update_held || domain_state_ == domain_before)
-        << "the domain's block was written without domain_update_begin";
+    if (last_.kind < abi::VerdictKind::done || last_.kind > abi::VerdictKind::refuse)
+        rule_broken("a hook returned no verdict");
+    if ((last_.flags & ~abi::verdict_known_flags) != 0)
+        rule_broken("a verdict has unknown flags");
+    if (!host_.domain_update_held && domain_state_ != domain_before)
+        rule_broken("the domain's block was written without domain_update_begin");
     for (std::uint32_t index = 0; index < vcpu_states_.size(); ++index) {
         const bool may_change{index == vcpu && (last_.flags & abi::verdict_unchanged) == 0};
-        EXPECT_TRUE(may_change || vcpu_states_[index] == vcpus_before[index])
-            << "the block of VCPU " << index << " was written against the verdict or the rules";
+        if (!may_change && vcpu_states_[index] != vcpus_before[index])
+            rule_broken("the block of VCPU " + std::to_string(index) +
+                        " was written against the verdict or the rules");
     }
     return last_;
 }
