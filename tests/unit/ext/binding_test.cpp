@@ -202,7 +202,7 @@ TEST_F(Registry, the_same_file_again_is_the_same_module_and_another_is_refused)
     std::vector<std::byte> other = file_of("puppet-one");
     other.push_back(std::byte{});  // a valid file with one more byte at its end
     why.clear();
-    const auto refused = registry->load(other, "elsewhere", why);
+    const auto refused = registry->load(other, {}, "elsewhere", why);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error(), Error::already_exists);
     EXPECT_EQ(registry->size(), 1u);
@@ -215,7 +215,7 @@ TEST_F(Registry, the_loaders_own_words_reach_the_caller)
     loader::KeptDiagnostics diagnostics;
     auto verified = std::make_unique<loader::Module>();
     ASSERT_FALSE(verified->verify(broken, {}, diagnostics));
-    const auto refused = registry->load(broken, "x", why);
+    const auto refused = registry->load(broken, {}, "x", why);
     ASSERT_FALSE(refused);
     EXPECT_EQ(why.view(), diagnostics.text());
     EXPECT_EQ(registry->size(), 0u);

@@ -89,7 +89,7 @@ protected:
     Module& module(const std::string& name)
     {
         why.clear();
-        const auto loaded = registry->load(file_of(name), "/lib/" + name + ".hvx", why);
+        const auto loaded = registry->load(file_of(name), {}, "/lib/" + name + ".hvx", why);
         EXPECT_TRUE(loaded) << why.view();
         return *loaded.value();
     }
