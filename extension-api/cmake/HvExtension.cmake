@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# hv_add_extension(NAME name SOURCES file... [INCLUDE folder...] [DEFINE name=value...]): one extension module,
-# ${CMAKE_BINARY_DIR}/extensions/NAME/NAME.hvx, from the public headers alone.  Works in this tree and from an installed
+# hv_add_extension(NAME name SOURCES file... [INCLUDE folder...] [DEFINE name=value...] [FOLDER folder]): one extension
+# module, NAME.hvx in that folder or in ${CMAKE_BINARY_DIR}/extensions/NAME, from the public headers alone.  Works in this tree and from an installed
 # SDK: nothing here refers to the rest of the project.  The flags are chosen so that a module needs three kinds of
 # relocation and no symbol of anybody's (docs/extensions.md); both are checked after the link.
 get_filename_component(HV_EXTENSION_SDK "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
@@ -25,7 +25,7 @@ find_program(HV_GNU_LD NAMES ld.bfd ld REQUIRED)
 find_program(HV_STRIP NAMES strip llvm-strip REQUIRED)
 
 function(hv_add_extension)
-    cmake_parse_arguments(ARG "" "NAME" "SOURCES;INCLUDE;DEFINE" ${ARGN})
+    cmake_parse_arguments(ARG "" "NAME;FOLDER" "SOURCES;INCLUDE;DEFINE" ${ARGN})
     if(NOT ARG_NAME MATCHES "^[a-z][a-z0-9-]*$")
         message(FATAL_ERROR "hv_add_extension: NAME '${ARG_NAME}' is not of a-z, 0-9 and '-'")
     endif()
@@ -47,6 +47,9 @@ function(hv_add_extension)
         PROPERTIES COMPILE_OPTIONS "-fno-builtin")
 
     set(folder "${CMAKE_BINARY_DIR}/extensions/${ARG_NAME}")
+    if(ARG_FOLDER)
+        set(folder "${ARG_FOLDER}")
+    endif()
     set(module "${folder}/${ARG_NAME}.hvx")
     set(script "${HV_EXTENSION_SDK}/cmake/module.ld")
     set(checker "${HV_EXTENSION_SDK}/cmake/check_module.cmake")
