@@ -63,7 +63,7 @@ void send(std::uint32_t apic_id, hv::x86::DeliveryMode mode, std::uint8_t vector
 bool start(std::uint32_t apic_id)
 {
     const unsigned before{entered.load()};
-    send(apic_id, hv::x86::DeliveryMode::INIT, 0);
+    send(apic_id, hv::x86::DeliveryMode::init, 0);
     for (unsigned message = 0; message < 2; ++message)  // kernels send it twice
         send(apic_id, hv::x86::DeliveryMode::startup, startup_address >> 12);
     for (std::uint32_t look = 0; look < patience; ++look) {
