@@ -117,6 +117,17 @@ TEST_F(HaltAndInterrupt, IsNotOverWhileAnNmiIsOnItsWayToAHaltedVcpu)
     EXPECT_EQ(delivered(), std::vector<unsigned>{2});
 }
 
+TEST_F(HaltAndInterrupt, DropsAllTranslationsBeforeTheNextEntryWhereThatWasAskedFor)
+{
+    run(ExitKind::physical_nmi);
+    const unsigned before = guest().flushes;
+    run(ExitKind::physical_nmi);
+    EXPECT_EQ(guest().flushes, before);
+    vcpu().mark(VcpuRequest::flush);
+    run(ExitKind::physical_nmi);
+    EXPECT_EQ(guest().flushes, before + 1);
+}
+
 TEST_F(HaltAndInterrupt, WakesByAnNmiWithInterruptsDisabled)
 {
     start_second();

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Services as hooks call them: handles, pages and what the guest sees of them, timers, blocking, registers.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "extension_fixture.hpp"
 #include "handle.hpp"
 
@@ -682,6 +686,29 @@ TEST_F(Services, flushes_mark_those_who_do_not_run_and_wake_nobody)
     EXPECT_EQ(domain->vcpu(0).take_requests(), static_cast<std::uint32_t>(VcpuRequest::flush));
     EXPECT_TRUE(domain->vcpu(0).blocked_by(Blocker::halted));
     EXPECT_FALSE(domain->vcpu(1).has_requests());
+}
+
+TEST_F(Services, a_flush_is_over_when_those_in_the_guest_have_left_it)
+{
+    start();
+    Vcpu& other = domain->vcpu(1);
+    std::atomic<bool> asked{}, left{};
+    other.guest_turns.store(other.guest_turns.load() | 1);  // it runs on another processor
+    std::thread processor{[&] {
+        while (!asked.load())
+            std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds{50});  // so that who does not wait is ahead
+        left.store(true);
+        other.guest_turns.fetch_add(1);
+    }};
+    in_hook([&](const abi::VcpuContext& context) {
+        const std::uint64_t mask{1ull << 1};
+        EXPECT_EQ(host().tlb_flush(context.domain, &mask, 1, abi::flush_all), abi::status_ok);
+        asked.store(true);
+    });
+    EXPECT_TRUE(left.load());
+    asked.store(true);
+    processor.join();
 }
 
 TEST_F(Services, a_shutdown_happens_at_the_hooks_return)

@@ -100,6 +100,8 @@ void ControlDomain::answer_nested_fault(const core::Exit& exit)
             return;
         core::log_error("no memory is left to map dom0's device at ", Hex{address.raw()});
         return end_machine(exit);
+    // The page of configuration space too is trapped for reading: what lies in it may be a read of a register, by the
+    // capability for PCI configuration access [VIRTIO-1.2 §4.1.4.9].
     case Region::window: return emulate_access(exit);
     case Region::hidden:
         hidden_access_.log(core::LogLevel::warning, "dom0 touched memory that is not its own, at ",

@@ -163,7 +163,6 @@ void reset_registers(VcpuState& vcpu, core::Registers& registers)
     registers = {};
     registers.rip = 0xfff0;
     registers.rflags = Rflags::always_one;
-    vcpu.vmcb->control.clean_bits = 0;
 }
 
 void read_context(const VcpuState& vcpu, core::ExecutionContext& out)

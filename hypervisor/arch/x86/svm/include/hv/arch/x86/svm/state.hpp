@@ -18,7 +18,7 @@ namespace hv::svm {
 /// is shown everything pays nothing.
 void offer(VcpuState& vcpu, const core::OfferedBits& bits, const Features& features);
 
-/// The state after INIT, with the general registers.
+/// The state after INIT, with the general registers, of a VCPU that has not run.
 void reset_registers(VcpuState& vcpu, core::Registers& registers);
 
 void read_context(const VcpuState& vcpu, core::ExecutionContext& out);
