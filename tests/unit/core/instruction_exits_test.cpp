@@ -154,6 +154,25 @@ TEST_F(InstructionExits, MovesTheGuestsClockByWritesToItsTimeStampCounter)
     EXPECT_EQ(vcpu(1).guest_tsc(5'007), 5'007u) << "the other processor's is its own";
 }
 
+TEST_F(InstructionExits, TellsAndTakesWhatWasAddedToTheTimeStampCounter)
+{
+    fake::set_ticks(5'000);
+    EXPECT_EQ(read_msr(0x3b), 0u);
+    write_msr(0x10, 1'000'000);
+    EXPECT_EQ(read_msr(0x3b), 995'000u);
+    write_msr(0x3b, 0);
+    EXPECT_EQ(read_msr(0x10), 5'000u);
+    write_msr(0x3b, ~0ull);
+    EXPECT_EQ(read_msr(0x10), 4'999u);
+    EXPECT_TRUE(delivered().empty());
+    ASSERT_TRUE(domain->cpuid.adjust({7, 0, {~0u, ~(1u << 1), ~0u, ~0u}, {}}));
+    read_msr(0x3b);
+    expect_fault(general_protection);
+    write_msr(0x3b, 1);
+    expect_fault(general_protection);
+    EXPECT_EQ(read_msr(0x10), 4'999u);
+}
+
 TEST_F(InstructionExits, HasX2apicRegistersOnlyOnceTheModeIsOn)
 {
     EXPECT_EQ(read_msr(0x802), ~0ull);

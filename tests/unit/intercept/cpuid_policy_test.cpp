@@ -58,6 +58,7 @@ TEST(CpuidPolicy, ProvidesWhateverTheHostHas)
     const CpuidPolicy policy{nothing, 1};
     const CpuidResult one = policy.answer(1, 0, {});
     EXPECT_EQ(one.ecx >> 31, 1u);      // hypervisor
+    EXPECT_EQ(policy.answer(7, 0, {}).ebx >> 1 & 1, 1u);  // TSC_ADJUST
     EXPECT_EQ(one.ecx >> 21 & 1, 1u);  // x2APIC
     EXPECT_EQ(policy.answer(6, 0, {}).eax, 4u);  // ARAT
     EXPECT_EQ(one.ecx >> 26 & 1, 0u);

@@ -34,6 +34,7 @@ constexpr std::uint32_t leaf_1_edx_multithreaded{1u << 28};
 constexpr std::uint32_t leaf_6_eax_provided{1u << 2};
 // Leaf 7: FSGSBASE, BMI1, AVX2, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA; UMIP, GFNI, VAES, VPCLMULQDQ.
 constexpr std::uint32_t leaf_7_ebx{bits({0, 3, 5, 7, 8, 9, 18, 19, 20, 23, 24, 29})};
+constexpr std::uint32_t leaf_7_ebx_provided{bits({1})};  // TSC_ADJUST
 constexpr std::uint32_t leaf_7_ecx{bits({2, 8, 9, 10})};
 constexpr std::uint32_t leaf_7_edx{bits({4})};  // fast short REP MOV
 // Leaf 0xD subleaf 1: XSAVEOPT, XSAVEC, XGETBV with ECX 1.  Not XSAVES: no supervisor state is offered.
@@ -96,7 +97,7 @@ void CpuidPolicy::add_basic(CpuidReader host, unsigned vcpus)
                (features.edx & leaf_1_edx) | (vcpus > 1 ? leaf_1_edx_multithreaded : 0)});
     add(6, 0, {leaf_6_eax_provided, 0, 0, 0});
     const CpuidResult structured = host(0, 0).eax >= 7 ? host(7, 0) : CpuidResult{};
-    add(7, 0, {0, structured.ebx & leaf_7_ebx, structured.ecx & leaf_7_ecx, structured.edx & leaf_7_edx});
+    add(7, 0, {0, (structured.ebx & leaf_7_ebx) | leaf_7_ebx_provided, structured.ecx & leaf_7_ecx, structured.edx & leaf_7_edx});
 }
 
 /// Leaf 0xB: one thread to a core, all cores in one package; the APIC ID is the VCPU's number [SDM2-083 "CPUID", leaf 0BH].
@@ -232,6 +233,7 @@ std::uint64_t CpuidPolicy::xcr0_supported() const
 bool CpuidPolicy::has_x2apic() const { return x86::CpuidFeaturesEcx::X2APIC::get(values(1).ecx); }
 
 bool CpuidPolicy::has_tsc_deadline() const { return x86::CpuidFeaturesEcx::TSC_DEADLINE::get(values(1).ecx); }
+bool CpuidPolicy::has_tsc_adjust() const { return (values(7).ebx & leaf_7_ebx_provided) != 0; }
 
 /// [APM2-3.41 §3.1.3].  MCE and PCE go with no feature that a guest is shown, and do nothing in it: machine checks and RDPMC
 /// are intercepted.  PCIDE, LA57, PKE, CET and PKS go with features that no guest is shown, and what goes with those bits

@@ -18,6 +18,7 @@ constexpr std::uint32_t x2apic_count{0x100};
 constexpr std::uint32_t number(x86::Msr msr) { return static_cast<std::uint32_t>(msr); }
 
 enum : std::uint32_t {
+    TSC_ADJUST = 0x3b,           ///< what writes of the time-stamp counter have added to it [SDM3-083 "IA32_TSC_ADJUST"]
     TSC_DEADLINE = 0x6e0,
     PATCH_LEVEL = 0x8b,          ///< microcode revision
     INT_PENDING = 0xc001'0055,   ///< interrupt pending message: C1E
@@ -52,6 +53,7 @@ Answered read_own(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
     case number(x86::Msr::TSC): value = vcpu.guest_tsc(platform::ticks()); return Answered::done;
     case number(x86::Msr::APIC_BASE): value = vcpu.apic.apic_base(); return Answered::done;
     case number(x86::Msr::HWCR): value = vcpu.hwcr; return Answered::done;
+    case TSC_ADJUST: value = vcpu.tsc_delta; return vcpu.domain.cpuid.has_tsc_adjust() ? Answered::done : Answered::fault;
     case TSC_DEADLINE: {
         const auto deadline = vcpu.apic.read_tsc_deadline();
         value = deadline.value_or(0);
@@ -86,6 +88,8 @@ Answered write_own(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
     const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
     switch (msr) {
     case number(x86::Msr::TSC): return write_tsc(vcpu, value);
+    case TSC_ADJUST:
+        return vcpu.domain.cpuid.has_tsc_adjust() ? write_tsc(vcpu, now + value - vcpu.tsc_delta) : Answered::fault;
     case number(x86::Msr::APIC_BASE):
         return apply_apic_effect(vcpu, vcpu.apic.write_apic_base(value)) ? Answered::done : Answered::fault;
     case TSC_DEADLINE:

@@ -56,6 +56,7 @@ public:
     [[nodiscard]] std::uint64_t efer_supported() const;
     [[nodiscard]] bool has_x2apic() const;
     [[nodiscard]] bool has_tsc_deadline() const;
+    [[nodiscard]] bool has_tsc_adjust() const;
     [[nodiscard]] unsigned physical_address_bits() const { return physical_address_bits_; }
 
 private:
