@@ -102,6 +102,44 @@ TEST_F(CodeReaderTest, ForgetsWithPrivilegeAndControlRegisters)
     EXPECT_TRUE(read(kept, now, 0x4'0000).empty());
 }
 
+TEST_F(CodeReaderTest, KnowsASiteOnlyWhileAllThatLeadsThereIsAsItWas)
+{
+    long_mode();
+    code({0x0f, 0xa2, 0x90, 0x90}, 0x4'0000);
+    vcpu().registers.rip = 0x4'0000;
+    vcpu().entered_generation.store(domain->memory.map().generation().load());
+    const auto first_byte = [&] { return std::to_integer<unsigned>(*kept.known(vcpu())); };
+    EXPECT_EQ(first_byte(), 0u) << "nothing is noted yet";
+    EXPECT_EQ(read(kept, context(), 0x4'0000).at(0), std::byte{0x0f});
+    kept.remember(vcpu(), context());
+    EXPECT_EQ(first_byte(), 0x0fu);
+    code({0x66, 0x0f, 0xa2}, 0x4'0000);
+    EXPECT_EQ(first_byte(), 0x66u) << "the bytes are looked at in place";
+
+    for (const std::uint64_t entry : {0x1'0000ull, 0x1'1000ull, 0x1'2000ull, 0x1'3000ull + 8 * 0x40}) {
+        const auto before = get<std::uint64_t>(entry);
+        put<std::uint64_t>(entry, before ^ 0x10'0000);
+        EXPECT_EQ(first_byte(), 0u) << std::hex << entry;
+        put<std::uint64_t>(entry, before ^ 0x60);
+        EXPECT_EQ(first_byte(), 0x66u) << "the processor sets accessed and dirty bits: " << std::hex << entry;
+        put<std::uint64_t>(entry, before);
+        EXPECT_EQ(first_byte(), 0x66u);
+    }
+    const auto changes = [&](auto& what, auto to) {
+        const auto before = what;
+        what = to;
+        EXPECT_EQ(first_byte(), 0u);
+        what = before;
+        EXPECT_EQ(first_byte(), 0x66u);
+    };
+    changes(guest().system.cr3, 0x1'8000ull);
+    changes(guest().system.efer, 0ull);
+    changes(guest().system.segments[segment_cs].attributes, std::uint16_t{0xc9b});
+    changes(vcpu().registers.rip, 0x4'0000ull + 0x1000);
+    vcpu().entered_generation.fetch_add(1);
+    EXPECT_EQ(first_byte(), 0u) << "a frame may be another's by now";
+}
+
 TEST_F(CodeReaderTest, GivesOnlyTheBytesBeforeAPageThatIsNotThere)
 {
     long_mode();
