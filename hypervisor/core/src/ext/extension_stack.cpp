@@ -335,10 +335,12 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
 // ---- ports and MMIO
 // ---------------------------------------------------------------------------------------------
 
-Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
+namespace {
+
+[[gnu::noinline]] Answered ask_port(Vcpu& vcpu, const Window* window, std::uint16_t port, unsigned size, bool in,
+                                    std::uint32_t& value)
 {
-    const Window* const window = WindowMap::find(implementation_->windows.ports, port);
-    if (window == nullptr || window->length - (port - window->base) < size)
+    if (window->length - (port - window->base) < size)
         return Answered::no;
     const auto offset = static_cast<std::uint32_t>(port - window->base);
     VcpuBinding& own = window->binding->of(vcpu);
@@ -353,6 +355,14 @@ Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, boo
     if (hooks.port_write == nullptr)
         return Answered::done;
     return settle(own, call_hook(own, Hook::port_write, hooks.port_write, window->id, offset, size, value));
+}
+
+}  // namespace
+
+Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
+{
+    const Window* const window = WindowMap::find(implementation_->windows.ports, port);
+    return window == nullptr ? Answered::no : ask_port(vcpu, window, port, size, in, value);
 }
 
 Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write,
