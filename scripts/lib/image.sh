@@ -63,13 +63,16 @@ make_guest_image() {
     rm -rf "$tree"
 }
 
-# add_guests TREE: the kernels and images that configs/*.json name, and those configs beside them.
+# add_guests TREE: the kernels and images that configs/*.json name, and those configs beside them.  The ELF kernel is by far
+# the largest, and each boot copies it: GRAFT_WITHOUT_ELF_KERNEL, which the system tests set, leaves it out.
 add_guests() {
     local tree=$1 folder=$1/usr/lib/graft/guests flavour
     install_present 0755 "$folder" "$BUILD"/target/tests/guests/*.elf
     for flavour in "${KERNEL_FLAVOURS[@]}"; do
         install -m 0644 "$(kernel_image "$flavour")" "$folder/vmlinuz-$flavour"
     done
+    [[ -n ${GRAFT_WITHOUT_ELF_KERNEL:-} ]] ||
+        install -m 0644 "$(elf_kernel cloud-amd64)" "$folder/vmlinux-cloud-amd64"
     make_guest_image "$folder/initramfs.cpio"
     install_present 0644 "$tree/root/configs" "$ROOT"/configs/*.json
 }

@@ -3,7 +3,8 @@
 #
 # Debian's stock kernels: the real packages behind linux-image-amd64 and linux-image-cloud-amd64, unpacked into
 # $BUILD/kernels and never installed.  $BUILD/kernels/FLAVOUR is a link to the unpacked package of the archive's
-# current version; a flavour that is current is kept, and one that is there is good enough without an index.
+# current version; a flavour that is current is kept, and one that is there is good enough without an index.  Beside each
+# bzImage lies the ELF kernel that is packed in it, which is entered by its PVH note.
 
 KERNEL_FLAVOURS=(amd64 cloud-amd64)
 
@@ -66,7 +67,17 @@ fetch_kernels() {
     mkdir -p "$BUILD/kernels"
     for flavour in "${KERNEL_FLAVOURS[@]}"; do
         fetch_kernel "$flavour"
+        [[ -f $(elf_kernel "$flavour") ]] && continue
+        python3 "$ROOT/scripts/lib/unpack_kernel.py" "$(kernel_image "$flavour")" "$(elf_kernel "$flavour")" ||
+            die "cannot unpack the kernel of linux-image-$flavour"
     done
+}
+
+# elf_kernel FLAVOUR: where the unpacked kernel is, or will be.
+elf_kernel() {
+    local image
+    image=$(kernel_image "$1")
+    printf '%s\n' "${image/vmlinuz-/vmlinux-}"
 }
 
 kernel_image() {
