@@ -116,6 +116,10 @@ Status compose(BootedMachine& machine, const core::HvmTable& hvm, TextWriter& wh
         the_service->control.events_waiting();
         core::announce_work();
     };
+    core::Domain::on_pause_request = [](core::Domain&) {
+        the_service->control.target_waiting();
+        core::announce_work();
+    };
     return the_service->control.start();
 }
 

@@ -30,6 +30,8 @@ public:
     using Reason = core::control::Reason;
     using Progress = core::control::Progress;
 
+    unsigned carried_out{};  ///< calls of carry_out_requests
+    void carry_out_requests() override { ++carried_out; }
     void info(protocol::InfoReply& reply) override;
     core::control::LogSlice read_log(std::uint64_t cursor, std::span<char> room) override;
     std::uint64_t log_end() override { return log.size(); }

@@ -108,6 +108,21 @@ free_is() {
     [ "$(free_bytes)" = "$1" ]
 }
 
+# stop_xld, start_xld: as a service manager would restart it.
+stop_xld() {
+    kill "$(pidof xld)"
+    eventually 20 xld_gone
+}
+
+xld_gone() {
+    ! pidof xld >/dev/null
+}
+
+start_xld() {
+    xld >> /var/log/graft/xld.output 2>&1 &
+    eventually 30 xl list >/dev/null 2>&1
+}
+
 # linux_config NAME CMDLINE [VCPUS [FLAVOUR]]: a config for a Linux test guest on standard output.
 linux_config() {
     cat <<TEXT

@@ -187,17 +187,35 @@ TEST_F(ServerExtensions, BindHandsTheParametersOn)
     EXPECT_EQ(bindings[1].position, 1u);
 }
 
+TEST_F(ServerExtensions, BindHandsListsOn)
+{
+    target.modules["m"] = {};
+    const DomainId domain{client.create()};
+    const auto tail = parameters({{"empty", ParameterType::empty_list, 0, {}},
+                                  {"words", ParameterType::text, 0, "x"},
+                                  {"words", ParameterType::text, 0, "y"},
+                                  {"fast", ParameterType::boolean, 1, {}}});
+    const auto answer = bind(domain, 4, tail);
+    ASSERT_TRUE(answer.ok()) << answer.text();
+    EXPECT_EQ(target.domains[domain].parameters, "empty=0;words=x0;words=y0;fast=1;");
+}
+
 TEST_F(ServerExtensions, BadParametersAreRefusedAndNothingIsBound)
 {
     target.modules["m"] = {};
     const DomainId domain{client.create()};
     const auto one = parameters({{"a", ParameterType::integer, 5, {}}});
-    const auto twice =
-        parameters({{"a", ParameterType::integer, 5, {}}, {"a", ParameterType::integer, 6, {}}});
+    const Parameter five{"a", ParameterType::integer, 5, {}};
+    const Parameter nothing{"a", ParameterType::empty_list, 0, {}};
+    const auto twice = parameters({five, {"b", ParameterType::boolean, 1, {}}, five});
+    const auto empty_and_more = parameters({nothing, five});
+    const auto more_and_empty = parameters({five, nothing});
     EXPECT_EQ(bind(domain, 2, one).field(), "/params");
     EXPECT_EQ(bind(domain, 0, one).field(), "/params");
     EXPECT_EQ(bind(domain, 65, one).field(), "/params");
-    EXPECT_EQ(bind(domain, 2, twice).text(), "the parameter a is there twice");
+    EXPECT_EQ(bind(domain, 3, twice).text(), "the parameter a is there twice");
+    EXPECT_EQ(bind(domain, 2, empty_and_more).text(), "the parameter a is there twice");
+    EXPECT_EQ(bind(domain, 2, more_and_empty).text(), "the parameter a is there twice");
     EXPECT_EQ(bind(domain, 0, {}, "").field(), "/name");
     EXPECT_EQ(bind(domain, 0, {}, "none").text(), "no module none is loaded");
     EXPECT_TRUE(target.domains[domain].modules.empty());

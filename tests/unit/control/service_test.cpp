@@ -133,6 +133,17 @@ TEST_F(ControlServiceTest, EventsWakeThePort)
     EXPECT_EQ(frames[0].kind, static_cast<std::uint16_t>(FrameKind::event));
 }
 
+TEST_F(ControlServiceTest, TheTargetsOwnWorkIsDoneOnceAlsoWithNobodyAtThePort)
+{
+    driver.close(0);
+    run();
+    EXPECT_EQ(target.carried_out, 0u);
+    service->target_waiting();
+    run();
+    run();
+    EXPECT_EQ(target.carried_out, 1u);
+}
+
 TEST_F(ControlServiceTest, ClosingThePortUndoesWhatIsHalfDone)
 {
     target.slices = 3;

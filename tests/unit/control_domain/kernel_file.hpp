@@ -11,7 +11,7 @@
 
 namespace hv::test {
 
-namespace at = core::linux_boot;
+namespace at = protocol::linux_boot;
 
 struct KernelFile {
     static constexpr std::uint8_t sectors{2};

@@ -68,6 +68,7 @@ protected:
         result.rip = 0x1000;
         result.rflags = 2;
         result.cr0 = 1;
+        result.cr8 = 9;
         for (auto& segment : result.segments)
             segment = {0, 0xffff'ffff, 8, 0xc93};
         result.segments[segment_cs].attributes = code_32;
@@ -213,6 +214,25 @@ TEST_F(CoreTargetTest, RefusesEverythingOfTheControlDomainAndOfNobody)
     EXPECT_EQ(target.next_exit_count(99, protocol::ExitTable::msr, cursor, count).error(), Error::not_found);
 }
 
+TEST_F(CoreTargetTest, PausesWhatAnExtensionWantsPausedAndSaysWhy)
+{
+    const std::uint32_t id = built();
+    const std::uint32_t other = created("web2");
+    ASSERT_TRUE(target.unpause(id, reason));
+    target.carry_out_requests();
+    EXPECT_EQ(info(id).state, static_cast<std::uint32_t>(protocol::DomainState::running));
+    target.domains().find(id)->request_pause("extension x: look at this");
+    target.domains().find(other)->request_pause("it does not run");
+    target.carry_out_requests();
+    EXPECT_EQ(info(id).state, static_cast<std::uint32_t>(protocol::DomainState::paused));
+    EXPECT_STREQ(info(id).reason, "extension x: look at this");
+    EXPECT_STREQ(info(other).reason, "");
+    ASSERT_TRUE(target.unpause(id, reason));
+    EXPECT_STREQ(info(id).reason, "");
+    ASSERT_TRUE(target.pause(id, reason));
+    EXPECT_STREQ(info(id).reason, "");
+}
+
 TEST_F(CoreTargetTest, SetsRegistersWhileItIsBuiltAndReadsThemBack)
 {
     const std::uint32_t id = created();
@@ -223,12 +243,17 @@ TEST_F(CoreTargetTest, SetsRegistersWhileItIsBuiltAndReadsThemBack)
     impossible.cr0 = 1u << 31;
     expect_refused(target.set_registers(id, 0, impossible, reason), Error::invalid_argument,
                    "no processor accepts this combination of control registers and segments", "/registers");
+    protocol::VcpuRegisters too_high = registers();
+    too_high.cr8 = 16;
+    expect_refused(target.set_registers(id, 0, too_high, reason), Error::invalid_argument, "CR8 is at most 15, not 16",
+                   "/registers/cr8");
     EXPECT_FALSE(target.domains().find(id)->vcpu(0).started);
     ASSERT_TRUE(target.set_registers(id, 0, registers(), reason));
     protocol::VcpuRegisters wire{};
     ASSERT_TRUE(target.get_registers(id, 0, wire, reason));
     const protocol::VcpuRegisters expected = registers();
     EXPECT_EQ(std::memcmp(&wire, &expected, sizeof wire), 0);
+    EXPECT_EQ(target.domains().find(id)->vcpu(0).apic.task_priority(), 0x90);
     ASSERT_TRUE(target.finish_build(id, reason));
     expect_refused(target.finish_build(id, reason), Error::conflict, "domain web1 is built already");
     expect_refused(target.set_registers(id, 0, registers(), reason), Error::conflict, "domain web1 is built already");

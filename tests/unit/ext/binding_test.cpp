@@ -42,7 +42,7 @@ TEST_F(Binds, a_refusal_in_any_hook_leaves_nothing_behind)
         ASSERT_FALSE(done) << one.hook;
         EXPECT_EQ(done.error(), Error::busy);
         EXPECT_EQ(why.view(), "extension 'puppet-one' refuses: the puppet was told to");
-        EXPECT_EQ(field.view(), std::string_view{one.hook} == "parameter_set" ? "fail" : "");
+        EXPECT_EQ(field.view(), std::string_view{one.hook} == "parameter_set" ? "0" : "");
         Strings ends;
         for (const std::string& hook : said())
             if (hook.ends_with("destroy"))
@@ -135,39 +135,57 @@ TEST_F(Binds, only_a_domain_that_is_being_built_takes_extensions)
     EXPECT_EQ(late.error(), Error::conflict);
 }
 
-TEST_F(Binds, wrong_parameters_are_refused_by_name_before_the_module_sees_them)
+TEST_F(Binds, wrong_parameters_are_refused_by_number_before_the_module_sees_them)
 {
     struct Case {
         std::vector<ExtensionParameter> parameters;
-        const char* key;
+        const char* culprit;
         const char* sentence;
     };
     const Case cases[]{
         {{text_parameter("nothing", "x")},
-         "nothing",
+         "0",
          "extension 'puppet-one' has no parameter 'nothing'; it knows 'fail', 'count', 'loud', 'word'"},
-        {{text_parameter("count", "3")}, "count", "parameter 'count' is an integer"},
-        {{number_parameter("count", 0)}, "count", "parameter 'count' is 0, and can be 1 to 5"},
-        {{number_parameter("count", 6)}, "count", "parameter 'count' is 6, and can be 1 to 5"},
-        {{number_parameter("loud", 1)}, "loud", "parameter 'loud' is true or false"},
-        {{text_parameter("word", "a")}, "word", "parameter 'word' has 1 bytes, and can have 2 to 4"},
-        {{text_parameter("word", "abcde")}, "word", "parameter 'word' has 5 bytes, and can have 2 to 4"},
+        {{text_parameter("count", "3")}, "0", "parameter 'count' is an integer"},
+        {{number_parameter("count", 0)}, "0", "parameter 'count' is 0, and can be 1 to 5"},
+        {{text_parameter("word", "abc"), number_parameter("count", 6)}, "1", "parameter 'count' is 6, and can be 1 to 5"},
+        {{number_parameter("loud", 1)}, "0", "parameter 'loud' is true or false"},
+        {{text_parameter("word", "a")}, "0", "parameter 'word' has 1 bytes, and can have 2 to 4"},
+        {{text_parameter("word", "abcde")}, "0", "parameter 'word' has 5 bytes, and can have 2 to 4"},
         {{text_parameter("fail", "here")},
-         "fail",
+         "0",
          "parameter 'fail' is 'here', and can be one of nowhere|parameter_set|domain_create|hypercall_page|"
          "vcpu_initialise"},
         {{number_parameter("count", 1), number_parameter("count", 2)},
-         "count",
+         "0",
          "parameter 'count' takes one value, and has 2"},
+        {{{"count", ExtensionParameter::Kind::empty_list, 0, {}}},
+         "0",
+         "parameter 'count' takes one value, and has 0"},
+        {{text_parameter("fail", "nowhere"), number_parameter("fail", 2)}, "1", "parameter 'fail' is a text"},
     };
     for (const Case& one : cases) {
         forget_said();
         ASSERT_FALSE(bind("puppet-one", one.parameters)) << one.sentence;
         EXPECT_EQ(why.view(), one.sentence);
-        EXPECT_EQ(field.view(), one.key);
-        EXPECT_TRUE(said().empty());
+        EXPECT_EQ(field.view(), one.culprit);
+        EXPECT_EQ(std::to_string(said().size()), one.culprit) << "those before it, and no more";
         EXPECT_EQ(domain->extensions, nullptr);
     }
+}
+
+TEST_F(Binds, a_list_reaches_the_module_element_by_element_and_an_empty_one_in_one_call)
+{
+    ASSERT_TRUE(bind("puppet-one", {text_parameter("fail", "nowhere"), text_parameter("fail", "nowhere"),
+                                    text_parameter("word", "ab")}))
+        << why.view();
+    EXPECT_EQ(count_said("puppet-one parameter_set 0 of 2"), 1);
+    EXPECT_EQ(count_said("puppet-one parameter_set 1 of 2"), 1);
+    EXPECT_EQ(count_said("puppet-one parameter_set"), 1);
+    ExtensionStack::unbind_all(*domain);
+    forget_said();
+    ASSERT_TRUE(bind("puppet-one", {{"fail", ExtensionParameter::Kind::empty_list, 0, {}}})) << why.view();
+    EXPECT_EQ(count_said("puppet-one parameter_set 0 of 0"), 1);
 }
 
 TEST_F(Binds, hypercall_pages_are_filled_with_breakpoints_first)

@@ -280,6 +280,55 @@ TEST_F(Dispatch, a_bad_verdict_ends_the_domain_and_takes_the_state_back)
     }
 }
 
+TEST_F(Dispatch, a_pause_verdict_stops_the_vcpus_at_once_and_the_domain_is_paused_with_the_modules_words)
+{
+    static unsigned requests;
+    requests = 0;
+    Domain::on_pause_request = [](Domain&) { ++requests; };
+    binding.hooks.msr_write = [](const abi::VcpuContext* context, std::uint32_t, std::uint32_t,
+                                 std::uint64_t value) -> abi::Verdict {
+        if (value != 0)
+            host_services().explain(context->domain, "look at this", 12);
+        return {abi::VerdictKind::pause, 0, 7};
+    };
+    start();
+    EXPECT_FALSE(domain->carry_out_pause_request());
+    EXPECT_EQ(write(msr(1, 0x20), 1), Answered::done);
+    EXPECT_EQ(write(msr(1, 0x20), 0, 1), Answered::done);  // a second one changes nothing
+    EXPECT_EQ(requests, 1u);
+    EXPECT_FALSE(domain->vcpu(0).runnable());
+    EXPECT_TRUE(domain->vcpu(1).blocked_by(Blocker::paused));
+    EXPECT_TRUE(domain->carry_out_pause_request());
+    EXPECT_EQ(domain->state(), DomainState::paused);
+    EXPECT_EQ(domain->pause_text(), "extension puppet-one: look at this");
+    EXPECT_FALSE(domain->time.running());
+    EXPECT_FALSE(domain->carry_out_pause_request());
+    ASSERT_TRUE(domain->unpause());
+    EXPECT_TRUE(domain->vcpu(0).runnable());
+    EXPECT_EQ(domain->pause_text(), "");
+    EXPECT_EQ(write(msr(1, 0x20), 0), Answered::done);
+    EXPECT_TRUE(domain->carry_out_pause_request());
+    EXPECT_EQ(domain->pause_text(), "extension puppet-one: paused the domain (7)");
+    Domain::on_pause_request = nullptr;
+}
+
+TEST_F(Dispatch, a_pause_that_the_operator_or_the_end_overtakes_leaves_nothing_behind)
+{
+    start();
+    domain->request_pause("x");
+    ASSERT_TRUE(domain->pause());
+    EXPECT_FALSE(domain->carry_out_pause_request());
+    EXPECT_EQ(domain->pause_text(), "");
+    domain->request_pause("it is paused already");
+    EXPECT_FALSE(domain->carry_out_pause_request());
+    ASSERT_TRUE(domain->unpause());
+    EXPECT_TRUE(domain->vcpu(0).runnable());
+    domain->request_pause("y");
+    domain->end(EndReason::poweroff);
+    EXPECT_FALSE(domain->carry_out_pause_request());
+    EXPECT_EQ(domain->state(), DomainState::ended);
+}
+
 TEST_F(Dispatch, a_crash_verdict_ends_with_the_modules_words)
 {
     binding.hooks.cpuid = [](const abi::VcpuContext* context, std::uint32_t, std::uint32_t leaf,

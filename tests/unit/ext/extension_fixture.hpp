@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -132,6 +133,11 @@ protected:
             hooks.push_back(text.substr(begin, text.find('\n', begin) - begin));
         }
         return hooks;
+    }
+    std::ptrdiff_t count_said(std::string_view what)
+    {
+        const std::vector<std::string> all = said();
+        return std::count(all.begin(), all.end(), what);
     }
     void forget_said() { said_before_ = fake::console().size(); }
 

@@ -539,6 +539,36 @@ TEST_F(Services, a_block_ends_with_its_deadline_or_a_kick)
     machine().scheduler.put_back(vcpu, platform::ticks());
 }
 
+TEST_F(Services, run_state_times_add_up_and_say_since_when)
+{
+    constexpr auto offline = static_cast<unsigned>(abi::RunState::offline);
+    constexpr auto runnable = static_cast<unsigned>(abi::RunState::runnable);
+    const auto times_of = [&](unsigned vcpu) {
+        abi::RunStateTimes times{};
+        in_hook([&](const abi::VcpuContext& context) {
+            EXPECT_EQ(host().run_state_times(context.vcpu, nullptr), abi::status_invalid_argument);
+            EXPECT_EQ(host().run_state_times(own(vcpu).context.vcpu, &times), abi::status_ok);
+        });
+        return times;
+    };
+    start();
+    const abi::RunStateTimes first = times_of(0);
+    fake::advance_ticks(1000);
+    const abi::RunStateTimes second = times_of(0);
+    EXPECT_EQ(second.now, abi::RunState::runnable);
+    EXPECT_EQ(second.ns[runnable] - first.ns[runnable], 1000u);
+    EXPECT_EQ(second.since_ns, first.since_ns);
+    EXPECT_EQ(times_of(1).now, abi::RunState::offline);  // waits for its startup message
+    ASSERT_TRUE(domain->pause());
+    fake::advance_ticks(500);
+    ASSERT_TRUE(domain->unpause());
+    fake::advance_ticks(10);
+    const abi::RunStateTimes third = times_of(0);
+    EXPECT_EQ(third.ns[offline] - second.ns[offline], 500u);
+    EXPECT_EQ(third.ns[runnable] - second.ns[runnable], 10u);
+    EXPECT_EQ(third.since_ns, domain->time.nanoseconds(platform::ticks()) - 10);
+}
+
 TEST_F(Services, registers_are_those_of_the_own_vcpu_or_of_one_that_stands_still)
 {
     start();

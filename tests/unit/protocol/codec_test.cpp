@@ -175,6 +175,7 @@ std::vector<std::byte> parameter_tail()
     EXPECT_TRUE(encode_parameter(builder, {"on", ParameterType::boolean, 1, {}}));
     EXPECT_TRUE(encode_parameter(builder, {"limit", ParameterType::integer, -2, {}}));
     EXPECT_TRUE(encode_parameter(builder, {"mode", ParameterType::text, 0, "fast"}));
+    EXPECT_TRUE(encode_parameter(builder, {"words", ParameterType::empty_list, 0, {}}));
     const auto frame = builder.finish();
     return {frame.value().begin() + sizeof(FrameHeader), frame.value().end()};
 }
@@ -186,7 +187,10 @@ TEST(Parameters, AreReadAsTheyWereWritten)
     const auto on = reader.next();
     const auto limit = reader.next();
     const auto mode = reader.next();
-    ASSERT_TRUE(on.has_value() && limit.has_value() && mode.has_value());
+    const auto words = reader.next();
+    ASSERT_TRUE(on.has_value() && limit.has_value() && mode.has_value() && words.has_value());
+    EXPECT_EQ(words.value().key, "words");
+    EXPECT_EQ(words.value().type, ParameterType::empty_list);
     EXPECT_EQ(on.value().key, "on");
     EXPECT_EQ(on.value().integer, 1);
     EXPECT_EQ(limit.value().integer, -2);
@@ -203,7 +207,7 @@ TEST(Parameters, TruncatedAnywhereAreRefused)
         unsigned read{0};
         while (reader.next().has_value())
             ++read;
-        EXPECT_LT(read, 3u) << length;
+        EXPECT_LT(read, 4u) << length;
     }
 }
 
@@ -217,7 +221,8 @@ TEST(Parameters, WrongTypesAndValuesAreRefused)
         return !reader.next().has_value();
     };
     EXPECT_TRUE(refused(0, 0)) << "type";
-    EXPECT_TRUE(refused(0, 4)) << "type";
+    EXPECT_TRUE(refused(0, 5)) << "type";
+    EXPECT_TRUE(refused(0, 4)) << "an empty list with a value";
     EXPECT_TRUE(refused(0, 2)) << "an integer of one byte";
     EXPECT_TRUE(refused(2, 0)) << "no key";
     EXPECT_TRUE(refused(2, 64)) << "a long key";

@@ -134,6 +134,59 @@ TEST_F(SchedulerTest, GivesWorkThatWaitsToAnIdleProcessor)
     scheduler.block(b, Blocker::stopped);
 }
 
+TEST_F(SchedulerTest, TellsTheTimeSpentInEachRunState)
+{
+    start(1);
+    const auto at = [this](std::uint64_t ticks) {
+        now = second + ticks;
+        fake::set_ticks(now);
+    };
+    at(0);
+    Schedulable entity;
+    scheduler.attach(entity);
+    at(10);
+    scheduler.unblock(entity, Blocker::paused);  // 10 offline
+    at(30);
+    fake::set_current_processor(1);
+    ASSERT_EQ(scheduler.pick(now), &entity);  // 20 runnable
+    at(70);
+    scheduler.block(entity, Blocker::halted);  // it still runs
+    at(100);
+    scheduler.put_back(entity, now);  // 70 running
+    at(150);
+    EXPECT_EQ(scheduler.run_times(entity, now).now, RunState::blocked);
+    scheduler.block(entity, Blocker::paused);  // 50 blocked
+    at(250);
+    scheduler.unblock(entity, Blocker::paused);  // 100 offline
+    at(251);
+    scheduler.unblock(entity, Blocker::halted);  // 1 blocked
+    at(256);
+    const RunTimes times = scheduler.run_times(entity, now);  // 5 runnable
+    EXPECT_EQ(times.ticks, (std::array<std::uint64_t, 4>{70, 25, 51, 110}));
+    EXPECT_EQ(times.now, RunState::runnable);
+    EXPECT_EQ(times.since, second + 251);
+    EXPECT_EQ(entity.ticks_run(), times.ticks[0]);
+    scheduler.block(entity, Blocker::stopped);
+}
+
+TEST_F(SchedulerTest, CountsTheRunStatesOfWhatIsStolenToo)
+{
+    start(2);
+    Schedulable a, b;
+    a.affinity = b.affinity = 1u << 1;
+    ready(a);
+    ready(b);
+    a.affinity = b.affinity = ~0ull;
+    run_for(second);
+    for (const Schedulable* one : {&a, &b}) {
+        const RunTimes times = scheduler.run_times(*one, now);
+        EXPECT_EQ(times.ticks[0], one->ticks_run());
+        EXPECT_GT(times.ticks[0], second / 100 * 98);
+    }
+    scheduler.block(a, Blocker::stopped);
+    scheduler.block(b, Blocker::stopped);
+}
+
 TEST_F(SchedulerTest, RespectsAffinity)
 {
     start(2);

@@ -19,7 +19,7 @@ Json full()
         "vcpus": {"count": 2, "affinity": [1, 2], "weight": 3, "cap": 50}, "memory": "64MiB",
         "boot": {"kernel": "k", "ramdisk": "r", "cmdline": "c"},
         "cpuid": {"hide": ["avx"], "leaves": {"0x7:0": {"ebx": {"clear": "0x20"}}}},
-        "extensions": [{"name": "a", "params": {"x": 1}}, {"name": "b"}],
+        "extensions": [{"name": "a", "params": {"x": 1, "y": ["a", 2], "z": {"w": {"v": true}}}}, {"name": "b"}],
         "on": {"poweroff": "destroy", "reboot": "restart", "crash": "preserve", "halt": "destroy"}})");
 }
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "config/byte_size.hpp"
+#include "config/extension_params.hpp"
 #include "config/json_text.hpp"
 
 namespace hv::xl {
@@ -178,8 +179,23 @@ INSTANTIATE_TEST_SUITE_P(
         WrongConfig{"ExtensionNameAPath", R"({"extensions": [{"name": "../x"}]})", "/extensions/0/name", ""},
         WrongConfig{"ExtensionTwice", R"({"extensions": [{"name": "a"}, {"name": "a"}]})",
                     "/extensions/1/name", ""},
-        WrongConfig{"ParameterAnObject", R"({"extensions": [{"name": "a", "params": {"x": {}}}]})",
-                    "/extensions/0/params/x", ""},
+        WrongConfig{"ParameterNull", R"({"extensions": [{"name": "a", "params": {"x": [1, null]}}]})",
+                    "/extensions/0/params/x/1", ""},
+        WrongConfig{"ParameterAListOfLists", R"({"extensions": [{"name": "a", "params": {"x": [[1]]}}]})",
+                    "/extensions/0/params/x/0", ""},
+        WrongConfig{"ParameterInAnObjectWrong",
+                    R"({"extensions": [{"name": "a", "params": {"x": {"y": {"z": [true, 1.5]}}}}]})",
+                    "/extensions/0/params/x/y/z/1", ""},
+        WrongConfig{"ParameterInTwoSpellings",
+                    R"({"extensions": [{"name": "a", "params": {"x": {"y": 1}, "x.y": 2}}]})",
+                    "/extensions/0/params/x.y", ""},
+        WrongConfig{"ParameterKeyTooLong",
+                    R"({"extensions": [{"name": "a", "params": {"a23456789012345678901234567890":
+                        {"b23456789012345678901234567890": {"c2": 1}}}}]})",
+                    "/extensions/0/params/a23456789012345678901234567890/b23456789012345678901234567890/c2", ""},
+        WrongConfig{"ParameterControlCharacterInAList",
+                    R"({"extensions": [{"name": "a", "params": {"x": ["a", "b\n"]}}]})", "/extensions/0/params/x/1",
+                    ""},
         WrongConfig{"ParameterAFraction", R"({"extensions": [{"name": "a", "params": {"x": 1.5}}]})",
                     "/extensions/0/params/x", ""},
         WrongConfig{"ParameterTooLarge",
@@ -195,6 +211,22 @@ INSTANTIATE_TEST_SUITE_P(
         WrongConfig{"OnKeyUnknown", R"({"on": {"powerof": "destroy"}})", "/on/powerof", "poweroff"},
         WrongConfig{"OnNotAnObject", R"({"on": "restart"})", "/on", ""}),
     [](const auto& one) { return std::string{one.param.name}; });
+
+TEST(DomainConfig, FlattensParametersAsModulesKnowThem)
+{
+    const Json params = Json::parse(R"({"words": ["a", "b"], "none": [], "empty": {}, "deep": {"x": 1, "y": {"z": true}}})");
+    std::string text;
+    for (const ExtensionParam& param : flat_params(params))
+        text += param.key + "=" + param.value.dump() + " at " + param.pointer + "; ";
+    EXPECT_EQ(text, "words=\"a\" at /words/0; words=\"b\" at /words/1; none=null at /none; "
+                    "deep.x=1 at /deep/x; deep.y.z=true at /deep/y/z; ");
+    Json many = Json::object();
+    for (unsigned i = 0; i < 65; ++i)
+        many["x" + std::to_string(i)] = i;
+    ASSERT_EQ(check_params(many, "/p").size(), 1u);
+    many.erase("x0");
+    EXPECT_TRUE(check_params(many, "/p").empty());
+}
 
 TEST(DomainConfig, MustBeAnObject)
 {

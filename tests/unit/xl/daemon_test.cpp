@@ -20,8 +20,10 @@
 #include <sstream>
 #include <thread>
 
+#include "commands/commands.hpp"
 #include "fake_hypervisor.hpp"
 #include "kernel_files.hpp"
+#include "output/output.hpp"
 
 namespace hv::xl {
 namespace {
@@ -111,10 +113,15 @@ protected:
         config = {{"apiVersion", 1}, {"name", "web1"}, {"memory", "16MiB"}, {"boot", {{"kernel", "kernel"}}}};
         if (::pipe2(stop_pipe, O_CLOEXEC) != 0)
             std::abort();
+        start_daemon();
+    }
+
+    void start_daemon()
+    {
         DaemonOptions options;
         options.socket = folder / "sock";
         options.group = "";
-        options.paths = {folder / "extensions", folder / "logs"};
+        options.paths = {folder / "extensions", folder / "logs", folder / "state"};
         options.open_port = [this](const std::string& port) { return hypervisor.open_port(port); };
         daemon = std::make_unique<Daemon>(options);
         daemon->loop().watch(
@@ -124,13 +131,33 @@ protected:
             std::this_thread::sleep_for(10ms);
     }
 
-    void TearDown() override
+    void stop_daemon()
     {
-        if (::write(stop_pipe[1], "", 1) != 1)
+        char byte{};
+        if (::write(stop_pipe[1], &byte, 1) != 1)
             std::abort();
         thread.join();
         daemon.reset();
+        if (::read(stop_pipe[0], &byte, 1) != 1)
+            std::abort();
+    }
+
+    void TearDown() override
+    {
+        stop_daemon();
         std::filesystem::remove_all(folder);
+    }
+
+    [[nodiscard]] std::size_t stored() const
+    {
+        const std::filesystem::directory_iterator all{folder / "state"};
+        return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+    }
+    protocol::DomainId number_of(const std::string& name)
+    {
+        return hypervisor.ask<protocol::DomainId>([&] {
+            return hypervisor.has(name) ? hypervisor.by_name(name).info.domain : 0;
+        });
     }
 
     void write(const std::string& name, const std::string& text) const
@@ -192,7 +219,9 @@ TEST_F(Xld, CreateBuildsTheDomainThatTheConfigSays)
 {
     config["vcpus"] = 3;
     config["boot"]["ramdisk"] = "disk";
-    config["extensions"] = {{{"name", "viridian"}, {"params", {{"spin", 5}, {"quiet", true}}}},
+    config["extensions"] = {{{"name", "viridian"},
+                             {"params", Json::parse(R"({"spin": 5, "words": ["a", "b"], "none": [],
+                                                       "deep": {"quiet": true}})")}},
                             {{"name", "novell"}}};
     const Outcome outcome{create({"-o", "json"})};
     ASSERT_EQ(outcome.status, 0) << outcome.err << outcome.out;
@@ -202,7 +231,7 @@ TEST_F(Xld, CreateBuildsTheDomainThatTheConfigSays)
         EXPECT_EQ(domain.registers.rip, 0x10'0004u);
         EXPECT_EQ(domain.memory.at(0x10'0000).size(), 64u);
         EXPECT_EQ(domain.modules, (std::vector<std::string>{"viridian", "novell"}));
-        EXPECT_EQ(domain.parameters, (std::vector<std::string>{"spin", "quiet"}));
+        EXPECT_EQ(domain.parameters, (std::vector<std::string>{"spin", "words", "words", "none", "deep.quiet"}));
         std::size_t ramdisk{0};
         for (const auto& [address, bytes] : domain.memory)
             if (!bytes.empty() && bytes[0] == std::byte{'d'})
@@ -373,10 +402,11 @@ TEST_F(Xld, RefusalsReachTheUserWithPlaceAndExitCode)
     EXPECT_EQ(error_of(unknown)["pointer"], "/extensions/0/name");
     EXPECT_EQ(error_of(unknown)["suggestion"], "viridian");
 
-    config["extensions"] = {{{"name", "viridian"}, {"params", {{"bad", 1}}}}};
+    config["extensions"] = {{{"name", "viridian"},
+                             {"params", Json::parse(R"({"spin": 1, "features": ["time", "bad"]})")}}};
     const Outcome parameter{create({"-o", "json"})};
     EXPECT_EQ(parameter.status, 2);
-    EXPECT_EQ(error_of(parameter)["pointer"], "/extensions/0/params/bad");
+    EXPECT_EQ(error_of(parameter)["pointer"], "/extensions/0/params/features/1");
 
     config["extensions"] = Json::array();
     config["memory"] = "2GiB";
@@ -637,6 +667,162 @@ TEST(XlAlone, SaysThatThereIsNoXldAndWhatIsWrongWithTheCommandLine)
         EXPECT_NE(help.out.find("Exit codes"), std::string::npos) << verb;
     }
     std::filesystem::remove_all(folder);
+}
+
+TEST_F(Xld, AnotherXldGoesOnWithTheConfigsOfTheFirst)
+{
+    config["boot"]["ramdisk"] = "disk";
+    config["on"] = {{"crash", "preserve"}};
+    config["extensions"] = {{{"name", "viridian"}, {"params", Json::parse(R"({"features": ["time"]})")}}};
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"rename", "web1", "web2"}).status, 0);
+    struct stat status{};
+    ASSERT_EQ(::stat((folder / "state" / "1.json").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+    stop_daemon();
+    start_daemon();
+    const Json list = xl({"list", "-l", "web2"}).json();
+    EXPECT_EQ(list[0]["config"]["name"], "web2");
+    EXPECT_EQ(list[0]["config"]["on"]["crash"], "preserve");
+    EXPECT_EQ(list[0]["config"]["extensions"][0]["params"]["features"][0], "time");
+
+    EXPECT_EQ(xl({"trigger", "web2", "reset"}).status, 0);
+    eventually([&] { return hypervisor.has("web2") && hypervisor.by_name("web2").info.domain == 2; });
+    eventually([&] { return hypervisor.by_name("web2").info.state == 3; });
+    hypervisor.run([&] { EXPECT_EQ(hypervisor.by_name("web2").modules, std::vector<std::string>{"viridian"}); });
+    EXPECT_EQ(stored(), 1u);
+
+    hypervisor.run([&] { hypervisor.end(hypervisor.by_name("web2"), protocol::EndReason::crash, "x"); });
+    stop_daemon();
+    start_daemon();
+    EXPECT_EQ(xl({"list", "web2", "-o", "json"}).json()[0]["state"], "ended");  // preserved, by the same config
+    EXPECT_EQ(xl({"destroy", "web2"}).status, 0);
+    EXPECT_EQ(stored(), 0u);
+}
+
+TEST_F(Xld, ARebootThatWasAskedOfTheFirstXldIsDoneByTheNext)
+{
+    ASSERT_EQ(create().status, 0);
+    hypervisor.run([&] { hypervisor.ignore_powerbutton = true; });
+    EXPECT_EQ(xl({"reboot", "web1"}).status, 0);
+    stop_daemon();
+    hypervisor.run([&] { hypervisor.end(hypervisor.by_name("web1"), protocol::EndReason::poweroff); });
+    start_daemon();
+    eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.domain == 2; });
+}
+
+TEST_F(Xld, AnEndWithNoXldThereIsActedOnByTheNext)
+{
+    ASSERT_EQ(create().status, 0);
+    stop_daemon();
+    hypervisor.run([&] { hypervisor.end(hypervisor.by_name("web1"), protocol::EndReason::poweroff); });
+    start_daemon();
+    eventually([&] { return !hypervisor.has("web1"); });
+    expect_nothing_created();
+}
+
+TEST_F(Xld, AFileThatIsAnotherOneByNowIsNotUsedAgain)
+{
+    ASSERT_EQ(create().status, 0);
+    stop_daemon();
+    std::filesystem::rename(folder / "kernel", folder / "old");
+    std::filesystem::copy(folder / "old", folder / "kernel");
+    start_daemon();
+    EXPECT_EQ(xl({"list", "-l", "web1"}).json()[0]["config"]["name"], "web1");
+    const Outcome refused{xl({"reboot", "web1"})};
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_NE(refused.err.find("kernel is not the file that it was"), std::string::npos) << refused.err;
+    EXPECT_EQ(xl({"trigger", "web1", "reset"}).status, 0);
+    eventually([&] { return !hypervisor.has("web1"); });  // what cannot be restarted is destroyed
+}
+
+TEST_F(Xld, AWordOfAnotherDomainOrOfNoneIsNotBelieved)
+{
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"pause", "web1"}).status, 0);
+    hypervisor.run([&] { hypervisor.by_name("web1").info.uuid[0] ^= 1; });
+    write("state/7.json", "{}");
+    write("state/notes", "not ours");
+    stop_daemon();
+    start_daemon();
+    EXPECT_EQ(xl({"list", "-l", "web1"}).json()[0]["config"], nullptr);
+    EXPECT_FALSE(std::filesystem::exists(folder / "state" / "7.json"));
+    EXPECT_TRUE(std::filesystem::exists(folder / "state" / "notes"));
+    write("state/1.json", "{ this is no JSON");
+    stop_daemon();
+    start_daemon();
+    EXPECT_EQ(xl({"list", "-l", "web1"}).json()[0]["config"], nullptr);
+    EXPECT_EQ(xl({"reboot", "web1"}).status, 1);
+    EXPECT_EQ(xl({"destroy", "web1"}).status, 0);
+}
+
+TEST_F(Xld, ListShowsWhyAnExtensionPausedADomain)
+{
+    ASSERT_EQ(create().status, 0);
+    hypervisor.run([&] {
+        FakeDomain& domain = hypervisor.by_name("web1");
+        domain.info.state = static_cast<std::uint32_t>(protocol::DomainState::paused);
+        protocol::set_text_truncated(domain.info.reason, "extension x: look at this");
+    });
+    EXPECT_EQ(xl({"list", "web1", "-o", "json"}).json()[0]["reason"], "extension x: look at this");
+    EXPECT_NE(xl({"list", "web1"}).out.find("paused"), std::string::npos);
+    EXPECT_NE(xl({"list", "web1"}).out.find("look at this"), std::string::npos);
+}
+
+TEST(XlDocs, CarryTheVerbsAndExitCodesOfTheProgram)
+{
+    const std::filesystem::path path{std::filesystem::path{HV_SOURCE_ROOT} / "docs" / "xl.md"};
+    const std::string begin_mark{"<!-- from the program: begin -->\n"};
+    std::ifstream file{path};
+    std::ostringstream text;
+    text << file.rdbuf();
+    const auto start = text.str().find(begin_mark) + begin_mark.size();
+    const auto end = text.str().find("<!-- from the program: end -->");
+    ASSERT_LE(start, end);
+    if (std::getenv("HV_UPDATE_DOCS") != nullptr)
+        std::ofstream{path} << text.str().substr(0, start) << verb_reference() << text.str().substr(end);
+    else
+        EXPECT_EQ(text.str().substr(start, end - start), verb_reference()) << "run this test with HV_UPDATE_DOCS=1";
+}
+
+TEST_F(Xld, EveryVerbHasHelpWithTheExitCodes)
+{
+    std::istringstream rows{verb_reference()};
+    unsigned verbs{0};
+    for (std::string row; std::getline(rows, row) && !row.empty();) {
+        if (!row.starts_with("| `"))
+            continue;
+        const std::string verb{row.substr(3, row.find_first_of(" `", 3) - 3)};
+        const Outcome help{xl({verb, "--help"})};
+        EXPECT_EQ(help.status, 0) << verb;
+        EXPECT_NE(help.out.find("Exit codes: 0 done"), std::string::npos) << verb;
+        ++verbs;
+    }
+    EXPECT_GE(verbs, 22u);
+}
+
+TEST_F(Xld, EveryVerbThatReadsGivesJson)
+{
+    ASSERT_EQ(create().status, 0);
+    write("module.hvx", "no module");
+    const std::string file{(folder / "config.json").string()};
+    const std::vector<std::vector<std::string>> all{
+        {"list"}, {"list", "web1"}, {"list", "-l"}, {"info"}, {"dmesg"}, {"vcpu-list"}, {"vcpu-list", "web1"},
+        {"domid", "web1"}, {"domname", "1"}, {"uptime"}, {"uptime", "web1"}, {"exits", "web1"}, {"ext-list"},
+        {"ext-verify", (folder / "module.hvx").string()}, {"validate", file}, {"create", "-n", file}};
+    for (std::vector<std::string> words : all) {
+        words.insert(words.end(), {"-o", "json"});
+        const Outcome outcome{xl(words)};
+        EXPECT_TRUE(Json::accept(outcome.out)) << words[0] << ": " << outcome.out << outcome.err;
+        EXPECT_TRUE(outcome.err.empty()) << words[0] << ": " << outcome.err;
+    }
+}
+
+TEST_F(Xld, ColourIsForTerminalsAlone)
+{
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"list"}).out.find('\x1b'), std::string::npos);
+    EXPECT_NE(Table{{"STATE"}}.text(true).find('\x1b'), std::string::npos);
 }
 
 TEST(GroupNumber, IsReadFromTheFile)

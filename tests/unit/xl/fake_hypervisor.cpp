@@ -108,14 +108,31 @@ void FakeHypervisor::serve()
     }
 }
 
+/// For the next xld: a control port, and the consoles of the domains that are there.
+void FakeHypervisor::open_anew()
+{
+    const std::lock_guard guard{mutex_};
+    const auto fresh = [this](const std::string& name, FileDescriptor& ours) {
+        auto [end, theirs] = socket_pair();
+        ours = std::move(end);
+        ports_[name] = std::move(theirs);
+    };
+    received_.clear();
+    fresh("graft.control", control_);
+    for (auto& [id, domain] : domains)
+        if (id != 0)
+            fresh("graft.console." + std::to_string(domain.info.console_slot), domain.console);
+    server_.connected();
+}
+
 void FakeHypervisor::pump()
 {
     std::array<std::byte, 65536> buffer;
     if (server_.wants_input() && received_.empty()) {
         const ssize_t count{::read(control_.number(), buffer.data(), buffer.size())};
         if (count == 0) {
-            control_.close();
-            return server_.disconnected();
+            server_.disconnected();
+            return open_anew();
         }
         if (count > 0)
             received_.assign(buffer.begin(), buffer.begin() + count);
@@ -260,6 +277,8 @@ Status FakeHypervisor::shutdown_domain(protocol::DomainId id, Reason&)
 {
     FakeDomain& domain = domains.at(id);
     ++domain.powerbutton;
+    if (ignore_powerbutton)
+        return Done{};
     end(domain, protocol::EndReason::poweroff);
     return Done{};
 }
@@ -350,10 +369,11 @@ Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest
     const std::string name{protocol::text_of(request.module)};
     if (name == clashing_module)
         return refuse(reason, Error::conflict, "both want the same window");
-    while (!parameters.at_end()) {
+    for (unsigned number = 0; !parameters.at_end(); ++number) {
         const auto parameter = parameters.next();
-        if (parameter.value().key == "bad")
-            return refuse_field(reason, Error::invalid_argument, "/params/0/value", "no such parameter");
+        if (parameter.value().text == "bad")
+            return refuse_field(reason, Error::invalid_argument, "/params/" + std::to_string(number),
+                                "no such word");
         domain.parameters.emplace_back(parameter.value().key);
     }
     reply.position = static_cast<std::uint32_t>(domain.modules.size());

@@ -59,11 +59,13 @@ public:
     std::function<void(FakeDomain&)> on_unpause;  ///< the guest
     std::function<void()> after_end;              ///< once the news of an end is on its way
     bool stall_finish{};
+    bool ignore_powerbutton{};  ///< the guest does not see it
     std::string clashing_module;  ///< refused by ext_bind
 
 private:
     void serve();
     void pump();
+    void open_anew();
 
     void info(protocol::InfoReply& reply) override;
     core::control::LogSlice read_log(std::uint64_t cursor, std::span<char> room) override;

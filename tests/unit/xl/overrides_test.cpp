@@ -53,5 +53,16 @@ TEST(Override, RefusesWhatItCannotPlaceAndChangesNothing)
     }
 }
 
+TEST(Override, RefusesNestingThatNoConfigHas)
+{
+    std::string path{"a"};
+    for (unsigned i = 0; i < 100'000; ++i)
+        path += ".a";
+    Json config = start();
+    EXPECT_THROW(apply_override(config, path + "=1"), Failure);
+    EXPECT_THROW(apply_override(config, "a=" + std::string(100'000, '[') + std::string(100'000, ']')), Failure);
+    EXPECT_EQ(config, start());
+}
+
 }  // namespace
 }  // namespace hv::xl

@@ -18,9 +18,28 @@ namespace {
 
 using Run = ExitCode (*)(const Arguments&);
 
-constexpr const char* exit_codes{"Exit codes: 0 done; 1 failed, or the domain crashed; 2 bad text; 3 no such "
-                                 "domain, module or file; 4 cannot be "
-                                 "granted; 5 timed out; 6 not connected"};
+struct ExitMeaning {
+    ExitCode code;
+    const char* text;
+};
+constexpr ExitMeaning exit_meanings[]{
+    {ExitCode::done, "done"},
+    {ExitCode::failed, "failed, or the domain crashed"},
+    {ExitCode::bad_text, "bad text: usage, unknown key, wrong type, unknown extension"},
+    {ExitCode::not_found, "no such domain, module or file"},
+    {ExitCode::not_granted, "cannot be granted: window clash, memory, policy, signature"},
+    {ExitCode::timed_out, "timed out"},
+    {ExitCode::not_connected, "not connected"},
+};
+
+std::string exit_codes()
+{
+    std::string text{"Exit codes: "};
+    for (const ExitMeaning& one : exit_meanings)
+        text += std::string{one.code == ExitCode::done ? "" : "; "} + std::to_string(static_cast<int>(one.code)) +
+                " " + one.text;
+    return text;
+}
 
 /// What a verb takes beside its own options.
 enum class Operand : unsigned char { none, config, module_file, module_name, key_name, domain, optional_domain };
@@ -161,7 +180,7 @@ void add_verb(CLI::App& app, const Verb& verb, Arguments& arguments, const Verb*
     add_operand(*one, verb.operand, arguments);
     verb.options(*one, arguments);
     add_output_option(*one, arguments);
-    one->footer(exit_codes);
+    one->footer(exit_codes());
     one->fallthrough();
     one->callback([&chosen, &verb] { chosen = &verb; });
 }
@@ -235,6 +254,33 @@ bool output_is_terminal()
     return ::isatty(STDOUT_FILENO) == 1;
 }
 
+std::string verb_reference()
+{
+    std::string text{"| verb | does |\n| --- | --- |\n"};
+    for (const Verb& verb : verbs) {
+        Arguments arguments;
+        CLI::App app;
+        add_operand(app, verb.operand, arguments);
+        verb.options(app, arguments);
+        std::string words;
+        std::string options;
+        for (const CLI::Option* const option : app.get_options()) {
+            if (option == app.get_help_ptr())
+                continue;
+            const std::string name{option->get_name()};
+            if (option->get_positional())
+                words += option->get_required() ? " " + name : " [" + name + "]";
+            else
+                options += "; `" + option->get_name(false, true) + "` " + option->get_description();
+        }
+        text += "| `" + std::string{verb.name} + words + "` | " + verb.help + options + " |\n";
+    }
+    text += "\n| exit code | means |\n| --: | --- |\n";
+    for (const ExitMeaning& one : exit_meanings)
+        text += "| " + std::to_string(static_cast<int>(one.code)) + " | " + one.text + " |\n";
+    return text;
+}
+
 int run_xl(int argc, char** argv)
 {
     std::signal(SIGPIPE, SIG_IGN);
@@ -242,7 +288,7 @@ int run_xl(int argc, char** argv)
     const Verb* chosen{};
     CLI::App app{"xl: makes and runs Graft's domains", "xl"};
     app.require_subcommand(1);
-    app.footer(exit_codes);
+    app.footer(exit_codes());
     app.add_option("--socket", arguments.socket, "where xld listens")->capture_default_str();
     app.add_option("--extensions", arguments.extensions_folder, "where NAME.hvx is looked for")
         ->capture_default_str();

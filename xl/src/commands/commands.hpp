@@ -51,6 +51,9 @@ namespace hv::xl {
 void print(const std::string& text);
 [[nodiscard]] bool output_is_terminal();
 
+/// Markdown for docs/xl.md: a row per verb with its own options, and one per exit code.
+[[nodiscard]] std::string verb_reference();
+
 /// The whole program: parses the command line, runs the verb, reports failures; the result is the exit code.
 [[nodiscard]] int run_xl(int argc, char** argv);
 

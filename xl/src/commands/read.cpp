@@ -2,7 +2,7 @@
 //
 // The verbs that read.  xld answers with JSON; -o json prints it as it is, otherwise it becomes a table or a
 // sentence.
-#include <functional>
+#include <algorithm>
 #include <sstream>
 
 #include "client/connection.hpp"
@@ -49,21 +49,36 @@ void print_table(const Table& table)
     print(table.text(output_is_terminal()));
 }
 
-void print_counts(const Json& rows, const char* what, const std::function<std::string(const Json&)>& label)
+std::string reason_label(const Json& row)
 {
-    if (rows.empty())
-        return;
-    Table table{{what, "COUNT"}};
-    for (const auto& row : rows)
-        table.add({label(row), cell(row.at("count"))});
-    print_table(table);
+    const std::string name{cell(row.at("name"))};
+    return name.empty() ? hexadecimal(row.at("key")) : name;
 }
 
+/// "0x3f8 write"; what there was no room to count one by one is told together.
 std::string access_label(const Json& row)
 {
+    if (row.at("key") == ~0u)
+        return cell(row.at("name"));
     const std::string name{cell(row.at("name"))};
     return hexadecimal(row.at("key")) + (row.at("write").get<bool>() ? " write" : " read") +
            (name.empty() ? "" : " " + name);
+}
+
+std::string share_text(std::uint64_t part, std::uint64_t whole)
+{
+    const std::uint64_t tenths{whole == 0 ? 0 : static_cast<std::uint64_t>(1000.0 * static_cast<double>(part) /
+                                                                            static_cast<double>(whole) + 0.5)};
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "%";
+}
+
+/// Rows of one kind, the most frequent first.
+void add_counts(Table& table, const char* kind, Json rows, std::uint64_t total, std::string (*label)(const Json&))
+{
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const Json& a, const Json& b) { return a.at("count") > b.at("count"); });
+    for (const auto& row : rows)
+        table.add({kind, label(row), cell(row.at("count")), share_text(row.at("count").get<std::uint64_t>(), total)});
 }
 
 }  // namespace
@@ -91,20 +106,25 @@ ExitCode run_info(const Arguments& arguments)
         print(json_text(info));
         return ExitCode::done;
     }
-    const auto bytes = [&](const char* key) { return short_bytes(info.at(key).get<std::uint64_t>()); };
+    const auto mebibytes = [&](const char* key) {
+        return std::to_string(info.at(key).get<std::uint64_t>() >> 20) + "MiB";
+    };
+    const std::string options{cell(info.at("options"))};
     std::ostringstream text;
     text << "version          " << cell(info.at("version")) << "\n"
          << "back end         " << cell(info.at("backend")) << "\n"
          << "processor        " << cell(info.at("processor")) << "\n"
          << "processors       " << info.at("processors") << ", " << info.at("guestProcessors")
          << " for guests\n"
-         << "memory           " << bytes("memoryBytes") << ", " << bytes("freeMemoryBytes") << " free, "
-         << bytes("hypervisorMemoryBytes") << " in use by the hypervisor\n"
+         << "memory           " << mebibytes("memoryBytes") << " for guests, " << mebibytes("freeMemoryBytes")
+         << " free\n"
+         << "hypervisor       uses " << short_bytes(info.at("hypervisorMemoryBytes").get<std::uint64_t>())
+         << " of it\n"
          << "time-stamp clock " << info.at("ticksPerSecond") << " Hz\n"
          << "up               " << duration_text(info.at("uptimeNs").get<std::uint64_t>()) << "\n"
          << "domains          " << info.at("domains") << " of at most " << info.at("maxDomains") << "\n"
          << "features         " << cell(info.at("features")) << "\n"
-         << "options          " << cell(info.at("options")) << "\n";
+         << "options          " << (options.empty() ? "-" : options) << "\n";
     print(text.str());
     return ExitCode::done;
 }
@@ -141,11 +161,12 @@ ExitCode run_vcpu_list(const Arguments& arguments)
         print(json_text(all));
         return ExitCode::done;
     }
-    Table table{{"ID", "NAME", "VCPU", "STATE", "PROCESSOR", "APIC", "TIME", "EXITS", "AFFINITY"}};
+    Table table{{"ID", "NAME", "VCPU", "STATE", "PROCESSOR", "APIC", "TIME", "WAITED", "EXITS", "AFFINITY"}};
     for (const auto& one : all)
         table.add({cell(one.at("domid")), cell(one.at("name")), cell(one.at("vcpu")), cell(one.at("state")),
                    cell(one.at("processor")), cell(one.at("apicId")),
-                   seconds_text(one.at("runNs").get<std::uint64_t>()), cell(one.at("exits")),
+                   seconds_text(one.at("runNs").get<std::uint64_t>()),
+                   seconds_text(one.at("runnableNs").get<std::uint64_t>()), cell(one.at("exits")),
                    one.at("affinity").empty() ? "any" : cell(one.at("affinity"))});
     print_table(table);
     return ExitCode::done;
@@ -188,12 +209,12 @@ ExitCode run_exits(const Arguments& arguments)
         return ExitCode::done;
     }
     print(cell(exits.at("name")) + ": " + cell(exits.at("total")) + " exits\n");
-    print_counts(exits.at("reasons"), "REASON", [](const Json& row) {
-        const std::string name{cell(row.at("name"))};
-        return name.empty() ? hexadecimal(row.at("key")) : name;
-    });
-    print_counts(exits.at("msrs"), "MSR", access_label);
-    print_counts(exits.at("ports"), "PORT", access_label);
+    const auto total = exits.at("total").get<std::uint64_t>();
+    Table table{{"BY", "WHAT", "COUNT", "SHARE"}};
+    add_counts(table, "reason", exits.at("reasons"), total, reason_label);
+    add_counts(table, "MSR", exits.at("msrs"), total, access_label);
+    add_counts(table, "port", exits.at("ports"), total, access_label);
+    print_table(table);
     return ExitCode::done;
 }
 

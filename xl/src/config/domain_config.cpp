@@ -8,8 +8,8 @@
 
 #include "base/suggest.hpp"
 #include "config/byte_size.hpp"
+#include "config/extension_params.hpp"
 #include "config/schema.hpp"
-#include "hv/protocol/control.hpp"
 
 namespace hv::xl {
 namespace {
@@ -136,23 +136,12 @@ private:
             ExtensionConfig extension;
             extension.name = written["name"].get<std::string>();
             extension.params = written.value("params", Json::object());
-            for (const auto& [key, value] : extension.params.items())
-                check_param(value, "/extensions/" + std::to_string(result.size()) + "/params/" + key);
+            const auto wrong =
+                check_params(extension.params, "/extensions/" + std::to_string(result.size()) + "/params");
+            problems_.insert(problems_.end(), wrong.begin(), wrong.end());
             result.push_back(std::move(extension));
         }
         return result;
-    }
-
-    void check_param(const Json& value, const std::string& pointer)
-    {
-        if (value.is_string() &&
-            value.get_ref<const std::string&>().size() > protocol::maximum_parameter_text)
-            report("must have at most " + std::to_string(protocol::maximum_parameter_text) + " bytes",
-                   pointer);
-        if (value.is_string() && has_control_character(value.get_ref<const std::string&>()))
-            report("must not hold control characters", pointer);
-        if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::uint64_t{INT64_MAX})
-            report("must fit 64 bits with a sign, is " + value.dump(), pointer);
     }
 
     EndActions on() const

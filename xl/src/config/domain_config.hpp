@@ -38,7 +38,7 @@ struct BootConfig {
 
 struct ExtensionConfig {
     std::string name;
-    /// Text, integers of 64 bits with sign, and truth values, in the order of the config.
+    /// As written: text, integers of 64 bits with sign, truth values, lists of these, and objects of them all.
     Json params = Json::object();
 };
 

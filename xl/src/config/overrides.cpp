@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/failure.hpp"
+#include "config/json_text.hpp"
 
 namespace hv::xl {
 namespace {
@@ -31,7 +32,14 @@ std::vector<std::string> steps_of(std::string_view path)
 
 Json value_of(std::string_view setting, std::string_view text)
 {
-    Json value = Json::parse(text.begin(), text.end(), nullptr, false);
+    bool too_deep{};
+    const auto watch_depth = [&](int depth, Json::parse_event_t, const Json&) {
+        too_deep = too_deep || static_cast<std::size_t>(depth) > deepest_json;
+        return true;
+    };
+    Json value = Json::parse(text.begin(), text.end(), watch_depth, false);
+    if (too_deep)
+        refuse(setting, "nested deeper than " + std::to_string(deepest_json) + " levels");
     if (value.is_discarded())
         value = std::string{text};
     try {
@@ -71,9 +79,12 @@ void apply_override(Json& config, std::string_view setting)
     if (equals == std::string_view::npos)
         refuse(setting, "a path, = and a value are wanted");
     const Json value = value_of(setting, setting.substr(equals + 1));
+    const std::vector<std::string> steps{steps_of(setting.substr(0, equals))};
+    if (steps.size() > deepest_json)
+        refuse(setting, "nested deeper than " + std::to_string(deepest_json) + " levels");
     Json changed = config;
     Json* place{&changed};
-    for (const std::string& step : steps_of(setting.substr(0, equals)))
+    for (const std::string& step : steps)
         place = &step_into(*place, step, setting);
     *place = value;
     config = changed;

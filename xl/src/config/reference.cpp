@@ -35,6 +35,8 @@ std::string type_of(const Json& schema)
 {
     if (schema.contains("x-refusal"))
         return "refused";
+    if (schema.contains("$ref"))
+        return "object";
     if (schema.contains("oneOf")) {
         std::string all;
         for (const auto& alternative : schema["oneOf"])
@@ -45,8 +47,6 @@ std::string type_of(const Json& schema)
         return names_of(schema["enum"]);
     if (schema.contains("enum"))
         return "one of the names below";
-    if (schema["type"].is_array())
-        return "string, integer, true or false";
     const std::string type{schema["type"].get<std::string>()};
     if (type == "array")
         return "array of " + type_of(schema["items"]);

@@ -52,8 +52,18 @@ bool has_type(const Json& value, const std::string& type)
     return type == "boolean" && value.is_boolean();
 }
 
-std::vector<std::string> types_of(const Json& schema)
+/// The schema that a "$ref" names; references point into `root`.
+const Json& resolved(const Json& schema, const Json& root)
 {
+    if (!schema.contains("$ref"))
+        return schema;
+    const std::string reference{schema["$ref"].get<std::string>()};
+    return resolved(root.at(Json::json_pointer{reference.substr(1)}), root);
+}
+
+std::vector<std::string> types_of(const Json& written, const Json& root)
+{
+    const Json& schema = resolved(written, root);
     std::vector<std::string> types;
     if (schema.contains("type")) {
         const Json& type = schema["type"];
@@ -65,7 +75,7 @@ std::vector<std::string> types_of(const Json& schema)
     }
     if (schema.contains("oneOf"))
         for (const auto& alternative : schema["oneOf"])
-            for (std::string& type : types_of(alternative))
+            for (std::string& type : types_of(alternative, root))
                 types.push_back(std::move(type));
     return types;
 }
@@ -92,13 +102,16 @@ std::string singular_or_plural(std::uint64_t count, const char* one, const char*
 
 class Walker {
 public:
+    explicit Walker(const Json& root) : root_{root} {}
+
     std::vector<Problem> problems;
 
-    void walk(const Json& value, const Json& schema, const std::string& pointer)
+    void walk(const Json& value, const Json& written, const std::string& pointer)
     {
+        const Json& schema = resolved(written, root_);
         if (schema.contains("x-refusal"))
             return report(schema["x-refusal"].get<std::string>(), pointer);
-        const auto types = types_of(schema);
+        const auto types = types_of(schema, root_);
         const auto fits = [&](const std::string& type) { return has_type(value, type); };
         if (!types.empty() && std::none_of(types.begin(), types.end(), fits))
             return wrong_type(value, types, schema, pointer);
@@ -117,6 +130,8 @@ public:
     }
 
 private:
+    const Json& root_;
+
     void report(std::string message, const std::string& pointer, std::string suggestion = {})
     {
         problems.push_back({std::move(message), pointer, std::move(suggestion)});
@@ -137,7 +152,7 @@ private:
     void walk_alternative(const Json& value, const Json& alternatives, const std::string& pointer)
     {
         for (const auto& alternative : alternatives) {
-            const auto types = types_of(alternative);
+            const auto types = types_of(alternative, root_);
             if (std::any_of(types.begin(), types.end(),
                             [&](const auto& type) { return has_type(value, type); }))
                 return walk(value, alternative, pointer);
@@ -258,7 +273,7 @@ const Json& domain_schema()
 
 std::vector<Problem> explain(const Json& value, const Json& schema)
 {
-    Walker walker;
+    Walker walker{schema};
     walker.walk(value, schema, {});
     return walker.problems;
 }

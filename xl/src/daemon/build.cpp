@@ -2,9 +2,11 @@
 //
 // How xld makes a domain from a config and its files: the second half of class Domains.
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "base/suggest.hpp"
+#include "config/extension_params.hpp"
 #include "daemon/domains.hpp"
 #include "daemon/log.hpp"
 #include "image/guest_image.hpp"
@@ -59,43 +61,42 @@ std::vector<protocol::CpuidMask> masks_of(const DomainConfig& config)
     return masks;
 }
 
+protocol::Parameter wire_parameter(const ExtensionParam& param)
+{
+    using Type = protocol::ParameterType;
+    if (param.value.is_null())
+        return {param.key, Type::empty_list, 0, {}};
+    if (param.value.is_boolean())
+        return {param.key, Type::boolean, param.value.get<bool>() ? 1 : 0, {}};
+    if (param.value.is_number())
+        return {param.key, Type::integer, param.value.get<std::int64_t>(), {}};
+    return {param.key, Type::text, 0, param.value.get_ref<const std::string&>()};
+}
+
 /// The parameters of one extension as the tail of ext_bind.
-std::vector<std::byte> encode_parameters(const Json& params)
+std::vector<std::byte> encode_parameters(const std::vector<ExtensionParam>& params)
 {
     std::vector<std::byte> buffer(sizeof(protocol::FrameHeader) + protocol::maximum_body);
     protocol::FrameBuilder builder{buffer};
     builder.request(protocol::Command::ext_bind, 1);
-    for (const auto& [key, value] : params.items()) {
-        protocol::Parameter parameter{key, protocol::ParameterType::text, 0, {}};
-        if (value.is_boolean()) {
-            parameter.type = protocol::ParameterType::boolean;
-            parameter.integer = value.get<bool>() ? 1 : 0;
-        } else if (value.is_number()) {
-            parameter.type = protocol::ParameterType::integer;
-            parameter.integer = value.get<std::int64_t>();
-        } else {
-            parameter.text = value.get_ref<const std::string&>();
-        }
-        if (!protocol::encode_parameter(builder, parameter))
+    for (const ExtensionParam& param : params)
+        if (!protocol::encode_parameter(builder, wire_parameter(param)))
             throw Failure{ExitCode::bad_text, "the parameters of an extension are too long"};
-    }
     const auto frame = builder.finish();
     const auto tail = frame.value().subspan(sizeof(protocol::FrameHeader));
     return {tail.begin(), tail.end()};
 }
 
 /// The protocol's "/params/N/…" in words of the config.
-std::string config_pointer(const std::string& extension, const Json& params, const std::string& field)
+std::string config_pointer(const std::string& extension, const std::vector<ExtensionParam>& params,
+                           const std::string& field)
 {
     static constexpr std::string_view prefix{"/params/"};
     if (!field.starts_with(prefix))
         return extension;
-    const auto number = static_cast<std::size_t>(std::strtoul(field.c_str() + prefix.size(), nullptr, 10));
-    std::size_t index{0};
-    for (const auto& [key, value] : params.items())
-        if (index++ == number)
-            return extension + "/params/" + key;
-    return extension;
+    std::size_t number{params.size()};
+    std::from_chars(field.data() + prefix.size(), field.data() + field.size(), number);
+    return extension + "/params" + (number < params.size() ? params[number].pointer : "");
 }
 
 /// A refusal with the place in the config that it is about.
@@ -162,6 +163,7 @@ Task<void> Domains::build(DomainPointer domain, CreateOptions options)
     if (!failure)
         co_return;
     domains_.erase(domain->id);
+    store_.forget(domain->id);
     if (domain->console)
         domain->console->close_port();
     try {
@@ -186,6 +188,7 @@ Task<void> Domains::fill(DomainPointer domain, CreateOptions options, std::uint3
     co_await open_console(domain, console_slot);
     if (options.attach && options.client)
         domain->console->attach(options.client, options.request);
+    keep(*domain);
     co_await hypervisor_.command(protocol::Command::domain_finish_build, domain->id);
     check_client(options);
     domains_.emplace(domain->id, domain);
@@ -201,7 +204,7 @@ Task<void> Domains::bind_extensions(DomainPointer domain)
     const auto& extensions = domain->config.extensions;
     for (std::size_t i = 0; i < extensions.size(); ++i) {
         const std::string pointer{"/extensions/" + std::to_string(i)};
-        const Json& params = extensions[i].params;
+        const std::vector<ExtensionParam> params{flat_params(extensions[i].params)};
         try {
             co_await hypervisor_.bind(domain->id, extensions[i].name, encode_parameters(params),
                                       static_cast<std::uint32_t>(params.size()));

@@ -64,6 +64,7 @@ void Domains::forget(const DomainPointer& domain)
 {
     domain->gone = true;
     domains_.erase(domain->id);
+    store_.forget(domain->id);
     if (domain->console)
         domain->console->close_port();
 }
@@ -105,12 +106,49 @@ Task<void> Domains::rename(DomainPointer domain, std::string name)
     log_info(label(*domain) + " renamed to " + name);
     domain->name = name;
     domain->config.name = name;
+    if (domain->has_config)
+        keep(*domain);
     if (domain->console)
         domain->console->log_to(log_path(name));
 }
 
+/// A domain that cannot be kept runs all the same; the log tells what the next xld will not know.
+void Domains::keep(const Domain& domain) const
+{
+    try {
+        store_.keep({domain.id, domain.config, identity_of(domain.kernel), identity_of(domain.ramdisk),
+                     domain.restart_on_poweroff});
+    } catch (const Failure& failure) {
+        log_error(label(domain) + " would not outlive xld: " + failure.what());
+    }
+}
+
+Task<void> Domains::reboot(DomainPointer domain)
+{
+    if (!domain->has_config || !domain->lost_files.empty())
+        throw Failure{ExitCode::failed,
+                      "\"" + domain->name + "\" cannot be started again: " +
+                          (domain->has_config ? domain->lost_files : "an earlier xld made it and left no word of it")};
+    const bool before{std::exchange(domain->restart_on_poweroff, true)};
+    keep(*domain);
+    std::optional<Failure> refused;
+    try {
+        co_await hypervisor_.command(protocol::Command::domain_shutdown, domain->id);
+    } catch (const Failure& failure) {
+        refused = failure;
+    }
+    if (!refused)
+        co_return;
+    domain->restart_on_poweroff = before;
+    if (!domain->gone)
+        keep(*domain);
+    throw *refused;
+}
+
 void Domains::on_ended(const protocol::DomainEndedEvent& event)
 {
+    if (!find(event.domain))
+        unclaimed_ends_[event.domain] = event;
     spawn(ended(event));
 }
 
@@ -143,8 +181,9 @@ Task<void> Domains::act_on_end(DomainPointer domain, EndReason reason, std::stri
     if (domain->restart_on_poweroff && reason == EndReason::poweroff)
         action = EndAction::restart;
     domain->restart_on_poweroff = false;
-    if (action == EndAction::restart && !domain->has_config) {
-        log_warning(label(*domain) + " cannot be restarted: it was made by an earlier xld");
+    if (action == EndAction::restart && (!domain->has_config || !domain->lost_files.empty())) {
+        log_warning(label(*domain) + " cannot be restarted: " +
+                    (domain->has_config ? domain->lost_files : "it was made by an earlier xld"));
         action = EndAction::destroy;
     }
     log_info(label(*domain) + " ended: " + text + "; " + std::string{end_action_name(action)});
@@ -193,17 +232,57 @@ Task<void> Domains::adopt()
             lost.push_back(domain);
     for (const DomainPointer& domain : lost)
         forget(domain);
+    std::vector<protocol::DomainId> ids;
     for (const protocol::DomainInfo& info : present) {
-        if (info.domain == protocol::control_domain || find(info.domain))
-            continue;
-        auto domain = std::make_shared<Domain>(loop_);
-        domain->id = info.domain;
-        domain->name = protocol::text_of(info.name);
-        domain->started = EventLoop::Clock::now();
-        domain->console = std::make_unique<Console>(loop_, log_path(domain->name));
-        domain->console->open_port(open_port_(console_port_name(info.console_slot)));
-        domains_.emplace(domain->id, domain);
-        log_info(label(*domain) + " was there before xld");
+        ids.push_back(info.domain);
+        if (info.domain != protocol::control_domain && !find(info.domain))
+            adopt_one(info);
+    }
+    store_.forget_all_but(ids);
+    unclaimed_ends_.clear();
+}
+
+void Domains::adopt_one(const protocol::DomainInfo& info)
+{
+    auto domain = std::make_shared<Domain>(loop_);
+    domain->id = info.domain;
+    domain->name = protocol::text_of(info.name);
+    domain->started = EventLoop::Clock::now();
+    domain->console = std::make_unique<Console>(loop_, log_path(domain->name));
+    domain->console->open_port(open_port_(console_port_name(info.console_slot)));
+    take_up_stored(*domain, info);
+    domains_.emplace(domain->id, domain);
+    log_info(label(*domain) + " was there before xld" + (domain->has_config ? "" : ", and its config is not known"));
+    // Its end may have been told to nobody, or before it had a record here.
+    const auto told = unclaimed_ends_.find(info.domain);
+    const bool ended_before{domain->has_config &&
+                            info.state == static_cast<std::uint32_t>(protocol::DomainState::ended)};
+    if (told == unclaimed_ends_.end() && !ended_before)
+        return;
+    protocol::DomainEndedEvent event{info.domain, info.end_reason, {}};
+    std::copy(std::begin(info.reason), std::end(info.reason), event.reason);
+    spawn(ended(told == unclaimed_ends_.end() ? event : told->second));
+}
+
+/// What an earlier xld wrote of it, if it is of this very domain.
+void Domains::take_up_stored(Domain& domain, const protocol::DomainInfo& info) const
+{
+    auto stored = store_.find(info.domain);
+    if (!stored || !std::equal(stored->config.uuid.begin(), stored->config.uuid.end(), std::begin(info.uuid)))
+        return;
+    domain.has_config = true;
+    domain.config = std::move(stored->config);
+    domain.config.name = domain.name;
+    domain.restart_on_poweroff = stored->restart_on_poweroff;
+    try {
+        if (!stored->kernel || (!domain.config.boot.ramdisk.empty() && !stored->ramdisk))
+            throw Failure{ExitCode::not_found, "its files were not known any more"};
+        domain.kernel = open_again(*stored->kernel);
+        if (stored->ramdisk)
+            domain.ramdisk = open_again(*stored->ramdisk);
+    } catch (const Failure& failure) {
+        domain.lost_files = failure.what();
+        log_warning(label(domain) + " cannot be built again: " + failure.what());
     }
 }
 

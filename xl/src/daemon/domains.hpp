@@ -13,6 +13,7 @@
 #include "config/domain_config.hpp"
 #include "daemon/async_lock.hpp"
 #include "daemon/console.hpp"
+#include "daemon/domain_store.hpp"
 #include "hypervisor/hypervisor.hpp"
 #include "hypervisor/ports.hpp"
 
@@ -22,6 +23,7 @@ namespace hv::xl {
 struct DaemonPaths {
     std::string extensions{"/usr/lib/graft/extensions"};
     std::string logs{"/var/log/graft"};
+    std::string state{"/run/graft/domains"};  ///< what another xld must know; empty: nothing is kept
 };
 
 /// A domain over its restarts.  `id` changes with each of them.
@@ -30,7 +32,8 @@ struct Domain {
 
     protocol::DomainId id{};
     std::string name;
-    bool has_config{};  ///< false for one that an earlier xld made: it cannot be restarted
+    bool has_config{};  ///< false for one that an earlier xld made and left no word of
+    std::string lost_files;  ///< why it cannot be built again, or empty
     DomainConfig config;
     FileDescriptor kernel;
     FileDescriptor ramdisk;
@@ -45,7 +48,8 @@ using DomainPointer = std::shared_ptr<Domain>;
 class Domains {
 public:
     Domains(EventLoop& loop, Hypervisor& hypervisor, PortOpener open_port, DaemonPaths paths)
-        : loop_{loop}, hypervisor_{hypervisor}, open_port_{std::move(open_port)}, paths_{std::move(paths)}
+        : loop_{loop}, hypervisor_{hypervisor}, open_port_{std::move(open_port)}, paths_{std::move(paths)},
+          store_{paths_.state}
     {
     }
 
@@ -62,6 +66,8 @@ public:
                                              FileDescriptor ramdisk, CreateOptions options);
     [[nodiscard]] Task<void> destroy(DomainPointer domain);
     [[nodiscard]] Task<void> rename(DomainPointer domain, std::string name);
+    /// Presses the power button; a power-off then starts the domain again.  Failure where that cannot be.
+    [[nodiscard]] Task<void> reboot(DomainPointer domain);
 
     /// The hypervisor says that a domain ended.
     void on_ended(const protocol::DomainEndedEvent& event);
@@ -90,13 +96,18 @@ private:
     [[nodiscard]] Task<void> act_on_end(DomainPointer domain, EndReason reason, std::string text);
     [[nodiscard]] Task<void> restart(DomainPointer domain);
     void forget(const DomainPointer& domain);
+    void keep(const Domain& domain) const;
+    void adopt_one(const protocol::DomainInfo& info);
+    void take_up_stored(Domain& domain, const protocol::DomainInfo& info) const;
     [[nodiscard]] std::string log_path(const std::string& name) const;
 
     EventLoop& loop_;
     Hypervisor& hypervisor_;
     PortOpener open_port_;
     DaemonPaths paths_;
+    DomainStore store_;
     std::map<protocol::DomainId, DomainPointer> domains_;
+    std::map<protocol::DomainId, protocol::DomainEndedEvent> unclaimed_ends_;  ///< of domains not adopted yet
 };
 
 /// "poweroff", "crash: triple fault": how the end of a domain is told; empty for none.

@@ -110,16 +110,7 @@ Task<Json> Daemon::shutdown(CallPointer call)
 Task<Json> Daemon::reboot(CallPointer call)
 {
     const DomainPointer domain = co_await target_record(call);
-    if (!domain->has_config)
-        throw Failure{ExitCode::failed,
-                      "\"" + domain->name + "\" was made by an earlier xld and cannot be restarted"};
-    const bool before{std::exchange(domain->restart_on_poweroff, true)};
-    try {
-        co_await hypervisor_.command(protocol::Command::domain_shutdown, domain->id);
-    } catch (const Failure&) {
-        domain->restart_on_poweroff = before;
-        throw;
-    }
+    co_await domains_.reboot(domain);
     log_info(domain->name + ": power button pressed, to be started again");
     co_return Json::object();
 }

@@ -35,6 +35,14 @@ std::string vcpu_state_name(std::uint32_t state)
     return "unknown";
 }
 
+/// Why a domain ended, or why an extension had it paused; empty for neither.
+std::string reason_text(const protocol::DomainInfo& domain)
+{
+    if (domain.state == static_cast<std::uint32_t>(protocol::DomainState::paused))
+        return std::string{protocol::text_of(domain.reason)};
+    return end_text(domain.end_reason, protocol::text_of(domain.reason));
+}
+
 /// 128 bits in between: ticks of a machine that has been up for months times 10^9 do not fit 64.
 std::uint64_t nanoseconds(std::uint64_t ticks, std::uint64_t ticks_per_second)
 {
@@ -88,7 +96,7 @@ Task<Json> Daemon::domain_json(protocol::DomainInfo one, bool long_form)
         extensions.push_back(printable(protocol::text_of(binding.module)));
     Uuid uuid{};
     std::copy(std::begin(one.uuid), std::end(one.uuid), uuid.begin());
-    const std::string reason{printable(end_text(one.end_reason, protocol::text_of(one.reason)))};
+    const std::string reason{printable(reason_text(one))};
     Json result{{"domid", one.domain},
                 {"name", printable(protocol::text_of(one.name))},
                 {"uuid", uuid_text(uuid)},
@@ -203,6 +211,9 @@ Task<Json> Daemon::vcpu_list(CallPointer call)
                               {"processor", vcpu.processor == ~0u ? Json(nullptr) : Json(vcpu.processor)},
                               {"apicId", vcpu.apic_id},
                               {"runNs", nanoseconds(vcpu.run_ticks, rate)},
+                              {"runnableNs", nanoseconds(vcpu.state_ticks[1], rate)},
+                              {"blockedNs", nanoseconds(vcpu.state_ticks[2], rate)},
+                              {"offlineNs", nanoseconds(vcpu.state_ticks[3], rate)},
                               {"exits", vcpu.exits},
                               {"affinity", affinity_json(vcpu.affinity)}});
     }

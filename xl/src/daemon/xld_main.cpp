@@ -41,6 +41,8 @@ int main(int argc, char** argv)
         ->capture_default_str();
     app.add_option("--logs", options.paths.logs, "where xld.log and console-NAME.log go")
         ->capture_default_str();
+    app.add_option("--state", options.paths.state, "where is kept what another xld must know of the domains")
+        ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
         const hv::xl::FileDescriptor signals{termination_signals()};

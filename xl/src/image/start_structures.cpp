@@ -3,17 +3,17 @@
 // The three structures, by offset.
 #include "image/start_structures.hpp"
 
+#include "hv/protocol/linux_boot.hpp"
+
 namespace hv::xl {
 
 ByteBuffer zero_page(const LinuxSetup& setup, const StartAddresses& addresses,
                      const std::vector<MemoryMapEntry>& map)
 {
-    constexpr std::size_t acpi_rsdp_addr{0x070}, e820_entries{0x1e8}, setup_header{0x1f1},
-        type_of_loader{0x210}, code32_start{0x214}, ramdisk_image{0x218}, ramdisk_size{0x21c},
-        cmd_line_ptr{0x228}, e820_table{0x2d0};
+    using namespace protocol::linux_boot;
     constexpr std::uint8_t unregistered_loader{0xff};
     ByteBuffer page{zero_page_bytes};
-    page.set_bytes(setup_header, setup.setup_header);
+    page.set_bytes(setup_sects, setup.setup_header);
     page.set<std::uint64_t>(acpi_rsdp_addr, addresses.rsdp);
     page.set<std::uint8_t>(type_of_loader, unregistered_loader);
     page.set<std::uint32_t>(code32_start, static_cast<std::uint32_t>(addresses.kernel));

@@ -6,38 +6,16 @@
 #include <bit>
 #include <string>
 
+#include "hv/protocol/linux_boot.hpp"
 #include "kernel/foreign.hpp"
 #include "kernel/kernel.hpp"
 
 namespace hv::xl {
 namespace {
 
-// Offsets in the file, as the boot protocol gives them.
-constexpr std::uint64_t setup_sects{0x1f1};
-constexpr std::uint64_t syssize{0x1f4};
-constexpr std::uint64_t boot_flag{0x1fe};
-constexpr std::uint64_t jump_length{0x201};
-constexpr std::uint64_t header{0x202};
-constexpr std::uint64_t version{0x206};
-constexpr std::uint64_t loadflags{0x211};
-constexpr std::uint64_t initrd_addr_max{0x22c};
-constexpr std::uint64_t kernel_alignment{0x230};
-constexpr std::uint64_t relocatable_kernel{0x234};
-constexpr std::uint64_t xloadflags{0x236};
-constexpr std::uint64_t cmdline_size{0x238};
-constexpr std::uint64_t pref_address{0x258};
-constexpr std::uint64_t init_size{0x260};
+using namespace protocol::linux_boot;
 
-constexpr std::uint16_t boot_flag_value{0xaa55};
-constexpr std::uint32_t header_magic{0x5372'6448};  // "HdrS"
-constexpr std::uint8_t LOADED_HIGH{1};
-constexpr std::uint16_t XLF_KERNEL_64{1};
-constexpr std::uint64_t entry_64{0x200};
-constexpr std::uint64_t sector{512};
 constexpr std::uint64_t high_load_address{0x10'0000};
-/// The header may not run into the next structure of the zero page, which begins at 0x290.
-constexpr std::uint64_t latest_header_end{0x290};
-
 constexpr std::uint16_t oldest_version{0x0202};
 
 /// What the protocol's newer versions added, with what holds for older ones.
@@ -81,13 +59,12 @@ std::optional<Kernel> parse_bzimage(std::span<const std::byte> bytes)
     if ((file.read<std::uint8_t>(loadflags, "loadflags") & LOADED_HIGH) == 0)
         refuse_kernel("bzImage: the kernel is not loaded high (a zImage), and is not supported");
     const std::uint64_t header_end{header + file.read<std::uint8_t>(jump_length, "the jump over the header")};
-    if (header_end > latest_header_end)
+    if (header_end > header_limit)
         refuse_kernel("bzImage: the setup header is longer than the zero page has room for");
     setup.setup_header = file.slice(setup_sects, header_end - setup_sects, "the setup header");
     read_newer_fields(file, setup);
 
-    const std::uint64_t sectors{file.read<std::uint8_t>(setup_sects, "setup_sects")};
-    const std::uint64_t payload{((sectors == 0 ? 4 : sectors) + 1) * sector};  // 0 means 4, by the protocol
+    const std::uint64_t payload{payload_begin(file.read<std::uint8_t>(setup_sects, "setup_sects"))};
     const std::uint64_t payload_bytes{std::uint64_t{file.read<std::uint32_t>(syssize, "syssize")} * 16};
     if (payload_bytes == 0)
         refuse_kernel("bzImage: syssize is 0");

@@ -10,10 +10,13 @@
 namespace hv::xl {
 namespace {
 
-bool is_number(const std::string& text)
+/// Also one with a fraction, and with the unit of seconds_text or of a share.
+bool is_number(std::string_view text)
 {
+    if (text.ends_with('s') || text.ends_with('%'))
+        text.remove_suffix(1);
     return !text.empty() &&
-           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+           std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
 }
 
 std::string colour_of(const std::string& cell)

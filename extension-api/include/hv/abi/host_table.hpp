@@ -69,12 +69,13 @@ HV_FROZEN(TimeSnapshot, tsc_hz, 16);
 HV_FROZEN(TimeSnapshot, wall_clock_ns, 24);
 HV_FROZEN_SIZE(TimeSnapshot, 32);
 
-/// Guest nanoseconds that the VCPU has spent in each run state, indexed by RunState.
+/// Nanoseconds that the VCPU has spent in each run state, indexed by RunState, up to now.  A pause of the domain counts
+/// as offline, though the guest's time stands still in it.
 struct RunStateTimes {
     std::uint64_t ns[4];
     RunState now;
     std::uint32_t reserved;
-    std::uint64_t since_ns;
+    std::uint64_t since_ns;  ///< guest time at which the present state began
 };
 HV_FROZEN(RunStateTimes, ns, 0);
 HV_FROZEN(RunStateTimes, now, 32);

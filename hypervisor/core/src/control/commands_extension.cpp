@@ -10,6 +10,27 @@ namespace hv::core::control {
 
 using namespace protocol;
 
+namespace {
+
+/// True where `next` is another element of the list that `last` is in.
+bool goes_on_with(const Parameter& last, const Parameter& next)
+{
+    return last.key == next.key && last.type != ParameterType::empty_list &&
+           next.type != ParameterType::empty_list;
+}
+
+/// True where one of the first `count` parameters has the key.
+Expected<bool> has_key(std::span<const std::byte> tail, std::uint32_t count, std::string_view key)
+{
+    ParameterReader reader{tail};
+    for (std::uint32_t index = 0; index < count; ++index)
+        if (HV_TRY(reader.next()).key == key)
+            return true;
+    return false;
+}
+
+}  // namespace
+
 // Every parameter is read once before the target sees any, so that it meets only good ones.
 Status ControlServer::check_parameters(const ExtBindRequest& request, std::span<const std::byte> tail)
 {
@@ -17,15 +38,15 @@ Status ControlServer::check_parameters(const ExtBindRequest& request, std::span<
         return refuse_field(reason_, Error::limit_reached, "/params", "more than ", maximum_parameters,
                             " parameters");
     ParameterReader reader{tail};
+    Parameter last{};
     for (std::uint32_t index = 0; index < request.parameter_count; ++index) {
         const auto parameter = reader.next();
         if (!parameter.has_value())
             return refuse_field(reason_, Error::malformed, "/params", "parameter ", index, " is malformed");
-        ParameterReader earlier{tail};
-        for (std::uint32_t before = 0; before < index; ++before)
-            if (HV_TRY(earlier.next()).key == parameter.value().key)
-                return refuse_field(reason_, Error::invalid_argument, "/params", "the parameter ",
-                                    parameter.value().key, " is there twice");
+        if (!goes_on_with(last, parameter.value()) && HV_TRY(has_key(tail, index, parameter.value().key)))
+            return refuse_field(reason_, Error::invalid_argument, "/params", "the parameter ",
+                                parameter.value().key, " is there twice");
+        last = parameter.value();
     }
     if (!reader.at_end())
         return refuse_field(reason_, Error::malformed, "/params",

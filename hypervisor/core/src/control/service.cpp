@@ -17,6 +17,8 @@ bool ControlService::run()
     if (running_.exchange(true))
         return false;
     bool more{device_.service()};
+    if (target_waiting_.exchange(false))
+        target_.carry_out_requests();
     if (server_.needs_step()) {
         more |= server_.step();
         if (server_.has_output())
@@ -28,7 +30,7 @@ bool ControlService::run()
     }
     running_.store(false);
     // Whoever came meanwhile went away again: what it came for is seen here.
-    return more || device_.needs_service() || server_.needs_step();
+    return more || device_.needs_service() || server_.needs_step() || target_waiting_.load();
 }
 
 void ControlService::events_waiting()

@@ -16,7 +16,7 @@
 namespace hv::core {
 namespace {
 
-namespace at = linux_boot;
+namespace at = protocol::linux_boot;
 
 constexpr std::uint64_t four_gib{1ull << 32};
 constexpr std::uint64_t large_page{1ull << 21};

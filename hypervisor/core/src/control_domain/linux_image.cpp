@@ -9,11 +9,7 @@
 namespace hv::core {
 namespace {
 
-constexpr std::uint32_t sector{512};
-constexpr std::uint16_t boot_flag_value{0xaa55};
-constexpr std::uint32_t header_magic{0x5372'6448};  // "HdrS"
 constexpr std::uint16_t oldest_protocol{0x020c};    // the first with xloadflags
-constexpr std::uint16_t xlf_kernel_64{1 << 0};
 constexpr std::uint64_t page_alignment{4096};
 
 Error refuse(TextWriter& why, Error error, std::string_view sentence)
@@ -26,27 +22,27 @@ Error refuse(TextWriter& why, Error error, std::string_view sentence)
 
 Expected<LinuxImage> parse_linux_image(std::span<const std::byte> file, TextWriter& why)
 {
-    namespace at = linux_boot;
+    namespace at = protocol::linux_boot;
     const ByteReader reader{file};
     const auto flag = reader.read<std::uint16_t>(at::boot_flag);
     const auto magic = reader.read<std::uint32_t>(at::header);
-    if (!flag || !magic || flag.value() != boot_flag_value || magic.value() != header_magic)
+    if (!flag || !magic || flag.value() != at::boot_flag_value || magic.value() != at::header_magic)
         return refuse(why, Error::malformed, "the kernel is not a bzImage: it has no setup header");
     const auto version = reader.read<std::uint16_t>(at::version);
     const auto init_size = reader.read<std::uint32_t>(at::init_size);
-    const auto header_length = reader.read<std::uint8_t>(at::header - 1);
+    const auto header_length = reader.read<std::uint8_t>(at::jump_length);
     if (!version || !init_size || !header_length)
         return refuse(why, Error::malformed, "the kernel file ends inside its setup header");
     if (version.value() < oldest_protocol)
         return refuse(why, Error::not_supported, "the kernel's boot protocol is older than 2.12");
-    if ((HV_TRY(reader.read<std::uint16_t>(at::xloadflags)) & xlf_kernel_64) == 0)
+    if ((HV_TRY(reader.read<std::uint16_t>(at::xloadflags)) & at::XLF_KERNEL_64) == 0)
         return refuse(why, Error::not_supported, "the kernel has no 64-bit entry point");
 
     const std::uint64_t header_end = at::header + std::uint64_t{header_length.value()};
-    if (header_end < at::init_size + sizeof(std::uint32_t) || header_end > at::e820_table)
+    if (header_end < at::init_size + sizeof(std::uint32_t) || header_end > at::header_limit)
         return refuse(why, Error::malformed, "the length of the kernel's setup header makes no sense");
     const std::uint8_t sectors = HV_TRY(reader.read<std::uint8_t>(at::setup_sects));
-    const std::uint64_t payload_begin = (std::uint64_t{sectors == 0 ? std::uint8_t{4} : sectors} + 1) * sector;
+    const std::uint64_t payload_begin = at::payload_begin(sectors);
     if (payload_begin >= file.size())
         return refuse(why, Error::malformed, "the kernel file ends before its protected-mode part");
 

@@ -128,6 +128,7 @@ Status Domain::unpause()
 {
     if (state() != DomainState::paused)
         return Error::conflict;
+    pause_text_length_ = 0;
     time.start(platform::ticks());
     pc->thaw();
     if (extensions != nullptr)
@@ -222,12 +223,30 @@ bool Domain::route(const InterruptMessage& message, unsigned sender)
     return targets != 0;
 }
 
-void Domain::request_pause()
+void Domain::request_pause(std::string_view text)
 {
+    PauseRequest before{PauseRequest::none};
+    if (state() != DomainState::running ||
+        !pause_request_.compare_exchange_strong(before, PauseRequest::being_made))
+        return;
+    copy_text(requested_pause_text_, text);
+    for (unsigned index = 0; index < vcpu_count_; ++index)
+        machine().scheduler.block(*vcpus_[index], Blocker::paused);
+    // Only now, so that whoever unpauses the domain does so after the last block.
+    pause_request_.store(PauseRequest::made, std::memory_order_release);
     if (on_pause_request != nullptr)
         on_pause_request(*this);
-    else
-        log_warning("domain ", id, ": nobody pauses it");
+}
+
+bool Domain::carry_out_pause_request()
+{
+    if (pause_request_.load(std::memory_order_acquire) != PauseRequest::made)
+        return false;
+    const bool paused = pause().has_value();  // else the operator was first, or the domain has ended
+    if (paused)
+        pause_text_length_ = copy_text(pause_text_, requested_pause_text_.data());
+    pause_request_.store(PauseRequest::none, std::memory_order_release);
+    return paused;
 }
 
 /// In this order (tests/models/all_halted.pml): once each of them was seen asleep, and none has been roused since, nobody is

@@ -328,21 +328,39 @@ Status Binding::start(std::span<const ExtensionParameter> parameters, TextWriter
     return initialise_vcpus(why);
 }
 
+namespace {
+
+struct ListPlace {
+    std::uint32_t index;
+    std::uint32_t count;
+};
+
+/// Where parameter `at` stands among those of its key.
+ListPlace place_in_list(std::span<const ExtensionParameter> parameters, std::size_t at)
+{
+    ListPlace place{};
+    if (parameters[at].kind == ExtensionParameter::Kind::empty_list)
+        return place;
+    for (std::size_t other = 0; other < parameters.size(); ++other)
+        if (parameters[other].key == parameters[at].key) {
+            ++place.count;
+            place.index += other < at ? 1 : 0;
+        }
+    return place;
+}
+
+}  // namespace
+
 Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why,
                                TextWriter& field)
 {
     for (std::size_t at = 0; at < parameters.size(); ++at) {
         const ExtensionParameter& one = parameters[at];
-        unsigned before{};
-        unsigned count{};
-        for (std::size_t other = 0; other < parameters.size(); ++other)
-            if (parameters[other].key == one.key) {
-                ++count;
-                before += other < at ? 1 : 0;
-            }
-        if (const auto checked = check_parameter(module, one, count, why); !checked) {
-            field.append(one.key);
-            return checked;
+        const ListPlace place = place_in_list(parameters, at);
+        const auto kind = check_parameter(module, one, place.count, why);
+        if (!kind) {
+            say(field, at);
+            return kind.error();
         }
         const abi::Parameter parameter{
             .key = one.key.data(),
@@ -350,13 +368,13 @@ Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, T
             .number = one.number,
             .key_length = static_cast<std::uint32_t>(one.key.size()),
             .text_length = static_cast<std::uint32_t>(one.text.size()),
-            .kind = static_cast<abi::ParameterKind>(static_cast<std::uint32_t>(one.kind) + 1),
-            .index = before,
-            .count = count,
+            .kind = kind.value(),
+            .index = place.index,
+            .count = place.count,
             .reserved = 0};
         const abi::Verdict verdict = call_hook(*this, Hook::parameter_set, hooks.parameter_set, &parameter);
         if (const auto taken = refused(verdict, "parameter_set", why); !taken) {
-            field.append(one.key);
+            say(field, at);
             return taken;
         }
     }

@@ -209,9 +209,10 @@ Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes);
 // ---- parameters (parameters.cpp)
 // --------------------------------------------------------------------------------
 
-/// Judges one value of `params` by the module's description; the sentence goes to `why`.
-Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences,
-                       TextWriter& why);
+/// Judges one value of `params`, of a list of `elements`, by the module's description, and returns the kind that this
+/// asks for; the sentence of a refusal goes to `why`.
+Expected<abi::ParameterKind> check_parameter(const Module& module, const ExtensionParameter& parameter,
+                                             unsigned elements, TextWriter& why);
 
 /// Gives back what the module allocated and did not release (services_memory.cpp).
 void release_allocations(Binding& binding);

@@ -159,23 +159,29 @@ void finish(HookCall& call)
     }
 }
 
-void end_by_module(Binding& binding, std::uint32_t detail)
+/// "extension NAME: " and the sentence of the hook, or what its verdict did and the module's own number.
+void write_reason(TextWriter& text, const Binding& binding, std::string_view deed, std::uint32_t detail)
 {
-    BoundedText<maximum_end_text> text;
     say(text, "extension ", binding.name(), ": ");
     const std::string_view words = explained();
     if (words.empty())
-        say(text, "crashed the domain (", detail, ")");
+        say(text, deed, " (", detail, ")");
     else
         say(text, words);
+}
+
+void end_by_module(Binding& binding, std::uint32_t detail)
+{
+    BoundedText<maximum_end_text> text;
+    write_reason(text, binding, "crashed the domain", detail);
     binding.domain.end(EndReason::crash, text.view());
 }
 
 void pause_by_module(Binding& binding, std::uint32_t detail)
 {
-    log_info("domain ", binding.domain.id, ": extension ", binding.name(), " pauses the domain (", detail,
-             ") ", explained());
-    binding.domain.request_pause();
+    BoundedText<maximum_end_text> text;
+    write_reason(text, binding, "paused the domain", detail);
+    binding.domain.request_pause(text.view());
 }
 
 }  // namespace

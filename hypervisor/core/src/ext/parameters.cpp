@@ -15,6 +15,8 @@ std::string_view noun(abi::ParameterKind kind)
 
 bool same_kind(ExtensionParameter::Kind given, abi::ParameterKind wanted)
 {
+    if (given == ExtensionParameter::Kind::empty_list)
+        return true;
     return static_cast<std::uint32_t>(given) + 1 == static_cast<std::uint32_t>(wanted);
 }
 
@@ -61,8 +63,8 @@ Status check_text(const abi::ParameterDescription& known, std::string_view text,
 
 }  // namespace
 
-Status check_parameter(const Module& module, const ExtensionParameter& parameter, unsigned occurrences,
-                       TextWriter& why)
+Expected<abi::ParameterKind> check_parameter(const Module& module, const ExtensionParameter& parameter,
+                                             unsigned elements, TextWriter& why)
 {
     abi::ParameterDescription known{};
     std::uint32_t index{0};
@@ -72,24 +74,24 @@ Status check_parameter(const Module& module, const ExtensionParameter& parameter
             break;
     }
     if (index == module.manifest().parameter_count || !module.verified().has_hook(0))
-        return unknown(module, parameter.key, why);
+        return unknown(module, parameter.key, why).error();
     if (!same_kind(parameter.kind, known.kind)) {
         say(why, "parameter '", parameter.key, "' is ", noun(known.kind));
         return Error::invalid_argument;
     }
-    if (occurrences > 1 && (known.flags & abi::parameter_list) == 0) {
-        say(why, "parameter '", parameter.key, "' takes one value, and has ", occurrences);
+    if (elements != 1 && (known.flags & abi::parameter_list) == 0) {
+        say(why, "parameter '", parameter.key, "' takes one value, and has ", elements);
         return Error::invalid_argument;
     }
     if (parameter.kind == ExtensionParameter::Kind::text)
-        return check_text(known, parameter.text, why);
+        HV_TRY(check_text(known, parameter.text, why));
     if (parameter.kind == ExtensionParameter::Kind::integer &&
         (parameter.number < known.minimum || parameter.number > known.maximum)) {
         say(why, "parameter '", parameter.key, "' is ", parameter.number, ", and can be ", known.minimum,
             " to ", known.maximum);
         return Error::out_of_range;
     }
-    return Done{};
+    return known.kind;
 }
 
 }  // namespace hv::core

@@ -136,6 +136,7 @@ Answer page_test_and_clear(std::uint64_t domain, std::uint64_t page, std::uint32
 Answer vcpu_by_index(std::uint64_t domain, std::uint32_t index, std::uint64_t* vcpu);  // services_vcpu.cpp
 Answer vcpu_pause(std::uint64_t vcpu);
 Answer vcpu_unpause(std::uint64_t vcpu);
+Answer run_state_times(std::uint64_t vcpu, abi::RunStateTimes* times);
 Answer vcpu_kick(std::uint64_t vcpu);
 Answer vcpu_yield(std::uint64_t vcpu);
 Answer vcpu_block(std::uint64_t vcpu, std::uint32_t wake, std::uint64_t deadline_ns);

@@ -72,7 +72,7 @@ constexpr abi::HostTable table{
     .vcpu_block = services::vcpu_block,
     .apic_read = services::apic_read,
     .apic_write = services::apic_write,
-    .run_state_times = later,
+    .run_state_times = services::run_state_times,
     .time_now = services::time_now,
     .time_snapshot = services::time_snapshot,
     .timer_create = services::timer_create,

@@ -19,6 +19,9 @@ Status check_register(std::uint32_t apic_register)
     return Done{};
 }
 
+static_assert(static_cast<std::uint32_t>(RunState::running) == static_cast<std::uint32_t>(abi::RunState::running));
+static_assert(static_cast<std::uint32_t>(RunState::offline) == static_cast<std::uint32_t>(abi::RunState::offline));
+
 }  // namespace
 
 Answer vcpu_by_index(std::uint64_t domain, std::uint32_t index, std::uint64_t* vcpu)
@@ -81,6 +84,26 @@ Answer vcpu_block(std::uint64_t vcpu, std::uint32_t wake, std::uint64_t deadline
             return Error::invalid_argument;
         own.wake = wake;
         own.wake_deadline_ns = deadline_ns;
+        return Done{};
+    });
+}
+
+Answer run_state_times(std::uint64_t vcpu, abi::RunStateTimes* times)
+{
+    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall&, VcpuBinding& own) -> Status {
+        if (times == nullptr)
+            return Error::invalid_argument;
+        const std::uint64_t now = platform::ticks();
+        const RunTimes found = machine().scheduler.run_times(own.vcpu, now);
+        const GuestTime& time = own.vcpu.domain.time;
+        *times = {};
+        for (std::size_t state = 0; state < found.ticks.size(); ++state)
+            times->ns[state] = scale(found.ticks[state], GuestTime::nanoseconds_per_second, time.frequency());
+        times->now = static_cast<abi::RunState>(found.now);
+        const std::uint64_t ago = time.running() && now > found.since ? now - found.since : 0;
+        const std::uint64_t guest_ticks = time.ticks(now);
+        times->since_ns = scale(guest_ticks > ago ? guest_ticks - ago : 0, GuestTime::nanoseconds_per_second,
+                                time.frequency());
         return Done{};
     });
 }

@@ -43,9 +43,40 @@ void Scheduler::attach(Schedulable& entity)
 {
     HV_ASSERT(!entity.runnable() && !entity.queued_ && !entity.running());
     entity.processor_.store(least_loaded(entity.affinity), std::memory_order_release);
+    entity.times_.since = platform::ticks();
 }
 
-Scheduler::Queue& Scheduler::lock_queue_of(Schedulable& entity)
+/// Ends the present run state where it is another one by now.  `now` may be a little older than `since` where two
+/// processors read the clock.
+void Scheduler::note_run_state(Schedulable& entity, std::uint64_t now)
+{
+    constexpr std::uint32_t away{bit(Blocker::waiting_for_startup) | bit(Blocker::paused) | bit(Blocker::stopped)};
+    const std::uint32_t blockers = entity.blockers_.load(std::memory_order_relaxed);
+    const RunState state = entity.running() ? RunState::running
+                           : blockers == 0  ? RunState::runnable
+                           : (blockers & away) != 0 ? RunState::offline
+                                                    : RunState::blocked;
+    RunTimes& times = entity.times_;
+    if (state == times.now)
+        return;
+    if (now > times.since) {
+        times.ticks[static_cast<unsigned>(times.now)] += now - times.since;
+        times.since = now;
+    }
+    times.now = state;
+}
+
+RunTimes Scheduler::run_times(const Schedulable& entity, std::uint64_t now)
+{
+    Queue& queue = lock_queue_of(entity);
+    RunTimes times = entity.times_;
+    queue.lock.unlock();
+    if (now > times.since)
+        times.ticks[static_cast<unsigned>(times.now)] += now - times.since;
+    return times;
+}
+
+Scheduler::Queue& Scheduler::lock_queue_of(const Schedulable& entity)
 {
     for (;;) {
         const unsigned processor = entity.processor();
@@ -127,6 +158,7 @@ void Scheduler::block(Schedulable& entity, Blocker reason)
     }
     if (was_runnable)
         count_out(queue, entity);
+    note_run_state(entity, platform::ticks());
     const bool on_processor = entity.running();
     queue.lock.unlock();
     if (on_processor)
@@ -145,6 +177,7 @@ void Scheduler::unblock(Schedulable& entity, Blocker reason)
 {
     Queue& queue = lock_queue_of(entity);
     const std::uint32_t before = entity.blockers_.fetch_and(~bit(reason), std::memory_order_acq_rel);
+    note_run_state(entity, platform::ticks());
     if (before != bit(reason)) {  // still blocked, or was not blocked by this
         queue.lock.unlock();
         return;
@@ -246,6 +279,7 @@ Schedulable* Scheduler::steal(unsigned thief, std::uint64_t now)
             count_in(queues_[thief], *taken);
             taken->queued_ = false;
             taken->running_.store(true, std::memory_order_release);
+            note_run_state(*taken, now);
             taken->processor_.store(thief, std::memory_order_release);
         }
         queue.lock.unlock();
@@ -348,6 +382,7 @@ Schedulable* Scheduler::pick(std::uint64_t now)
     Schedulable* next = take_first(queue, now);
     if (next != nullptr) {
         next->running_.store(true, std::memory_order_release);
+        note_run_state(*next, now);
     } else {
         queue.lock.unlock();
         next = steal(processor, now);
@@ -384,6 +419,7 @@ void Scheduler::put_back(Schedulable& entity, std::uint64_t now)
     queue.current = nullptr;
     advance_virtual_time(queue, &entity, entity.virtual_time_);
     entity.running_.store(false, std::memory_order_release);
+    note_run_state(entity, now);
     if (entity.runnable())
         enqueue(queue, entity);
 }

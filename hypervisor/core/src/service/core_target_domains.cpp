@@ -115,6 +115,13 @@ Expected<Progress> CoreTarget::pause(protocol::DomainId id, Reason& reason)
     return Progress::done;
 }
 
+void CoreTarget::carry_out_requests()
+{
+    for (Domain* domain = domains_.next(0); domain != nullptr; domain = domains_.next(domain->id + 1))
+        if (domain->carry_out_pause_request())
+            log_info("domain ", domain->id, " is paused: ", domain->pause_text());
+}
+
 Expected<Progress> CoreTarget::destroy_domain(protocol::DomainId id, Reason& reason)
 {
     Domain& domain = *HV_TRY(guest(id, reason));

@@ -78,6 +78,7 @@ ExtensionParameter parameter_of(const protocol::Parameter& wire)
     case protocol::ParameterType::boolean: return {wire.key, Kind::boolean, wire.integer, {}};
     case protocol::ParameterType::integer: return {wire.key, Kind::integer, wire.integer, {}};
     case protocol::ParameterType::text: return {wire.key, Kind::text, 0, wire.text};
+    case protocol::ParameterType::empty_list: return {wire.key, Kind::empty_list, 0, {}};
     }
     return {wire.key, Kind::text, 0, wire.text};
 }
@@ -151,11 +152,11 @@ Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& re
     StaticVector<ExtensionParameter, protocol::maximum_parameters> values;
     while (!parameters.at_end())
         static_cast<void>(values.push_back(parameter_of(HV_TRY(parameters.next()))));
-    BoundedText<protocol::name_size> key;
-    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, reason.text, key);
+    BoundedText<20> parameter;
+    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, reason.text, parameter);
     if (!bound) {
-        if (!key.view().empty())
-            say(reason.field, "/params/", key.view());
+        if (!parameter.view().empty())
+            say(reason.field, "/params/", parameter.view());
         return bound.error();
     }
     reply = {domain.extensions->size() - 1, 0};

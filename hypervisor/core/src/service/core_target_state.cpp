@@ -4,6 +4,7 @@
 #include "hv/core/service/core_target.hpp"
 
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
 
 namespace hv::core::service {
 
@@ -23,7 +24,10 @@ protocol::SegmentRegister wire_segment(const Segment& segment)
     return {segment.base, segment.limit, segment.selector, segment.attributes};
 }
 
-/// Everything that the wire form has; what it lacks (MSRs, debug registers) stays as it is.
+/// CR8 is the upper four bits of the task priority [SDM3-083 §10.8.6.1].
+constexpr std::uint64_t highest_priority_class{15};
+
+/// Everything that the wire form has but CR8, which the local APIC keeps; what it lacks (MSRs, debug registers) stays as it is.
 void adopt(SystemRegisters& system, const protocol::VcpuRegisters& wire)
 {
     for (unsigned index = 0; index < 6; ++index)
@@ -70,6 +74,9 @@ Status CoreTarget::set_registers(protocol::DomainId id, std::uint32_t index, con
         return refuse(reason, Error::conflict, "domain ", domain.name(), " is built already");
     if (index >= domain.vcpu_count())
         return refuse_field(reason, Error::out_of_range, "/vcpu", "domain ", domain.name(), " has no VCPU ", index);
+    if (wire.cr8 > highest_priority_class)
+        return refuse_field(reason, Error::invalid_argument, "/registers/cr8", "CR8 is at most ", highest_priority_class,
+                            ", not ", wire.cr8);
     Vcpu& vcpu = domain.vcpu(index);
     SystemRegisters system{};
     machine().hvm.read_system(vcpu, system);
@@ -81,6 +88,8 @@ Status CoreTarget::set_registers(protocol::DomainId id, std::uint32_t index, con
         vcpu.registers.general[number] = wire.general[number];
     vcpu.registers.rip = wire.rip;
     vcpu.registers.rflags = wire.rflags;
+    vcpu.apic.set_task_priority(static_cast<std::uint8_t>(wire.cr8 << 4));
+    store_task_priority(vcpu);
     vcpu.started = true;
     vcpu.dead_halt = false;
     if (vcpu.blocked_by(Blocker::waiting_for_startup))

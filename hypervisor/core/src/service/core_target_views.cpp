@@ -3,6 +3,8 @@
 // What there is: domains, VCPUs, exit counts, as entries of the control protocol's lists.
 #include "hv/core/service/core_target.hpp"
 
+#include <algorithm>
+
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/service/wire_text.hpp"
@@ -66,7 +68,7 @@ void describe(const Domain& domain, protocol::DomainInfo& entry)
     for (std::size_t at = 0; at < domain.uuid.size(); ++at)
         entry.uuid[at] = domain.uuid[at];
     put_text(entry.name, domain.name());
-    put_text(entry.reason, domain.end_text());
+    put_text(entry.reason, domain.state() == DomainState::paused ? domain.pause_text() : domain.end_text());
 }
 
 static_assert(static_cast<std::uint32_t>(EndReason::crash) == static_cast<std::uint32_t>(protocol::EndReason::crash));
@@ -138,7 +140,7 @@ Expected<bool> CoreTarget::next_vcpu(protocol::DomainId id, std::uint64_t& curso
         if (cursor > 0)
             return false;
         entry.state = static_cast<std::uint32_t>(protocol::VcpuState::running);
-        entry.run_ticks = platform::ticks();
+        entry.run_ticks = entry.state_ticks[0] = platform::ticks();
         entry.exits = control_domain_.exits == nullptr ? 0 : control_domain_.exits->total();
         entry.affinity[0] = 1;
         cursor = 1;
@@ -157,6 +159,8 @@ Expected<bool> CoreTarget::next_vcpu(protocol::DomainId id, std::uint64_t& curso
     entry.run_ticks = vcpu.ticks_run();
     entry.exits = vcpu.exits.total();
     entry.affinity[0] = vcpu.affinity;
+    const RunTimes times = machine().scheduler.run_times(vcpu, platform::ticks());
+    std::copy(times.ticks.begin(), times.ticks.end(), entry.state_ticks);
     ++cursor;
     return true;
 }

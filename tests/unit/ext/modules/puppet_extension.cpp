@@ -126,7 +126,11 @@ struct Puppet {
 
     static abi::Verdict parameter_set(Domain domain, const abi::Parameter& parameter)
     {
-        said("parameter_set");
+        if (parameter.count == 1)
+            said("parameter_set");
+        else
+            ext::log(abi::LogLevel::info, puppet_name, " parameter_set ", parameter.index, " of ",
+                     parameter.count);
         constexpr std::string_view names[]{"nowhere", "parameter_set", "domain_create", "hypercall_page",
                                            "vcpu_initialise"};
         const auto state = domain.update();

@@ -363,6 +363,10 @@ private:
             if (value.size() > maximum_parameter_text || has_zero(parameter.text))
                 return Error::malformed;
             return parameter;
+        case ParameterType::empty_list:
+            if (!value.empty())
+                return Error::malformed;
+            return parameter;
         }
         return Error::malformed;
     }

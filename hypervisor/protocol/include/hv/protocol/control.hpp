@@ -309,7 +309,7 @@ struct DomainInfo {
     std::uint64_t affinity[affinity_words];
     std::uint8_t uuid[16];
     char name[name_size];
-    char reason[reason_size];       ///< the text of a crash; else empty
+    char reason[reason_size];       ///< of an ended one, the text of a crash; of a paused one, why an extension did it
 };
 static_assert(offsetof(DomainInfo, memory) == 16 && offsetof(DomainInfo, weight) == 56);
 static_assert(offsetof(DomainInfo, uuid) == 104 && offsetof(DomainInfo, reason) == 184 &&
@@ -340,8 +340,10 @@ struct VcpuInfo {
     std::uint64_t run_ticks;
     std::uint64_t exits;
     std::uint64_t affinity[affinity_words];
+    std::uint64_t state_ticks[4];  ///< spent running, runnable, blocked and offline (stopped or paused), up to now
 };
-static_assert(sizeof(VcpuInfo) == 64 && offsetof(VcpuInfo, affinity) == 32);
+static_assert(offsetof(VcpuInfo, affinity) == 32 && offsetof(VcpuInfo, state_ticks) == 64 &&
+              sizeof(VcpuInfo) == 96);
 
 enum class ExitTable : std::uint32_t { reason = 1, msr = 2, port = 3 };
 
@@ -431,13 +433,13 @@ static_assert(sizeof(RegistersGetRequest) == 8);
 
 // ---- extensions -------------------------------------------------------------------------------------------
 
-enum class ParameterType : std::uint16_t { boolean = 1, integer = 2, text = 3 };
+enum class ParameterType : std::uint16_t { boolean = 1, integer = 2, text = 3, empty_list = 4 };
 inline constexpr std::uint32_t maximum_parameters{64};
 inline constexpr std::uint32_t maximum_parameter_text{1024};
 
 /// Head of one parameter in the tail of ext_bind; `key_length` bytes of key and `value_length` bytes of value
 /// follow at once.  A boolean is one byte, 0 or 1; an integer eight bytes, signed; text is UTF-8 without a
-/// zero.
+/// zero.  A list is its elements one after the other, under the same key; an empty one has no value.
 struct ParameterHead {
     std::uint16_t type;  ///< ParameterType
     std::uint16_t key_length;
@@ -446,7 +448,8 @@ struct ParameterHead {
 static_assert(sizeof(ParameterHead) == 8);
 
 /// Puts an instance of a loaded module on top of the domain's stack, while it is being built: the first bound
-/// is the first asked.  Tail: `parameter_count` parameters.
+/// is the first asked.  Tail: `parameter_count` parameters.  A refusal names the culprit as `/params/N`, N
+/// counting them from 0.
 struct ExtBindRequest {
     DomainId domain;
     std::uint32_t parameter_count;

@@ -129,6 +129,11 @@ public:
     virtual void abort_module(std::uint32_t upload) = 0;
     virtual Status unload_module(std::string_view module, Reason& reason) = 0;
 
+    // ---- the target's own work ----------------------------------------------------------------------------
+    /// What somebody asked of the target that is no client: a pause that an extension wants.
+    /// ControlService::target_waiting() makes the service call it.
+    virtual void carry_out_requests() {}
+
     // ---- events -------------------------------------------------------------------------------------------
     // True: an event that was not told yet, and now is.  ControlServer::events_waiting() makes the server
     // ask.

@@ -17,7 +17,7 @@ class ControlService final : private virtio::PortBackend {
 public:
     static constexpr unsigned control_port{0};
 
-    ControlService(virtio::ConsoleDevice& device, ControlTarget& target) : device_{device}, server_{target} {}
+    ControlService(virtio::ConsoleDevice& device, ControlTarget& target) : device_{device}, target_{target}, server_{target} {}
 
     /// Offers the control port.  Once, before the control domain starts.
     Status start() { return device_.open_port(control_port, "graft.control", *this); }
@@ -30,6 +30,8 @@ public:
 
     /// A domain ended, a console slot changed, or the log grew.  Any processor.
     void events_waiting();
+    /// The target has something to carry out (ControlTarget::carry_out_requests).  Any processor.
+    void target_waiting() { target_waiting_.store(true); }
 
 private:
     std::size_t take(std::span<const std::byte> bytes) override;
@@ -39,7 +41,9 @@ private:
     void released() override {}
 
     virtio::ConsoleDevice& device_;
+    ControlTarget& target_;
     ControlServer server_;
+    std::atomic<bool> target_waiting_{false};
     std::atomic<bool> running_{false};
     bool input_refused_{};  ///< bytes wait in the driver's memory until the server wants them
 };

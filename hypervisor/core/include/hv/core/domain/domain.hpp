@@ -114,10 +114,15 @@ public:
 
     /// Called (on any processor) when a domain has ended; set once at boot by whoever tells the control domain.
     static void (*on_end)(Domain&);
-    /// An extension wants the domain paused: on_pause_request is called (any processor), and whoever carries it out calls
-    /// pause() on its own turn.
-    void request_pause();
+    /// An extension wants the domain paused, and says why: its VCPUs stop as soon as they leave the guest, and
+    /// on_pause_request is called (any processor), so that the control server carries out the rest on its own turn.  No effect
+    /// unless the domain runs; of several requests at once the first one's reason stays.
+    void request_pause(std::string_view text);
     static void (*on_pause_request)(Domain&);
+    /// By the control server: pauses the domain if request_pause asked for it.  True: it did.
+    bool carry_out_pause_request();
+    /// Why an extension had it paused; empty where nobody or the operator did.  By the control server.
+    [[nodiscard]] std::string_view pause_text() const { return {pause_text_.data(), pause_text_length_}; }
 
 private:
     Domain(std::uint32_t id, const DomainConfig& config);
@@ -141,6 +146,11 @@ private:
     std::size_t name_length_{};
     std::array<char, maximum_end_text + 1> end_text_{};
     std::size_t end_text_length_{};
+    enum class PauseRequest : std::uint8_t { none, being_made, made };
+    std::atomic<PauseRequest> pause_request_{};
+    std::array<char, maximum_end_text + 1> requested_pause_text_{};  ///< by who made the request
+    std::array<char, maximum_end_text + 1> pause_text_{};
+    std::size_t pause_text_length_{};
     std::array<Vcpu*, maximum_vcpus> vcpus_{};
     unsigned vcpu_count_{};
 };

@@ -35,11 +35,13 @@ enum class Answered : std::uint8_t {
 };
 
 /// One value of `params` on its way to a module.
+/// One value; the elements of a list follow one another under one key.
 struct ExtensionParameter {
     enum class Kind : std::uint8_t {
         boolean,
         integer,
-        text
+        text,
+        empty_list,  ///< for which there is no kind
     };
     std::string_view key;
     Kind kind;
@@ -50,7 +52,7 @@ struct ExtensionParameter {
 class ExtensionStack {
 public:
     /// Puts an instance of `module` on top of the domain's stack, which is made with the first.  While the
-    /// domain is being built.  Fails with a sentence in `why` (and, for a parameter, its key in `field`),
+    /// domain is being built.  Fails with a sentence in `why` (and, for a parameter, its number in `field`),
     /// leaving nothing behind.
     static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                        TextWriter& why, TextWriter& field);

@@ -6,6 +6,7 @@
 // guests: what it schedules is a Schedulable, and when one may not run it has a blocker set.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -24,6 +25,21 @@ enum class Blocker : std::uint32_t {
     extension = 1 << 3,       ///< by an extension module
     stopped = 1 << 4,         ///< its domain has ended
     capped = 1 << 5,          ///< has used up its cap in this period
+};
+
+/// What a Schedulable does; the numbers are those of RunTimes::ticks.
+enum class RunState : std::uint8_t {
+    running,
+    runnable,  ///< wants a processor and has none
+    blocked,   ///< waits for an event, or for an extension
+    offline,   ///< not started, stopped or paused
+};
+
+/// Host ticks in each run state since it was attached, those of the present one included.
+struct RunTimes {
+    std::array<std::uint64_t, 4> ticks;
+    RunState now;
+    std::uint64_t since;  ///< host tick at which the present state began
 };
 
 class Schedulable : public ListNode {
@@ -59,6 +75,7 @@ private:
     std::uint64_t recent_{};       ///< virtual ticks run lately, halved with every window that has begun since
     std::uint64_t window_{};       ///< the window that `recent_` was last counted in
     std::atomic<std::uint64_t> ticks_run_{};
+    RunTimes times_{{}, RunState::offline, 0};  ///< as of `since`; under its queue's lock
 };
 
 class Scheduler {
@@ -88,6 +105,9 @@ public:
     void kick(Schedulable& entity);
     /// Returns when no processor runs the (blocked) entity.  Never called by the processor that runs it.
     static void wait_until_off(const Schedulable& entity);
+
+    /// What it did until `now`.
+    [[nodiscard]] RunTimes run_times(const Schedulable& entity, std::uint64_t now);
 
     /// The next to run on the calling processor, marked running; null: nothing is ready.
     [[nodiscard]] Schedulable* pick(std::uint64_t now);
@@ -120,7 +140,7 @@ private:
     static void count_out(Queue& queue, const Schedulable& entity);
     static void catch_up(Queue& queue);
     void enqueue(Queue& queue, Schedulable& entity);
-    Queue& lock_queue_of(Schedulable& entity);
+    Queue& lock_queue_of(const Schedulable& entity);
     void wake_if_needed(Queue& queue, unsigned processor, const Schedulable& entity);
     [[nodiscard]] unsigned least_loaded(std::uint64_t affinity) const;
     Schedulable* steal(unsigned thief, std::uint64_t now);
@@ -134,6 +154,7 @@ private:
     [[nodiscard]] std::uint64_t cap_ticks(const Schedulable& entity) const;
     [[nodiscard]] bool over_cap(Schedulable& entity, std::uint64_t now) const;
     void charge(Schedulable& entity, std::uint64_t now) const;
+    static void note_run_state(Schedulable& entity, std::uint64_t now);
 
     Queue queues_[platform::maximum_processors]{};
     unsigned first_{};

@@ -53,6 +53,7 @@ public:
     Expected<control::Progress> create_domain(const protocol::DomainCreateRequest& request,
                                               const protocol::EntryView<protocol::CpuidMask>& cpuid,
                                               protocol::DomainCreateReply& reply, control::Reason& reason) override;
+    void carry_out_requests() override;
     Expected<control::Progress> finish_build(protocol::DomainId domain, control::Reason& reason) override;
     Status unpause(protocol::DomainId domain, control::Reason& reason) override;
     Expected<control::Progress> pause(protocol::DomainId domain, control::Reason& reason) override;
