@@ -10,8 +10,10 @@
 #include "hv/core/diag/log.hpp"
 #include "hv/core/ext/key_ring.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 #include "hv/core/service/console_slots.hpp"
 #include "hv/core/service/core_target.hpp"
+#include "hv/core/time/guest_time.hpp"
 #include "hv/core/vcpu/run_loop.hpp"
 #include "processor_description.hpp"
 #include "wall_clock.hpp"
@@ -97,6 +99,18 @@ T* make_for_ever(core::Heap& heap, A&&... arguments)
     return memory == nullptr ? nullptr : new (memory) T{std::forward<A>(arguments)...};
 }
 
+void set_extension_policy(const core::BootOptions& options)
+{
+    using x86::CpuidLeaf;
+    const bool emulated = x86::CpuidFeaturesEcx::HYPERVISOR::get(x86::cpuid(CpuidLeaf::features).ecx);
+    const std::uint64_t by_default = emulated ? core::emulated_hook_budget_ns : core::default_hook_budget_ns;
+    const std::uint64_t budget = options.hook_budget_ns != 0 ? options.hook_budget_ns : by_default;
+    core::platform::set_hook_budget(
+        core::scale(budget, core::platform::ticks_per_second(), core::GuestTime::nanoseconds_per_second));
+    if (options.isolated_only)
+        the_service->target.allow_isolated_only();
+}
+
 }  // namespace
 
 Status compose(BootedMachine& machine, const core::HvmTable& hvm, TextWriter& why)
@@ -110,6 +124,7 @@ Status compose(BootedMachine& machine, const core::HvmTable& hvm, TextWriter& wh
         return Error::no_memory;
     }
     core::install_machine(*the_machine);
+    set_extension_policy(machine.options);
     the_machine->scheduler.initialise(1, core::platform::processor_count() - 1, core::platform::ticks_per_second(),
                                       attend);
     core::Domain::on_end = [](core::Domain&) {

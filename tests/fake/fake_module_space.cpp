@@ -26,6 +26,10 @@ void fail_module_mapping(unsigned after)
 {
     mappings_to_fail = after;
 }
+bool module_mapping_fails()
+{
+    return mappings_to_fail != ~0u && mappings_to_fail-- == 0;
+}
 
 }  // namespace hv::fake
 
@@ -42,7 +46,7 @@ Expected<std::uint64_t> reserve_module_space(std::uint64_t bytes)
 
 Status map_module_pages(std::uint64_t address, HostPhysical frames, std::uint64_t bytes, ModuleAccess access)
 {
-    if (fake::mappings_to_fail != ~0u && fake::mappings_to_fail-- == 0)
+    if (fake::module_mapping_fails())
         return Error::no_memory;
     auto* const pages = reinterpret_cast<std::byte*>(address);
     HV_ASSERT(mprotect(pages, bytes, PROT_READ | PROT_WRITE) == 0);

@@ -3,7 +3,9 @@
 // The machine as host tests have it: see fake_platform.hpp.
 #include "fake_platform.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <array>
 
@@ -34,10 +36,19 @@ State& state()
     return it;
 }
 
+int arena_file()
+{
+    static const int file{memfd_create("physical memory", 0)};
+    HV_ASSERT(file >= 0);
+    return file;
+}
+
+/// Shared, so that a frame can appear at a second address (fake_isolated_space.cpp).
 std::byte* map_arena()
 {
-    void* const memory = mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    HV_ASSERT(ftruncate(arena_file(), arena_bytes) == 0);
+    void* const memory =
+        mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena_file(), 0);
     HV_ASSERT(memory != MAP_FAILED);
     return static_cast<std::byte*>(memory);
 }
@@ -53,9 +64,16 @@ std::byte* arena()
 void reset_platform(unsigned processors)
 {
     HV_ASSERT(processors >= 1 && processors <= core::platform::maximum_processors);
-    HV_ASSERT(madvise(arena(), arena_bytes, MADV_DONTNEED) == 0);  // anonymous memory: reads zero again
+    static_cast<void>(arena());
+    HV_ASSERT(fallocate(arena_file(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, arena_bytes) == 0);  // reads zero again
     state() = State{};
     state().processors = processors;
+}
+
+int physical_memory()
+{
+    static_cast<void>(arena());
+    return arena_file();
 }
 
 void set_current_processor(unsigned processor)

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hv/base/address.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 
 namespace hv::fake {
 
@@ -39,8 +40,26 @@ void on_interrupt_window(std::function<void(bool waits)> action);
 [[nodiscard]] unsigned waits();
 /// Runs of addresses that modules have now; 0 after a test that unbound what it bound.
 [[nodiscard]] unsigned module_reservations();
-/// Makes map_module_pages fail after that many calls; ~0: never.
+/// Makes map_module_pages and map_isolated_pages fail after that many calls; ~0: never.
 void fail_module_mapping(unsigned after);
+/// One more mapping: whether it is to fail.
+[[nodiscard]] bool module_mapping_fails();
+/// The file behind physical memory, for a second mapping of a frame.
+[[nodiscard]] int physical_memory();
+
+// ---- isolated instances (fake_isolated_space.cpp): hooks run in the test's process, on their own stacks ----
+
+/// Address spaces of instances there are now.
+[[nodiscard]] unsigned isolated_spaces();
+/// The next isolated hook runs, but does not return: it is thrown out at its end with `fault`.
+void fail_next_hook(core::platform::HookEnd end, const core::platform::HookFault& fault = {});
+/// The next isolated hook is interrupted once.
+void interrupt_next_hook();
+/// Hooks that were run isolated since the platform was reset, and those that needed their space loaded for themselves.
+[[nodiscard]] unsigned isolated_hooks();
+[[nodiscard]] unsigned space_switches();
+[[nodiscard]] std::uint64_t hook_budget();
+
 /// All that was written to the console.
 [[nodiscard]] const std::string& console();
 

@@ -62,10 +62,16 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"EmptyValue", "console=", "bad option \"console=\": console= takes com1, com2 or none"},
         Bad{"WrongValue", "loglvl=verbose",
             "bad option \"loglvl=verbose\": loglvl= takes error, warning, info or debug"},
-        Bad{"WrongWord", "ext=signed", "bad option \"ext=signed\": ext= takes require-signed"},
-        Bad{"NoWord", "ext=", "bad option \"ext=\": ext= takes require-signed"},
+        Bad{"WrongWord", "ext=signed", "bad option \"ext=signed\": ext= takes isolated-only and require-signed, separated by a comma"},
+        Bad{"NoWord", "ext=", "bad option \"ext=\": ext= takes isolated-only and require-signed, separated by a comma"},
         Bad{"NoSecondWord", "ext=require-signed,",
-            "bad option \"ext=require-signed,\": ext= takes require-signed"},
+            "bad option \"ext=require-signed,\": ext= takes isolated-only and require-signed, separated by a comma"},
+        Bad{"BudgetWithoutUnit", "ext-budget=5",
+            "bad option \"ext-budget=5\": ext-budget= takes a time such as 500us, 1ms or 2s"},
+        Bad{"BudgetOfNothing", "ext-budget=0ms",
+            "bad option \"ext-budget=0ms\": ext-budget= takes a time such as 500us, 1ms or 2s"},
+        Bad{"BudgetTooLong", "ext-budget=3601s",
+            "bad option \"ext-budget=3601s\": ext-budget= takes a time such as 500us, 1ms or 2s"},
         Bad{"TooSmall", "dom0_mem=1M",
             "bad option \"dom0_mem=1M\": dom0_mem= takes a size such as 512M or 1G, at least 64M"},
         Bad{"NoNumber", "dom0_mem=M",
@@ -81,6 +87,18 @@ TEST(BootOptions, WhatStoodBeforeTheBadOneIsTaken)
     BoundedText<200> why;
     EXPECT_EQ(parse_boot_options("console=com2 nonsense", options, why).error(), Error::not_found);
     EXPECT_EQ(options.console, ConsoleChoice::com2);
+}
+
+TEST(BootOptions, OfExtensionsAreRead)
+{
+    BootOptions options;
+    BoundedText<200> why;
+    ASSERT_TRUE(parse_boot_options("ext-budget=500us ext=isolated-only", options, why)) << why.view();
+    EXPECT_TRUE(options.isolated_only);
+    EXPECT_EQ(options.hook_budget_ns, 500'000u);
+    EXPECT_EQ(parse_duration("2s").value(), 2'000'000'000u);
+    for (const char* text : {"", "s", "5", "5m", "1ks", "-1ms", "1ms ", "18446744073709551616s"})
+        EXPECT_FALSE(parse_duration(text)) << text;
 }
 
 TEST(Size, TakesUnitsAndRefusesTheRest)

@@ -66,7 +66,7 @@ TEST_F(Binds, no_memory_at_any_step_leaves_nothing_behind)
     unsigned refusals{};
     for (std::uint64_t limit = before; limit < whole; ++limit) {
         domain->ledger.set_limit(limit);
-        ASSERT_FALSE(ExtensionStack::bind(*domain, puppet, {}, why, field)) << limit;
+        ASSERT_FALSE(ExtensionStack::bind(*domain, puppet, {}, options, why, field)) << limit;
         EXPECT_EQ(domain->ledger.frames(), before);
         EXPECT_EQ(domain->extensions, nullptr);
         EXPECT_EQ(fake::module_reservations(), 0u);
@@ -76,7 +76,7 @@ TEST_F(Binds, no_memory_at_any_step_leaves_nothing_behind)
     domain->ledger.set_limit(Ledger::unlimited);
     for (unsigned after = 0; after < 2; ++after) {  // text, constants: it has no data
         fake::fail_module_mapping(after);
-        EXPECT_FALSE(ExtensionStack::bind(*domain, puppet, {}, why, field));
+        EXPECT_FALSE(ExtensionStack::bind(*domain, puppet, {}, options, why, field));
         EXPECT_EQ(fake::module_reservations(), 0u);
     }
     fake::fail_module_mapping(~0u);

@@ -62,6 +62,7 @@ protected:
         EXPECT_EQ(heap->allocations(), 0u);
         EXPECT_EQ(ledger->frames(), 0u);
         EXPECT_EQ(fake::module_reservations(), 0u);
+        EXPECT_EQ(fake::isolated_spaces(), 0u);
         EXPECT_EQ(current_call().binding, nullptr);
     }
 
@@ -99,7 +100,7 @@ protected:
         Module& of = module(name);
         why.clear();
         field.clear();
-        return ExtensionStack::bind(*domain, of, parameters, why, field);
+        return ExtensionStack::bind(*domain, of, parameters, options, why, field);
     }
     Binding& bound(const std::string& name = "puppet-one")
     {
@@ -159,6 +160,7 @@ protected:
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<ModuleRegistry> registry;
     Domain* domain{};
+    BindOptions options{.placement = Placement::HV_TEST_PLACEMENT};
     BoundedText<400> why;
     BoundedText<100> field;
 

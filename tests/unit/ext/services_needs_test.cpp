@@ -110,7 +110,7 @@ protected:
     {
         const auto loaded = registry->load(puppet_with(needs), {}, "/lib/puppet.hvx", why);
         EXPECT_TRUE(loaded) << why.view();
-        EXPECT_TRUE(ExtensionStack::bind(*domain, *loaded.value(), {}, why, field)) << why.view();
+        EXPECT_TRUE(ExtensionStack::bind(*domain, *loaded.value(), {}, options, why, field)) << why.view();
         return *domain->extensions->implementation().bindings.back();
     }
 };

@@ -10,6 +10,7 @@
 #include "config/byte_size.hpp"
 #include "config/extension_params.hpp"
 #include "config/schema.hpp"
+#include "hv/protocol/control.hpp"
 
 namespace hv::xl {
 namespace {
@@ -136,6 +137,8 @@ private:
             ExtensionConfig extension;
             extension.name = written["name"].get<std::string>();
             extension.params = written.value("params", Json::object());
+            extension.placement = written.value("placement", extension.placement);
+            extension.on_fault = written.value("onFault", extension.on_fault);
             const auto wrong =
                 check_params(extension.params, "/extensions/" + std::to_string(result.size()) + "/params");
             problems_.insert(problems_.end(), wrong.begin(), wrong.end());
@@ -217,6 +220,22 @@ DomainConfig resolve_config(const Json& config, const std::string& folder,
     return Resolver{config, folder, known_extensions}.resolve();
 }
 
+std::uint32_t ExtensionConfig::placement_number() const
+{
+    using protocol::BindPlacement;
+    return static_cast<std::uint32_t>(placement == "isolated" ? BindPlacement::isolated : BindPlacement::trusted);
+}
+
+std::uint32_t ExtensionConfig::on_fault_number() const
+{
+    using protocol::FaultPolicy;
+    if (on_fault == "restart")
+        return static_cast<std::uint32_t>(FaultPolicy::restart);
+    if (on_fault == "detach")
+        return static_cast<std::uint32_t>(FaultPolicy::detach);
+    return static_cast<std::uint32_t>(on_fault == "pause" ? FaultPolicy::pause : FaultPolicy::crash);
+}
+
 Json config_json(const DomainConfig& config)
 {
     Json boot{{"kernel", config.boot.kernel}};
@@ -225,7 +244,10 @@ Json config_json(const DomainConfig& config)
     boot["cmdline"] = config.boot.cmdline;
     Json extensions = Json::array();
     for (const ExtensionConfig& extension : config.extensions)
-        extensions.push_back({{"name", extension.name}, {"params", extension.params}});
+        extensions.push_back({{"name", extension.name},
+                              {"params", extension.params},
+                              {"placement", extension.placement},
+                              {"onFault", extension.on_fault}});
     return {{"apiVersion", 1},
             {"name", config.name},
             {"uuid", uuid_text(config.uuid)},

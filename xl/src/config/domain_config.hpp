@@ -40,6 +40,14 @@ struct ExtensionConfig {
     std::string name;
     /// As written: text, integers of 64 bits with sign, truth values, lists of these, and objects of them all.
     Json params = Json::object();
+    std::string placement{default_placement};
+    std::string on_fault{default_on_fault};
+
+    static constexpr const char* default_placement{"trusted"};
+    static constexpr const char* default_on_fault{"crash"};
+    /// As the control protocol numbers them.
+    [[nodiscard]] std::uint32_t placement_number() const;
+    [[nodiscard]] std::uint32_t on_fault_number() const;
 };
 
 /// What is done when a domain ends.

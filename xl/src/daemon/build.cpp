@@ -207,7 +207,8 @@ Task<void> Domains::bind_extensions(DomainPointer domain)
         const std::vector<ExtensionParam> params{flat_params(extensions[i].params)};
         try {
             co_await hypervisor_.bind(domain->id, extensions[i].name, encode_parameters(params),
-                                      static_cast<std::uint32_t>(params.size()));
+                                      static_cast<std::uint32_t>(params.size()), extensions[i].placement_number(),
+                                      extensions[i].on_fault_number());
         } catch (const Refused& refused) {
             throw at_pointer(refused, config_pointer(pointer, params, refused.field()));
         }

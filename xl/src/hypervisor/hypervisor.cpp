@@ -194,9 +194,9 @@ Task<std::vector<Binding>> Hypervisor::bindings(DomainId id)
 }
 
 Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::byte> parameters,
-                            std::uint32_t count)
+                            std::uint32_t count, std::uint32_t placement, std::uint32_t on_fault)
 {
-    ExtBindRequest fixed{id, count, 0, 0, {}};
+    ExtBindRequest fixed{id, count, placement, on_fault, {}};
     put_text(fixed.module, module, "the module's name");
     ControlRequest request = request_of(Command::ext_bind, fixed, parameters);
     co_await link_.call(std::move(request));

@@ -50,7 +50,8 @@ public:
     [[nodiscard]] Task<std::vector<protocol::Binding>> bindings(protocol::DomainId id);
     /// `parameters` is the tail of ext_bind with `count` parameters in it.
     [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module,
-                                  std::vector<std::byte> parameters, std::uint32_t count);
+                                  std::vector<std::byte> parameters, std::uint32_t count,
+                                  std::uint32_t placement, std::uint32_t on_fault);
     /// `signature` is empty or as long as the protocol has it; both belong to the caller until the task is done.
     [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file,
                                                          std::span<const std::byte> signature, std::string path);

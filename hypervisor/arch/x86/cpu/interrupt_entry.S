@@ -55,6 +55,7 @@
 
         .section .text
         .balign 16
+        .globl interrupt_common
 interrupt_common:
         save_registers
         clear_ac

@@ -7,6 +7,7 @@
 
 #include "hv/arch/x86/cpu/fixup.hpp"
 #include "hv/arch/x86/cpu/instructions.hpp"
+#include "hv/arch/x86/cpu/module_gate.hpp"
 #include "hv/arch/x86/cpu/panic_report.hpp"
 #include "hv/arch/x86/cpu/per_cpu.hpp"
 #include "hv/arch/x86/platform/clock.hpp"
@@ -16,6 +17,8 @@
 
 /// 256 stubs of 16 bytes (interrupt_entry.S).
 extern "C" const std::byte interrupt_stubs[];
+/// The gate of isolated modules (module_gate.S).
+extern "C" const std::byte hv_module_gate[];
 
 namespace hv::x86 {
 
@@ -24,7 +27,6 @@ namespace {
 constexpr std::size_t stub_bytes{16};
 
 constinit std::array<InterruptGate, 256> table{};
-constinit std::atomic<ExceptionHook> exception_hook{nullptr};
 constinit std::atomic<NmiHook> nmi_hook{nullptr};
 
 InterruptStack stack_for(std::uint8_t vector)
@@ -57,23 +59,31 @@ void handle_nmi(InterruptFrame& frame)
         hook(frame);
 }
 
+/// Not a module's doing, whatever ran.
+bool is_machine_failure(const InterruptFrame& frame)
+{
+    return frame.vector == static_cast<std::uint64_t>(Exception::DF) ||
+           frame.vector == static_cast<std::uint64_t>(Exception::MC);
+}
+
 void handle_exception(InterruptFrame& frame)
 {
     constexpr std::uint64_t init_redirected{1};  // [APM2-3.41 §8.2 "#SX"]
     if (frame.vector == static_cast<std::uint64_t>(Exception::SX) && frame.error_code == init_redirected)
         return count(this_cpu().stray_interrupts);
-    if (!frame.from_user())
+    if (!frame.from_user()) {
         if (const std::uint64_t recovery = find_fixup(frame.rip)) {
             frame.rip = recovery;
             return;
         }
-    if (const ExceptionHook hook = exception_hook.load(std::memory_order_acquire))
-        if (hook(frame))
-            return;
+    } else if (!is_machine_failure(frame)) {
+        return throw_module_out(frame);
+    }
     panic_on_exception(frame);
 }
 
-void handle_interrupt(std::uint8_t vector)
+/// Counts and ends it.
+void end_interrupt(std::uint8_t vector)
 {
     PerCpu& cpu = this_cpu();
     switch (static_cast<HostVector>(vector)) {
@@ -89,12 +99,23 @@ void handle_interrupt(std::uint8_t vector)
     end_of_interrupt();
 }
 
-}  // namespace
-
-void set_exception_hook(ExceptionHook hook)
+void handle_interrupt(InterruptFrame& frame)
 {
-    exception_hook.store(hook, std::memory_order_release);
+    end_interrupt(static_cast<std::uint8_t>(frame.vector));
+    if (frame.from_user())
+        module_was_interrupted(frame);
 }
+
+/// Ring 3 may come in by INT 4, and by no other vector.
+void open_module_gate()
+{
+    constexpr std::size_t vector{4};
+    constexpr std::uint8_t ring_3{3};
+    table[vector] = InterruptGate::make(reinterpret_cast<std::uintptr_t>(hv_module_gate),
+                                        static_cast<std::uint16_t>(Selector::kernel_code), 0, ring_3);
+}
+
+}  // namespace
 
 void set_nmi_hook(NmiHook hook)
 {
@@ -108,6 +129,7 @@ void build_interrupt_table()
         table[vector] = InterruptGate::make(
             stubs + vector * stub_bytes, static_cast<std::uint16_t>(Selector::kernel_code),
             static_cast<std::uint8_t>(stack_for(static_cast<std::uint8_t>(vector))), 0);
+    open_module_gate();
 }
 
 void load_interrupt_table()
@@ -128,5 +150,5 @@ extern "C" void interrupt_dispatch(hv::x86::InterruptFrame& frame)
     else if (frame.vector < hv::x86::exception_vectors)
         hv::x86::handle_exception(frame);
     else
-        hv::x86::handle_interrupt(static_cast<std::uint8_t>(frame.vector));
+        hv::x86::handle_interrupt(frame);
 }

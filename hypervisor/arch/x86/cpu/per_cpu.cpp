@@ -68,7 +68,7 @@ void initialize_processor_state(unsigned number)
     PerCpu& cpu = cpu_data(number);
     cpu.self = &cpu;
     cpu.number = number;
-    cpu.deadline = ~0ull;
+    cpu.deadline = cpu.guard = ~0ull;
     build_descriptor_tables(cpu);
     load_descriptor_tables(cpu);
     write_msr(Msr::GS_BASE, reinterpret_cast<std::uintptr_t>(&cpu));
@@ -81,7 +81,10 @@ void set_control_registers()
 {
     const Features& has = features();
     write_msr(Msr::EFER, (read_msr(Msr::EFER) | Efer::NXE::mask) & ~Efer::SCE::mask);
-    write_cr0(Cr0::PE::mask | Cr0::MP::mask | Cr0::ET::mask | Cr0::NE::mask | Cr0::WP::mask | Cr0::PG::mask);
+    // TS: neither we nor a module of ring 3 touch the extended state, which is a guest's.
+    write_cr0(Cr0::PE::mask | Cr0::MP::mask | Cr0::TS::mask | Cr0::ET::mask | Cr0::NE::mask | Cr0::WP::mask |
+              Cr0::PG::mask);
+    write_msr(Msr::SYSENTER_CS, 0);  // SYSENTER is #GP [SDM2-083 "SYSENTER"], where it is not #UD
     write_cr4(Cr4::PAE::mask | Cr4::MCE::mask | Cr4::OSFXSR::mask | Cr4::OSXMMEXCPT::mask |
               (has.smep ? Cr4::SMEP::mask : 0) | (has.smap ? Cr4::SMAP::mask : 0) |
               (has.umip ? Cr4::UMIP::mask : 0));

@@ -124,6 +124,7 @@ Status build_address_space(const core::MemoryMap& memory, core::FrameAllocator& 
     HV_TRY(map_image_part(image_text_begin, image_text_end, PageAccess::read_execute));
     HV_TRY(map_image_part(image_rodata_begin, image_rodata_end, PageAccess::read_only));
     HV_TRY(map_image_part(image_data_begin, image_end, PageAccess::read_write));
+    HV_TRY(tables->reserve_top(HostLinear{module_area_base}, module_area_bytes));
     write_cr3(tables->root().raw());
     return Done{};
 }

@@ -71,6 +71,40 @@ Expected<std::uint64_t> PageTables::new_table()
     return frame.raw();
 }
 
+Status PageTables::reserve_top(HostLinear linear, std::uint64_t bytes)
+{
+    constexpr std::uint64_t span{entry_span(page_table_levels)};
+    for (std::uint64_t offset = 0; offset < bytes; offset += span) {
+        Status status{Done{}};
+        if (entry_for(linear.plus(offset), page_table_levels - 1, status) == nullptr)
+            return status;
+    }
+    return Done{};
+}
+
+void PageTables::share_upper_half(PageTables& from)
+{
+    constexpr std::size_t half{page_table_entries / 2};
+    std::memcpy(table_at(root_.raw()) + half, table_at(from.root_.raw()) + half, half * sizeof(std::uint64_t));
+    from.top_is_shared_ = true;
+}
+
+void PageTables::release_table(std::uint64_t table, unsigned level)
+{
+    const unsigned entries = level == page_table_levels ? page_table_entries / 2 : page_table_entries;
+    for (unsigned index = 0; index < entries; ++index)
+        if (const std::uint64_t entry = table_at(table)[index]; is_table(entry, level))
+            release_table(entry & PageEntry::address_mask, level - 1);
+    frames_.release(HostPhysical{table}, 0, ledger_);
+}
+
+void PageTables::destroy()
+{
+    if (root_ != HostPhysical{})
+        release_table(root_.raw(), page_table_levels);
+    root_ = HostPhysical{};
+}
+
 /// Replaces a large page by a table of the next smaller ones that maps the same.
 Status PageTables::split(std::uint64_t& entry, unsigned level)
 {
@@ -90,6 +124,10 @@ std::uint64_t* PageTables::entry_for(HostLinear linear, unsigned level, Status& 
     std::uint64_t* table = table_at(root_.raw());
     for (unsigned at = page_table_levels; at > level; --at) {
         std::uint64_t& entry = table[entry_index(linear.raw(), at)];
+        if (!is_present(entry) && at == page_table_levels && top_is_shared_) {
+            status = Error::limit_reached;
+            return nullptr;
+        }
         if (!is_present(entry)) {
             const auto frame = new_table();
             if (!frame) {

@@ -183,7 +183,8 @@ void arm(PerCpu& cpu)
 {
     constexpr unsigned longest_shift{7};
     const std::uint64_t now = read_tsc();
-    const std::uint64_t ticks = cpu.deadline > now ? cpu.deadline - now : 0;
+    const std::uint64_t next = std::min(cpu.deadline, cpu.guard);
+    const std::uint64_t ticks = next > now ? next - now : 0;
     std::uint64_t count = scaled(ticks, apic_hz, tsc_hz);
     count = std::min<std::uint64_t>(count + 1, ~0ull >> 1);  // rounded up: rather late than early
     unsigned shift{0};
@@ -229,20 +230,30 @@ void delay_microseconds(std::uint64_t microseconds)
 void rearm_timer_if_early()
 {
     PerCpu& cpu = this_cpu();
-    if (cpu.deadline != ~0ull && read_tsc() < cpu.deadline)
-        arm(cpu);
-    else
+    const std::uint64_t now = read_tsc();
+    if (cpu.deadline <= now)
         cpu.deadline = ~0ull;
+    if (cpu.guard <= now)
+        cpu.guard = ~0ull;
+    if (cpu.deadline != ~0ull || cpu.guard != ~0ull)
+        arm(cpu);
 }
 
 void arm_deadline(std::uint64_t deadline)
 {
     PerCpu& cpu = this_cpu();
     cpu.deadline = deadline;
-    if (deadline == ~0ull)
+    if (deadline == ~0ull && cpu.guard == ~0ull)
         stop_apic_timer();
     else
         arm(cpu);
+}
+
+void arm_guard(std::uint64_t guard)
+{
+    PerCpu& cpu = this_cpu();
+    cpu.guard = guard;
+    arm(cpu);
 }
 
 }  // namespace hv::x86

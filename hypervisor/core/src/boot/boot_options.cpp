@@ -54,12 +54,23 @@ Status take_extension_policy(std::string_view value, BootOptions& options)
         const std::string_view word = value.substr(0, value.find(','));
         if (word == "require-signed")
             options.require_signed = true;
+        else if (word == "isolated-only")
+            options.isolated_only = true;
         else
             return Error::invalid_argument;
         if (word.size() == value.size())
             return Done{};
         value.remove_prefix(word.size() + 1);
     }
+}
+
+Status take_hook_budget(std::string_view value, BootOptions& options)
+{
+    const std::uint64_t budget = HV_TRY(parse_duration(value));
+    if (budget == 0)
+        return Error::out_of_range;
+    options.hook_budget_ns = budget;
+    return Done{};
 }
 
 struct Option {
@@ -72,7 +83,8 @@ constexpr std::array options_table{
     Option{"dom0_mem", "a size such as 512M or 1G, at least 64M", take_control_memory},
     Option{"console", "com1, com2 or none", take_console},
     Option{"loglvl", "error, warning, info or debug", take_log_level},
-    Option{"ext", "require-signed", take_extension_policy},
+    Option{"ext", "isolated-only and require-signed, separated by a comma", take_extension_policy},
+    Option{"ext-budget", "a time such as 500us, 1ms or 2s", take_hook_budget},
 };
 
 constexpr std::size_t longest_compared{32};
@@ -124,6 +136,24 @@ Status take_word(std::string_view word, BootOptions& options, TextWriter& why)
 }
 
 }  // namespace
+
+Expected<std::uint64_t> parse_duration(std::string_view text)
+{
+    struct Unit {
+        std::string_view name;
+        std::uint64_t nanoseconds;
+    };
+    constexpr std::uint64_t longest{3'600'000'000'000};
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    const std::uint64_t number = HV_TRY(parse_size(text.substr(0, digits)));
+    for (const Unit& unit : {Unit{"us", 1'000}, Unit{"ms", 1'000'000}, Unit{"s", 1'000'000'000}})
+        if (text.substr(digits) == unit.name) {
+            if (number > longest / unit.nanoseconds)
+                return Error::out_of_range;
+            return number * unit.nanoseconds;
+        }
+    return Error::invalid_argument;
+}
 
 Expected<std::uint64_t> parse_size(std::string_view text)
 {

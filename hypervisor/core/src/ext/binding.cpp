@@ -4,6 +4,9 @@
 // that fails; the destructor gives back whatever there is, so that a failure anywhere leaves nothing.
 #include "binding.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #include "hook_call.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
 #include "hv/core/machine.hpp"
@@ -53,11 +56,11 @@ Error say_memory(TextWriter& why, std::string_view name, Error error)
 // ---- state blocks
 // -----------------------------------------------------------------------------------------------
 
-Status StateCopies::create(Heap& heap, std::uint32_t bytes)
+Status StateCopies::create(Heap& heap, std::uint32_t bytes, std::byte* shared)
 {
     if (bytes == 0)
         return Done{};
-    working = static_cast<std::uint64_t*>(heap.allocate(bytes));
+    working = static_cast<std::uint64_t*>(shared != nullptr ? shared : heap.allocate(bytes));
     kept = static_cast<std::uint64_t*>(heap.allocate(bytes));
     if (working == nullptr || kept == nullptr)
         return Error::no_memory;
@@ -111,7 +114,7 @@ Window* Binding::window(std::uint32_t id, abi::WindowKind kind)
 // ---- making
 // -----------------------------------------------------------------------------------------------------
 
-Binding::Binding(Domain& owner, Module& of, Holdings& holds)
+Binding::Binding(Domain& owner, Module& of, Holdings& holds, BindOptions how)
     : domain{owner},
       module{of},
       holdings{holds},
@@ -119,6 +122,7 @@ Binding::Binding(Domain& owner, Module& of, Holdings& holds)
       ledger{frame_limit, &owner.ledger},
       heap{machine().frames, ledger},
       memory{machine().frames, ledger},
+      options{how},
       needs{of.manifest().needs},
       serial{(of.manifest().flags & abi::manifest_serial) != 0},
       pages{holds.pages},
@@ -136,16 +140,20 @@ Binding::~Binding()
         destroy(heap, one);
     }
     for (unsigned index = 0; index < vcpu_count; ++index) {
-        heap.release(vcpus[index]->state.working);
-        heap.release(vcpus[index]->state.kept);
+        release(vcpus[index]->state);
+        if (isolated == nullptr)
+            heap.release(vcpus[index]->seat.exchange);
         destroy(heap, vcpus[index]);
     }
-    heap.release(state.working);
-    heap.release(state.kept);
+    release(state);
+    if (isolated == nullptr)
+        heap.release(seat.exchange);
     heap.release(grants);
     release_allocations(*this);
     if (image.placement.address != 0)
-        memory.release(image.placement, image.layout);
+        image_memory().release(image.placement, image.layout);
+    if (isolated != nullptr)
+        destroy(heap, isolated);
     HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
 }
 
@@ -160,14 +168,25 @@ void Binding::cancel_block_timers()
         machine().wait_for_turn();  // a callback may be under way
 }
 
+void Binding::release(StateCopies& copies)
+{
+    if (isolated == nullptr)
+        heap.release(copies.working);
+    heap.release(copies.kept);
+}
+
 Status Binding::create(WindowMap& map, TextWriter& why)
 {
+    if (const auto made = options.placement == Placement::isolated ? create_isolated() : Status{Done{}}; !made)
+        return say_memory(why, name(), made.error());
     HV_TRY(place_image(why));
     if (const auto made = create_contexts(); !made)
         return say_memory(why, name(), made.error());
     if (const auto made = create_holdings(); !made)
         return say_memory(why, name(), made.error());
     HV_TRY(open_windows(map, why));
+    if (isolated != nullptr)
+        show_contexts();
     return declare_constants(why);
 }
 
@@ -177,9 +196,38 @@ Status Binding::create_holdings()
     return pages.create_hypercall_pages(module.manifest().hypercall_pages);
 }
 
+/// What of an isolated instance's memory only the core writes, from its beginning.
+struct Binding::Constants {
+    abi::DomainContext domain;
+    abi::VcpuContext vcpus[maximum_vcpus];
+    abi::WindowGrant grants[maximum_windows];
+};
+
+Status Binding::create_isolated()
+{
+    const abi::Manifest& manifest = module.manifest();
+    const std::uint64_t states =
+        manifest.domain_state.size + std::uint64_t{manifest.vcpu_state.size} * domain.vcpu_count();
+    auto made = HV_TRY(make<IsolatedMemory>(heap, machine().frames, ledger));
+    isolated = made.leak();
+    route.store(Route::gate);
+    HV_TRY(isolated->create(sizeof(Constants), IsolatedMemory::buffer_bytes + states, domain.vcpu_count() + 1));
+    buffer = isolated->writable();
+    return Done{};
+}
+
+loader::ModuleMemory& Binding::image_memory()
+{
+    if (isolated != nullptr)
+        return *isolated;
+    return memory;
+}
+
 Status Binding::place_image(TextWriter& why)
 {
-    const auto placed = module.verified().instantiate(memory, host_services());
+    abi::HostTable stubs;
+    const abi::HostTable& services = isolated != nullptr ? stubs_of(stubs) : host_services();
+    const auto placed = module.verified().instantiate(image_memory(), services);
     if (!placed)
         return say_memory(why, name(), placed.error());
     image = placed.value();
@@ -190,7 +238,9 @@ Status Binding::place_image(TextWriter& why)
 Status Binding::create_contexts()
 {
     const abi::Manifest& manifest = module.manifest();
-    HV_TRY(state.create(heap, manifest.domain_state.size));
+    std::byte* shared = isolated != nullptr ? buffer + IsolatedMemory::buffer_bytes : nullptr;
+    HV_TRY(state.create(heap, manifest.domain_state.size, shared));
+    HV_TRY(create_seat(seat, 0));
     grants =
         static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));
     if (grants == nullptr)
@@ -206,7 +256,10 @@ Status Binding::create_contexts()
         auto made = HV_TRY(make<VcpuBinding>(heap, *this, domain.vcpu(index)));
         vcpus[vcpu_count++] = made.leak();
         VcpuBinding& vcpu = *vcpus[index];
-        HV_TRY(vcpu.state.create(heap, manifest.vcpu_state.size));
+        std::byte* const own_state =
+            shared != nullptr ? shared + manifest.domain_state.size + index * manifest.vcpu_state.size : nullptr;
+        HV_TRY(vcpu.state.create(heap, manifest.vcpu_state.size, own_state));
+        HV_TRY(create_seat(vcpu.seat, index + 1));
         vcpu.context = {.domain = context.domain,
                         .vcpu = Handle{HandleKind::vcpu, number, 1, index}.raw(),
                         .domain_state = state.working,
@@ -216,6 +269,39 @@ Status Binding::create_contexts()
                         .reserved = 0};
     }
     return Done{};
+}
+
+Status Binding::create_seat(Seat& of, unsigned index)
+{
+    if (isolated != nullptr) {
+        isolated->fill_seat(index, of);
+        return Done{};
+    }
+    of.exchange = static_cast<Exchange*>(heap.allocate(sizeof(Exchange)));
+    if (of.exchange == nullptr)
+        return Error::no_memory;
+    return Done{};
+}
+
+/// Copies of the contexts and grants where the module can read them, with addresses as it sees them.  What it does to its own
+/// memory changes nothing that the core goes by.
+void Binding::show_contexts()
+{
+    auto& shown = *reinterpret_cast<Constants*>(isolated->constants());
+    const auto address = [&](const std::uint64_t* block) {
+        return reinterpret_cast<void*>(block != nullptr ? isolated->address_of(block) : 0);  // NOLINT: the module's pointer
+    };
+    shown.domain = context;
+    shown.domain.domain_state = address(state.working);
+    shown.domain.grants = reinterpret_cast<const abi::WindowGrant*>(isolated->address_of(shown.grants));
+    seat.context = isolated->address_of(&shown.domain);
+    std::copy_n(grants, context.grant_count, shown.grants);
+    for (unsigned index = 0; index < vcpu_count; ++index) {
+        shown.vcpus[index] = vcpus[index]->context;
+        shown.vcpus[index].domain_state = shown.domain.domain_state;
+        shown.vcpus[index].vcpu_state = address(vcpus[index]->state.working);
+        vcpus[index]->seat.context = isolated->address_of(&shown.vcpus[index]);
+    }
 }
 
 Status Binding::open_windows(WindowMap& map, TextWriter& why)
@@ -306,8 +392,8 @@ Status Binding::refused(abi::Verdict verdict, std::string_view hook, TextWriter&
 {
     if (verdict.kind == abi::VerdictKind::done)
         return Done{};
-    if (verdict.kind != abi::VerdictKind::refuse) {
-        say(why, "extension '", name(), "' gave a bad verdict in hook ", hook);
+    if (route.load() == Route::ended) {
+        say(why, failure.view());
         return Error::malformed;
     }
     const bool known = verdict.detail >= 1 && verdict.detail <= static_cast<std::uint32_t>(Error::gone);
@@ -362,9 +448,11 @@ Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, T
             say(field, at);
             return kind.error();
         }
-        const abi::Parameter parameter{
-            .key = one.key.data(),
-            .text = one.text.data(),
+        const ShownText shown = HV_TRY(show(one));
+        abi::Parameter& parameter = seat.exchange->parameter;
+        parameter = {
+            .key = shown.key,
+            .text = shown.text,
             .number = one.number,
             .key_length = static_cast<std::uint32_t>(one.key.size()),
             .text_length = static_cast<std::uint32_t>(one.text.size()),
@@ -372,13 +460,27 @@ Status Binding::set_parameters(std::span<const ExtensionParameter> parameters, T
             .index = place.index,
             .count = place.count,
             .reserved = 0};
-        const abi::Verdict verdict = call_hook(*this, Hook::parameter_set, hooks.parameter_set, &parameter);
+        const abi::Verdict verdict = call_hook(*this, Hook::parameter_set, hooks.parameter_set,
+                                               seat.shown(&parameter));
         if (const auto taken = refused(verdict, "parameter_set", why); !taken) {
             say(field, at);
             return taken;
         }
     }
     return Done{};
+}
+
+/// Where the module reads a parameter's text: an isolated one in its buffer.
+Expected<Binding::ShownText> Binding::show(const ExtensionParameter& parameter)
+{
+    if (isolated == nullptr)
+        return ShownText{parameter.key.data(), parameter.text.data()};
+    if (parameter.key.size() + parameter.text.size() > IsolatedMemory::buffer_bytes)
+        return Error::limit_reached;
+    std::ranges::copy(std::as_bytes(std::span{parameter.key}), buffer);
+    std::ranges::copy(std::as_bytes(std::span{parameter.text}), buffer + parameter.key.size());
+    const auto* const key = reinterpret_cast<const char*>(isolated->address_of(buffer));
+    return ShownText{key, key + parameter.key.size()};
 }
 
 Status Binding::create_domain(TextWriter& why)
@@ -398,9 +500,18 @@ Status Binding::fill_hypercall_pages(TextWriter& why)
             .page = page, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
         for (const std::uint8_t byte : machine().hvm.hypercall_instruction)
             request.instruction[request.instruction_length++] = byte;
-        request.bytes = reinterpret_cast<std::uint8_t*>(pages.hypercall_page(page));
-        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page, &request),
+        std::byte* const filled = pages.hypercall_page(page);
+        request.bytes = reinterpret_cast<std::uint8_t*>(filled);
+        if (isolated != nullptr) {
+            std::memcpy(buffer, filled, page_size);
+            request.bytes = reinterpret_cast<std::uint8_t*>(isolated->address_of(buffer));
+        }
+        seat.exchange->page_request = request;
+        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page,
+                                 seat.shown(&seat.exchange->page_request)),
                        "hypercall_page", why));
+        if (isolated != nullptr)
+            std::memcpy(filled, buffer, page_size);
     }
     return Done{};
 }

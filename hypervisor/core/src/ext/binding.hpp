@@ -12,14 +12,23 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/ext/extension_stack.hpp"
+#include "hv/core/ext/placement.hpp"
 #include "hv/core/ext/module_registry.hpp"
 #include "holdings.hpp"
+#include "isolated_memory.hpp"
 #include "module_memory.hpp"
 #include "windows.hpp"
 
 namespace hv::core {
 
 class Binding;
+
+/// How a hook of a binding is called now.
+enum class Route : std::uint8_t {
+    direct,  ///< trusted: by its address
+    gate,    ///< isolated: in ring 3
+    ended,   ///< not at all: the instance has failed
+};
 
 /// The hooks by their position in abi::HookTable.
 enum class Hook : std::uint8_t {
@@ -61,7 +70,8 @@ struct StateCopies {
     std::uint64_t* kept{};
     std::uint32_t words{};
 
-    Status create(Heap& heap, std::uint32_t bytes);
+    /// `shared`: where the working copy lies; null: on the heap.
+    Status create(Heap& heap, std::uint32_t bytes, std::byte* shared);
     void keep();
     void take_back();
     /// Both copies are zero.
@@ -94,7 +104,7 @@ struct VcpuBinding {
     Vcpu& vcpu;
     abi::VcpuContext context{};
     StateCopies state{};
-    abi::HypercallFrame frame{};  ///< of the hypercall under way
+    Seat seat{};
     std::uint8_t hypercall_length{};
     bool continuing{};  ///< the module answered `again`: hypercall_continue is next
     std::atomic<std::uint32_t> pending{};
@@ -115,7 +125,7 @@ public:
     static constexpr std::uint64_t frame_limit{16384};
 
     /// The holdings outlive it.
-    Binding(Domain& owner, Module& of, Holdings& holds);
+    Binding(Domain& owner, Module& of, Holdings& holds, BindOptions options);
     /// Gives everything back; asserts that the ledger then reads zero.  Nobody uses it any more: no VCPU of the
     /// domain runs in it, its windows are in no map, and its holdings' timers are stopped or another's.
     ~Binding();
@@ -148,7 +158,10 @@ public:
     const std::uint32_t number;  ///< of this binding in handles
     Ledger ledger;
     Heap heap;
-    InstanceMemory memory;
+    InstanceMemory memory;              ///< of a trusted instance
+    IsolatedMemory* isolated{};         ///< of an isolated one, else null
+    std::atomic<Route> route{Route::direct};
+    const BindOptions options;
     loader::Image image{};
     abi::HookTable hooks{};
     const std::uint64_t needs;
@@ -156,9 +169,11 @@ public:
     Spinlock serial_lock{};
 
     abi::DomainContext context{};
+    Seat seat{};  ///< of the domain's hooks
     abi::WindowGrant* grants{};
     StateCopies state{};
     Spinlock state_lock{};  ///< domain_update_begin
+    std::byte* buffer{};    ///< of IsolatedMemory::buffer_bytes, for what the bind's hooks are shown; isolated only
     VcpuBinding* vcpus[maximum_vcpus]{};
     unsigned vcpu_count{};
 
@@ -175,11 +190,15 @@ public:
     Spinlock allocation_lock{};
     Allocation* allocations{};  ///< what the module holds by `allocate`
 
+    BoundedText<maximum_end_text> failure{};  ///< why the route is `ended`
+
     std::atomic<std::uint64_t> log_second{};
     std::atomic<std::uint32_t> log_lines{};
 
 private:
+    Status create_isolated();
     Status place_image(TextWriter& why);
+    [[nodiscard]] loader::ModuleMemory& image_memory();
     Status create_contexts();
     Status create_holdings();
     void cancel_block_timers();
@@ -187,6 +206,15 @@ private:
     Status choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
                          TextWriter& why);
     Expected<Window*> open_window(const abi::WindowRequest& request, std::uint64_t base, TextWriter& why);
+    Status create_seat(Seat& of, unsigned index);
+    void show_contexts();
+    void release(StateCopies& copies);
+    struct Constants;
+    struct ShownText {
+        const char* key;
+        const char* text;
+    };
+    Expected<ShownText> show(const ExtensionParameter& parameter);
     Status declare_constants(TextWriter& why);
     Status set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     Status create_domain(TextWriter& why);
@@ -217,7 +245,9 @@ Expected<abi::ParameterKind> check_parameter(const Module& module, const Extensi
 /// Gives back what the module allocated and did not release (services_memory.cpp).
 void release_allocations(Binding& binding);
 
-/// The service table that every instance gets (services.cpp).
+/// The service table that every trusted instance gets (services.cpp).
 [[nodiscard]] const abi::HostTable& host_services();
+/// Fills `table` with what an isolated instance calls (isolated_services.cpp).
+const abi::HostTable& stubs_of(abi::HostTable& table);
 
 }  // namespace hv::core

@@ -57,7 +57,7 @@ Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
 }
 
 Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
-                            TextWriter& why, TextWriter& field)
+                            BindOptions options, TextWriter& why, TextWriter& field)
 {
     if (domain.state() != DomainState::building) {
         say(why, "extensions are bound while a domain is being built");
@@ -68,14 +68,14 @@ Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const Exte
         say(why, "not enough memory for an extension stack");
         return stack.error();
     }
-    const Status bound = stack.value()->add(domain, module, parameters, why, field);
+    const Status bound = stack.value()->add(domain, module, parameters, options, why, field);
     if (!bound && stack.value()->count_ == 0)
         discard(domain);
     return bound;
 }
 
 Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
-                           TextWriter& why, TextWriter& field)
+                           BindOptions options, TextWriter& why, TextWriter& field)
 {
     Implementation& own = *implementation_;
     if (own.bindings.full()) {
@@ -88,7 +88,7 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
             return Error::already_exists;
         }
     auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages);
-    auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value())
+    auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value(), options)
                          : Expected<Owned<Binding>>{holdings.error()};
     if (!made) {
         say(why, "not enough memory for an instance of extension '", module.name(), "'");
@@ -114,6 +114,8 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
     }
     static_cast<void>(holdings.value().leak());
     static_cast<void>(made.value().leak());
+    if (domain.resident_space == nullptr && binding.isolated != nullptr)
+        domain.resident_space = &binding.isolated->space;
     ++count_;
     ++module.bindings_;
     return Done{};
@@ -128,6 +130,7 @@ void ExtensionStack::unbind_all(Domain& domain)
         own.bindings[index]->stop_hooks();
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
         domain.vcpu(index).eoi_assist = {};
+    domain.resident_space = nullptr;
     while (!own.bindings.empty()) {
         Binding* const top = own.bindings.back();
         Holdings* const holdings = &top->holdings;
@@ -179,10 +182,11 @@ void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& res
     result = {};
     if (hook == nullptr)
         return Answered::done;
-    abi::CpuidResult values{};
+    abi::CpuidResult& shared = vcpu.seat.exchange->leaf;
+    shared = {};
     const Answered answered =
-        settle(vcpu, call_hook(vcpu, Hook::cpuid, hook, window.id, leaf, subleaf, &values));
-    result = {values.eax, values.ebx, values.ecx, values.edx};
+        settle(vcpu, call_hook(vcpu, Hook::cpuid, hook, window.id, leaf, subleaf, vcpu.seat.shown(&shared)));
+    result = {shared.eax, shared.ebx, shared.ecx, shared.edx};
     return answered;
 }
 
@@ -217,7 +221,12 @@ const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint
     const auto hook = vcpu.binding.hooks.msr_read;
     if (hook == nullptr)
         return Answered::fault;
-    return settle(vcpu, call_hook(vcpu, Hook::msr_read, hook, window.id, offset, &value));
+    std::uint64_t& shared = vcpu.seat.exchange->value;
+    shared = value;
+    const Answered answered =
+        settle(vcpu, call_hook(vcpu, Hook::msr_read, hook, window.id, offset, vcpu.seat.shown(&shared)));
+    value = shared;
+    return answered;
 }
 
 [[gnu::noinline]] Answered ask_msr_write(VcpuBinding& vcpu, const Window& window, std::uint32_t offset,
@@ -349,8 +358,12 @@ namespace {
         value = ~0u >> (32 - 8 * size);
         if (hooks.port_read == nullptr)
             return Answered::done;
-        return settle(own,
-                      call_hook(own, Hook::port_read, hooks.port_read, window->id, offset, size, &value));
+        auto* const shared = reinterpret_cast<std::uint32_t*>(&own.seat.exchange->value);
+        *shared = value;
+        const Answered answered = settle(own, call_hook(own, Hook::port_read, hooks.port_read, window->id, offset,
+                                                        size, own.seat.shown(shared)));
+        value = *shared;
+        return answered;
     }
     if (hooks.port_write == nullptr)
         return Answered::done;
@@ -378,8 +391,12 @@ Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, 
         value = ~0ull >> (64 - 8 * size);
         if (hooks.mmio_read == nullptr)
             return Answered::done;
-        return settle(own,
-                      call_hook(own, Hook::mmio_read, hooks.mmio_read, window->id, offset, size, &value));
+        std::uint64_t& shared = own.seat.exchange->value;
+        shared = value;
+        const Answered answered = settle(own, call_hook(own, Hook::mmio_read, hooks.mmio_read, window->id, offset,
+                                                        size, own.seat.shown(&shared)));
+        value = shared;
+        return answered;
     }
     if (hooks.mmio_write == nullptr)
         return Answered::done;
@@ -396,7 +413,9 @@ ExtensionStack::Description ExtensionStack::describe(unsigned position) const
     Description result{.name = binding.name(),
                        .version = {manifest.version_major, manifest.version_minor, manifest.version_patch},
                        .cpuid_base = 0,
-                       .memory_bytes = (binding.ledger.frames() + binding.holdings.ledger.frames()) * page_size};
+                       .memory_bytes = (binding.ledger.frames() + binding.holdings.ledger.frames()) * page_size,
+                       .placement = binding.options.placement,
+                       .failed = binding.route.load() == Route::ended};
     for (const Window* const window : binding.windows)
         if (window->kind == abi::WindowKind::cpuid && result.cpuid_base == 0)
             result.cpuid_base = static_cast<std::uint32_t>(window->base);

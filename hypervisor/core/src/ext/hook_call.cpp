@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hook_call.hpp"
 
+#include "failure.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/x86/exceptions.hpp"
@@ -102,26 +103,6 @@ bool is_legal(const HookCall& call, abi::Verdict verdict)
     return verdict.kind != again || call.binding->hooks.hypercall_continue != nullptr;
 }
 
-/// The state as of the last hook that returned well, and the domain's end.
-abi::Verdict bad_verdict(HookCall& call, abi::Verdict verdict)
-{
-    Binding& binding = *call.binding;
-    if (call.vcpu != nullptr)
-        call.vcpu->state.take_back();
-    if ((call.after & HookCall::domain_updated) != 0) {
-        binding.state.take_back();
-        call.after &= ~HookCall::domain_updated;
-        binding.state_lock.unlock();
-    }
-    BoundedText<maximum_end_text> text;
-    say(text, "bad verdict from module ", binding.name(), " in hook ", rule_of(call.hook).name, " (kind ",
-        static_cast<unsigned>(verdict.kind), ", flags ", Hex{verdict.flags}, ", detail ", Hex{verdict.detail},
-        ")");
-    log_error("domain ", binding.domain.id, ": ", text.view());
-    binding.domain.end(EndReason::crash, text.view());
-    return {};
-}
-
 /// Returns when this VCPU has left the guest since, or was not in it.
 void wait_until_outside(const Vcpu& vcpu)
 {
@@ -184,14 +165,55 @@ void pause_by_module(Binding& binding, std::uint32_t detail)
     binding.domain.request_pause(text.view());
 }
 
+/// Interrupts that came while the module ran were taken there, where they could end neither guest mode nor a halt: the main loop
+/// looks for what they stood for, and so does the VCPU before it enters the guest.
+void look_for_interrupts(const HookCall& call)
+{
+    machine().here().attention.store(true, std::memory_order_release);
+    if (call.vcpu != nullptr)
+        call.vcpu->vcpu.mark(VcpuRequest::look);
+}
+
+/// An instance that failed before: nobody answers.
+abi::Verdict skip_call(HookCall& call)
+{
+    if (call.binding->serial)
+        call.binding->serial_lock.unlock();
+    call.binding = nullptr;
+    return verdict_of_nobody(call.hook);
+}
+
 }  // namespace
+
+const char* name_of(Hook hook)
+{
+    return rule_of(hook).name;
+}
+
+abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments)
+{
+    Binding& binding = *call.binding;
+    if (binding.route.load(std::memory_order_acquire) == Route::ended) [[unlikely]]
+        return skip_call(call);
+    *seat.return_slot = platform::isolated_return();
+    const platform::HookOutcome outcome = platform::run_isolated_hook(
+        binding.isolated->space, {.function = function,
+                                  .stack = seat.stack,
+                                  .arguments = {seat.context, arguments[0], arguments[1], arguments[2], arguments[3],
+                                                arguments[4]}});
+    if (outcome.interrupted) [[unlikely]]
+        look_for_interrupts(call);
+    if (outcome.end != platform::HookEnd::returned) [[unlikely]]
+        return fail_by_fault(call, outcome.end);
+    return end_call(call, std::bit_cast<abi::Verdict>(outcome.verdict));
+}
 
 abi::Verdict judge_call(HookCall& call, abi::Verdict verdict)
 {
     Binding& binding = *call.binding;
     if (!is_legal(call, verdict)) [[unlikely]]
-        verdict = bad_verdict(call, verdict);
-    else if (call.vcpu != nullptr && (verdict.flags & abi::verdict_unchanged) == 0)
+        return fail_by_verdict(call, verdict);
+    if (call.vcpu != nullptr && (verdict.flags & abi::verdict_unchanged) == 0)
         call.vcpu->state.keep();
     if ((call.after & HookCall::domain_updated) != 0) {
         binding.state.keep();

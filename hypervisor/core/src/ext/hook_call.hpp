@@ -6,8 +6,10 @@
 // for "at the return" happens.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "binding.hpp"
 #include "hv/core/domain/domain.hpp"
@@ -73,7 +75,7 @@ inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook
     call.explanation_length = 0;
 }
 
-/// The end of any call: the verdict, or one of kind 0 when it was not a legal one: the domain has then ended.
+/// The end of any call: the verdict, or what the guest gets of an instance that has failed when it was not a legal one.
 abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
 
 /// The same, with the common end in line: `done`, and nothing asked for.
@@ -91,6 +93,21 @@ inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
     return verdict;
 }
 
+/// A hook's arguments after the context, as they go into registers; those that it does not have are zero.
+using HookWords5 = std::array<std::uint64_t, 5>;
+
+template <typename T>
+std::uint64_t as_word(T argument)
+{
+    if constexpr (std::is_pointer_v<T>)
+        return reinterpret_cast<std::uintptr_t>(argument);
+    else
+        return static_cast<std::uint64_t>(argument);
+}
+
+/// The call of a hook that is not to be called directly: through the gate, or not at all.
+abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments);
+
 template <typename... Parameters, typename... Arguments>
 [[gnu::always_inline]] inline abi::Verdict
 call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
@@ -98,6 +115,8 @@ call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::Vcpu
 {
     HookCall& call = current_call();
     begin_call(call, vcpu.binding, &vcpu, hook);
+    if (vcpu.binding.route.load(std::memory_order_relaxed) != Route::direct)
+        return call_isolated(call, vcpu.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
     return end_call(call, function(&vcpu.context, arguments...));
 }
 
@@ -108,6 +127,8 @@ abi::Verdict call_hook(Binding& binding, Hook hook,
 {
     HookCall& call = current_call();
     begin_call(call, binding, nullptr, hook);
+    if (binding.route.load(std::memory_order_relaxed) != Route::direct)
+        return call_isolated(call, binding.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
     return end_call(call, function(&binding.context, arguments...));
 }
 

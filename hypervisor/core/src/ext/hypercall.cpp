@@ -96,11 +96,11 @@ bool matches(const abi::HypercallMatch& rule, abi::GuestMode mode, std::uint32_t
     }
     if (!is_well(verdict))
         return settle(own, verdict);
-    write_back(own.vcpu, own.frame);
+    write_back(own.vcpu, own.seat.exchange->frame);
     const Answered answered = settle(own, verdict);
     if ((verdict.flags & abi::verdict_keep_rip) == 0)
         return answered;
-    own.vcpu.registers.rip = own.frame.rip;
+    own.vcpu.registers.rip = own.seat.exchange->frame.rip;
     own.vcpu.end_instruction();
     return Answered::taken;
 }
@@ -110,7 +110,7 @@ inline Answered conclude(VcpuBinding& own, abi::Verdict verdict)
 {
     if (verdict.kind != abi::VerdictKind::done || (verdict.flags & abi::verdict_keep_rip) != 0) [[unlikely]]
         return conclude_rare(own, verdict);
-    write_back(own.vcpu, own.frame);
+    write_back(own.vcpu, own.seat.exchange->frame);
     return Answered::done;
 }
 
@@ -124,11 +124,12 @@ Answered ExtensionStack::hypercall(Vcpu& vcpu, const ExecutionContext& context, 
         VcpuBinding& own = window->binding->of(vcpu);
         if (own.binding.hooks.hypercall == nullptr || !matches(window->match, mode, cpl, vcpu))
             continue;
-        fill_frame(own.frame, vcpu, mode, cpl, length);
-        own.frame.window = window->id;
+        fill_frame(own.seat.exchange->frame, vcpu, mode, cpl, length);
+        own.seat.exchange->frame.window = window->id;
         own.hypercall_length = length;
         const Answered answered =
-            conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall, &own.frame));
+            conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall,
+                                     own.seat.shown(&own.seat.exchange->frame)));
         if (answered != Answered::no)
             return answered;
     }
@@ -139,7 +140,7 @@ void continue_hypercall(VcpuBinding& own)
 {
     own.vcpu.entry_held = own.continuing = false;
     const auto hook = own.binding.hooks.hypercall_continue;
-    const Answered answered = conclude(own, call_hook(own, Hook::hypercall_continue, hook, &own.frame));
+    const Answered answered = conclude(own, call_hook(own, Hook::hypercall_continue, hook, own.seat.shown(&own.seat.exchange->frame)));
     if (answered == Answered::done)
         own.vcpu.advance(own.hypercall_length);
     if (!own.continuing)

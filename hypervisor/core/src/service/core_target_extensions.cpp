@@ -135,6 +135,32 @@ Expected<bool> CoreTarget::next_module_request(std::string_view name, std::uint6
     return true;
 }
 
+namespace {
+
+/// 0 asks for the default, which BindOptions has.
+Expected<BindOptions> options_of(const protocol::ExtBindRequest& request, bool isolated_only, Reason& reason)
+{
+    BindOptions options{};
+    if (isolated_only)
+        options.placement = Placement::isolated;
+    if (isolated_only && request.placement == static_cast<std::uint32_t>(Placement::trusted))
+        return refuse_field(reason, Error::permission_denied, "/placement",
+                            "this hypervisor runs extensions isolated only (ext=isolated-only)");
+    if (request.placement > static_cast<std::uint32_t>(Placement::trusted))
+        return refuse_field(reason, Error::invalid_argument, "/placement", "there is no placement ", request.placement);
+    if (request.on_fault > static_cast<std::uint32_t>(OnFault::crash))
+        return refuse_field(reason, Error::invalid_argument, "/on_fault", "there is no policy ", request.on_fault);
+    if (request.on_fault == static_cast<std::uint32_t>(OnFault::restart))
+        return refuse_field(reason, Error::not_supported, "/on_fault", "a failed instance cannot be restarted yet");
+    if (request.placement != 0)
+        options.placement = static_cast<Placement>(request.placement);
+    if (request.on_fault != 0)
+        options.on_fault = static_cast<OnFault>(request.on_fault);
+    return options;
+}
+
+}  // namespace
+
 Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& request,
                                               protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
                                               Reason& reason)
@@ -142,10 +168,7 @@ Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& re
     Domain& domain = *HV_TRY(guest(request.domain, reason));
     if (domain.state() != DomainState::building)
         return refuse(reason, Error::conflict, "domain ", domain.name(), " is built already");
-    if (request.placement != 0)
-        return refuse_field(reason, Error::not_supported, "/placement", "this hypervisor has one placement only so far");
-    if (request.on_fault != 0)
-        return refuse_field(reason, Error::not_supported, "/on_fault", "this hypervisor cannot contain faults of a module yet");
+    const BindOptions options = HV_TRY(options_of(request, isolated_only_, reason));
     Module* const module = modules_.find(get_text(request.module));
     if (module == nullptr)
         return refuse_field(reason, Error::not_found, "/module", "no module ", get_text(request.module), " is loaded");
@@ -153,7 +176,7 @@ Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& re
     while (!parameters.at_end())
         static_cast<void>(values.push_back(parameter_of(HV_TRY(parameters.next()))));
     BoundedText<20> parameter;
-    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, reason.text, parameter);
+    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, options, reason.text, parameter);
     if (!bound) {
         if (!parameter.view().empty())
             say(reason.field, "/params/", parameter.view());

@@ -3,6 +3,7 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 #include "hv/x86/control_registers.hpp"
 
@@ -153,8 +154,10 @@ void run_vcpu(Processor& processor, Vcpu& vcpu)
 {
     processor.current = &vcpu;
     machine().hvm.load(vcpu);
+    platform::keep_loaded(vcpu.domain.resident_space);
     adopt_time(vcpu);
     run_loaded(processor, vcpu);
+    platform::keep_loaded(nullptr);
     machine().hvm.unload(vcpu);
     processor.current = nullptr;
 }

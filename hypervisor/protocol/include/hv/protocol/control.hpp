@@ -447,14 +447,27 @@ struct ParameterHead {
 };
 static_assert(sizeof(ParameterHead) == 8);
 
+/// Where an instance runs.
+enum class BindPlacement : std::uint32_t {
+    isolated = 1,  ///< without privileges, in an address space of its own
+    trusted = 2,   ///< in the hypervisor
+};
+/// What becomes of the domain when the instance fails.
+enum class FaultPolicy : std::uint32_t {
+    restart = 1,
+    detach = 2,
+    pause = 3,
+    crash = 4,
+};
+
 /// Puts an instance of a loaded module on top of the domain's stack, while it is being built: the first bound
 /// is the first asked.  Tail: `parameter_count` parameters.  A refusal names the culprit as `/params/N`, N
 /// counting them from 0.
 struct ExtBindRequest {
     DomainId domain;
     std::uint32_t parameter_count;
-    std::uint32_t placement;  ///< 0: the hypervisor's default
-    std::uint32_t on_fault;   ///< 0: the hypervisor's default
+    std::uint32_t placement;  ///< BindPlacement, or 0: the hypervisor's default
+    std::uint32_t on_fault;   ///< FaultPolicy, or 0: the hypervisor's default
     char module[name_size];
 };
 static_assert(sizeof(ExtBindRequest) == 80 && offsetof(ExtBindRequest, module) == 16);

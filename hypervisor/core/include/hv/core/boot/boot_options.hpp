@@ -25,7 +25,14 @@ struct BootOptions {
     ConsoleChoice console{ConsoleChoice::com1};
     LogLevel log_level{LogLevel::info};
     bool require_signed{};  ///< ext=require-signed: a module without a trusted key's signature is refused
+    bool isolated_only{};            ///< ext=isolated-only: no extension is bound in the trusted placement
+    std::uint64_t hook_budget_ns{};  ///< ext-budget=; 0: the default
 };
+
+/// How long a hook of an isolated extension may run where ext-budget= does not say; an emulator may hold its
+/// processors up for longer than a hook takes.
+inline constexpr std::uint64_t default_hook_budget_ns{1'000'000};
+inline constexpr std::uint64_t emulated_hook_budget_ns{100'000'000};
 
 /// The least that a stock control domain starts in.
 inline constexpr std::uint64_t minimum_control_memory{64ull << 20};
@@ -35,6 +42,9 @@ inline constexpr std::uint64_t minimum_control_memory{64ull << 20};
 /// stood before the bad option has then been taken, so that the sentence can go to the console that was asked
 /// for.
 Status parse_boot_options(std::string_view text, BootOptions& options, TextWriter& why);
+
+/// A time as operators write it, in nanoseconds: a number with us, ms or s behind it, at most an hour.
+Expected<std::uint64_t> parse_duration(std::string_view text);
 
 /// A size as operators write it: a number with K, M, G (powers of 1024) or nothing behind it.
 Expected<std::uint64_t> parse_size(std::string_view text);

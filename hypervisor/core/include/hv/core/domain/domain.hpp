@@ -23,6 +23,9 @@ namespace hv::core {
 
 class VirtualPc;
 class ExtensionStack;
+namespace platform {
+struct IsolatedSpace;
+}
 
 inline constexpr unsigned maximum_vcpus{64};
 inline constexpr std::size_t maximum_domain_name{63};
@@ -63,6 +66,8 @@ public:
     LowestPriorityArbiter arbiter{};
     VirtualPc* pc{};               ///< never null after create
     ExtensionStack* extensions{};  ///< null while nothing is bound
+    /// Stays loaded while a VCPU is: that of the first isolated extension, whose hooks then pay no switch.  Null: none.
+    const platform::IsolatedSpace* resident_space{};
     const std::uint64_t created_at;  ///< host tick
 
     [[nodiscard]] std::string_view name() const { return {name_.data(), name_length_}; }

@@ -13,6 +13,7 @@
 #include "hv/base/address.hpp"
 #include "hv/base/bounded_text.hpp"
 #include "hv/base/expected.hpp"
+#include "hv/core/ext/placement.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/x86/cpuid.hpp"
 
@@ -55,7 +56,7 @@ public:
     /// domain is being built.  Fails with a sentence in `why` (and, for a parameter, its number in `field`),
     /// leaving nothing behind.
     static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
-                       TextWriter& why, TextWriter& field);
+                       BindOptions options, TextWriter& why, TextWriter& field);
     /// Takes all instances off, the topmost first, and gives back what they held.  No VCPU runs any more.
     static void unbind_all(Domain& domain);
 
@@ -88,6 +89,8 @@ public:
         std::uint16_t version[3];
         std::uint32_t cpuid_base;  ///< 0: no block
         std::uint64_t memory_bytes;
+        Placement placement;
+        bool failed;  ///< its hooks are not called any more
     };
     [[nodiscard]] Description describe(unsigned position) const;
 
@@ -101,7 +104,7 @@ private:
     static Expected<ExtensionStack*> of(Domain& domain);
     static void discard(Domain& domain);
     Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
-               TextWriter& why, TextWriter& field);
+               BindOptions options, TextWriter& why, TextWriter& field);
 
     Implementation* implementation_{};
     StackLocks* locks_{};

@@ -37,6 +37,8 @@ public:
         const ExitCounters* exits;
     };
     void show_control_domain(const ControlDomainView& view) { control_domain_ = view; }
+    /// ext=isolated-only: a bind that asks for the trusted placement is refused, and the default is the other.
+    void allow_isolated_only() { isolated_only_ = true; }
 
     [[nodiscard]] DomainTable& domains() { return domains_; }
     /// Loads a module that was handed over at boot, with its signature or none; fails as the registry does.
@@ -114,6 +116,7 @@ private:
     ConsoleSlots& consoles_;
     DomainTable domains_{};
     ModuleRegistry modules_;
+    bool isolated_only_{};
     std::array<Upload, control::ControlServer::maximum_uploads> uploads_{};
     ControlDomainView control_domain_{};
     std::uint64_t log_begin_{};  ///< what is before it has been cleared

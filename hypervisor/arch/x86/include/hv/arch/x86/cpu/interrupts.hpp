@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Exceptions and interrupts of the hypervisor itself.  Interrupts are enabled in two places only
-// (platform.hpp: wait_for_interrupt, take_pending_interrupts), and their handlers do nothing but count and
-// end the interrupt.  An exception is either expected (a recovery address in the fixup table, or a hook) or
-// the end.
+// (platform.hpp: wait_for_interrupt, take_pending_interrupts) and while an isolated module's own code runs;
+// their handlers do nothing but count and end the interrupt, and look whether the module's time is over.  An
+// exception is expected (a recovery address in the fixup table), a module's (it is thrown out), or the end.
 #pragma once
 
 #include <atomic>
@@ -30,13 +30,9 @@ struct InterruptFrame {
 };
 static_assert(sizeof(InterruptFrame) == 22 * 8);
 
-/// Says whether it has dealt with the exception; the frame it leaves is resumed.  Hooks are for exceptions
-/// that a ring-3 module or a deliberate access causes; they run with interrupts disabled.
-using ExceptionHook = bool (*)(InterruptFrame& frame);
 /// Sees every NMI after it was counted; it must be quick, take no lock and log nothing.
 using NmiHook = void (*)(InterruptFrame& frame);
 
-void set_exception_hook(ExceptionHook hook);
 void set_nmi_hook(NmiHook hook);
 
 /// Makes the one IDT that all processors share.  Once, on the boot processor.

@@ -57,6 +57,8 @@ struct PerCpu {
     std::atomic<bool> foreign_nmi;  ///< one came that it has not sent
     /// The deadline that this processor's timer is armed for; ~0 for none.
     std::uint64_t deadline;
+    /// The same, of the watch over a module's hooks.
+    std::uint64_t guard;
     /// For the virtualization back end (hypervisor/arch/x86/svm): its own per-processor data.
     void* backend;
 };

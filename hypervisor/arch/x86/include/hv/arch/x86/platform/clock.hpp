@@ -22,6 +22,8 @@ void delay_microseconds(std::uint64_t microseconds);
 
 /// Arms the calling processor's timer for that value of the time-stamp counter; ~0 disarms.
 void arm_deadline(std::uint64_t deadline);
+/// The same for the watch over modules' hooks (module_gate.cpp), beside the deadline: the earlier one counts.
+void arm_guard(std::uint64_t guard);
 /// The handler of HostVector::timer: a deadline that has not come yet (the count was rounded, or too long for
 /// the timer) is armed again.
 void rearm_timer_if_early();

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+//
+// Running a hook of an isolated module: see isolated_space.hpp for what it promises and module_gate.S for the instructions.
+// Host state is complete here: hv_svm_run has loaded it, TR and LDTR included, before it set GIF; EFER.SCE is clear and CR0.TS
+// set for as long as the hypervisor runs [APM2-3.41 §15.6, §15.17].
+#include "hv/arch/x86/cpu/module_gate.hpp"
+
+#include "hv/arch/x86/cpu/instructions.hpp"
+#include "hv/arch/x86/cpu/module_gate_offsets.h"
+#include "hv/arch/x86/cpu/per_cpu.hpp"
+#include "hv/arch/x86/mm/address_space.hpp"
+#include "hv/arch/x86/platform/clock.hpp"
+#include "hv/base/assert.hpp"
+#include "hv/core/platform/isolated_space.hpp"
+#include "hv/x86/exceptions.hpp"
+
+static_assert(offsetof(hv::x86::PerCpu, tss) + offsetof(hv::x86::TaskStateSegment, rsp) == PER_CPU_RSP0);
+static_assert(static_cast<unsigned>(hv::x86::Selector::kernel_data) == KERNEL_DATA);
+static_assert(static_cast<unsigned>(hv::x86::Selector::user_data) == USER_DATA);
+static_assert(static_cast<unsigned>(hv::x86::Selector::user_code) == USER_CODE);
+static_assert(sizeof(hv::abi::AbiHeader) == SERVICE_TABLE_HEADER);
+static_assert(hv::abi::status_not_supported == STATUS_NOT_SUPPORTED);
+
+namespace {
+
+constexpr std::uint32_t services{(sizeof(hv::abi::HostTable) - sizeof(hv::abi::AbiHeader)) / 8};
+static_assert(services < 256);  // a page of stubs
+
+struct ModuleExit {
+    std::uint64_t verdict;
+    std::uint64_t thrown_out;
+};
+
+}  // namespace
+
+/// Of module_gate.S.
+extern "C" ModuleExit hv_enter_module(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
+                                      std::uint64_t, std::uint64_t function, std::uint64_t stack);
+extern "C" const std::byte hv_module_thrown_out[];
+extern "C" const std::byte hv_module_thrown_out_paranoid[];
+extern "C" const std::uint32_t hv_isolated_service_count;
+constinit const std::uint32_t hv_isolated_service_count{services};
+
+namespace hv::x86 {
+
+namespace {
+
+using core::platform::HookEnd;
+using core::platform::HookFault;
+using core::platform::IsolatedSpace;
+
+/// What a processor knows of the hook that runs on it, and of the last that was thrown out.
+struct alignas(64) GateState {
+    const IsolatedSpace* running;
+    std::uint64_t kept_root;  ///< what CR3 holds outside of hooks; 0: the hypervisor's own
+    std::uint64_t began;
+    bool interrupted;
+    HookEnd end;
+    HookFault fault;
+};
+
+constinit GateState gates[core::platform::maximum_processors]{};
+constinit std::uint64_t budget{~0ull};
+
+GateState& this_gate()
+{
+    return gates[this_cpu().number];
+}
+
+std::uint64_t root_of(const IsolatedSpace* space)
+{
+    return space != nullptr ? space->root.raw() : host_page_tables().root().raw();
+}
+
+void note_registers(HookFault& fault, const InterruptFrame& frame)
+{
+    fault = {.general = {frame.rax, frame.rcx, frame.rdx, frame.rbx, frame.rsp, frame.rbp, frame.rsi, frame.rdi,
+                         frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15},
+             .rip = frame.rip,
+             .rflags = frame.rflags,
+             .address = frame.vector == static_cast<std::uint64_t>(Exception::PF) ? read_cr2() : 0,
+             .vector = static_cast<std::uint32_t>(frame.vector),
+             .error_code = static_cast<std::uint32_t>(frame.error_code)};
+}
+
+/// The interrupted ring-3 code is never resumed: the frame leads back to where the hook was entered.
+void throw_out(InterruptFrame& frame, HookEnd end)
+{
+    GateState& gate = this_gate();
+    HV_ASSERT(frame.from_user() && gate.running != nullptr);
+    note_registers(gate.fault, frame);
+    gate.end = end;
+    const bool paranoid = frame.vector == static_cast<std::uint64_t>(Exception::DB);
+    frame.rip = reinterpret_cast<std::uintptr_t>(paranoid ? hv_module_thrown_out_paranoid : hv_module_thrown_out);
+    frame.cs = static_cast<std::uint64_t>(Selector::kernel_code);
+    frame.ss = static_cast<std::uint64_t>(Selector::kernel_data);
+    frame.rsp = this_cpu().tss.rsp[0];
+    frame.rflags = 2;
+}
+
+/// Arms the watch over hooks where it is not armed.  It is left so when the hook ends: one interrupt in each budget's time, and
+/// only while hooks run, instead of two writes to the timer around each.
+void watch(GateState& gate)
+{
+    gate.began = read_tsc();
+    if (this_cpu().guard == ~0ull && budget != ~0ull) [[unlikely]]
+        arm_guard(gate.began + budget);
+}
+
+}  // namespace
+
+void throw_module_out(InterruptFrame& frame)
+{
+    throw_out(frame, HookEnd::fault);
+}
+
+void module_was_interrupted(InterruptFrame& frame)
+{
+    GateState& gate = this_gate();
+    gate.interrupted = true;
+    if (gate.running->closed.load(std::memory_order_acquire))
+        return throw_out(frame, HookEnd::closed);
+    if (budget == ~0ull)
+        return;
+    if (read_tsc() - gate.began >= budget)
+        return throw_out(frame, HookEnd::over_budget);
+    if (this_cpu().guard == ~0ull)
+        arm_guard(gate.began + budget);
+}
+
+}  // namespace hv::x86
+
+namespace hv::core::platform {
+
+using namespace hv::x86;
+
+void keep_loaded(const IsolatedSpace* space)
+{
+    GateState& gate = this_gate();
+    HV_ASSERT(gate.running == nullptr && this_cpu().number != 0);
+    const std::uint64_t root = space != nullptr ? space->root.raw() : 0;
+    if (gate.kept_root == root)
+        return;
+    gate.kept_root = root;
+    write_cr3(root_of(space));
+}
+
+HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame)
+{
+    GateState& gate = this_gate();
+    HV_ASSERT(gate.running == nullptr && this_cpu().number != 0);
+    const bool elsewhere = gate.kept_root != space.root.raw();
+    if (elsewhere)
+        write_cr3(space.root.raw());
+    gate.running = &space;
+    gate.interrupted = false;
+    watch(gate);
+    const auto& arguments = frame.arguments;
+    const ModuleExit exit = hv_enter_module(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                                            arguments[5], frame.function, frame.stack);
+    gate.running = nullptr;
+    if (elsewhere)
+        write_cr3(gate.kept_root != 0 ? gate.kept_root : root_of(nullptr));
+    return {exit.verdict, exit.thrown_out == 0 ? HookEnd::returned : gate.end, gate.interrupted};
+}
+
+const HookFault& last_hook_fault()
+{
+    return this_gate().fault;
+}
+
+void set_hook_budget(std::uint64_t ticks)
+{
+    budget = ticks;
+}
+
+}  // namespace hv::core::platform

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What module_gate.S needs to know of C++ types; module_gate.cpp asserts each. */
+#define PER_CPU_RSP0 92
+#define KERNEL_DATA 0x10
+#define USER_DATA 0x1b
+#define USER_CODE 0x23
+#define SERVICE_TABLE_HEADER 16
+#define STATUS_NOT_SUPPORTED -4

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+//
+// The crimes that the chaos module commits on command, by number: what an isolated module may try, and what must come of it.
+// The guest that orders them and the module that commits them share this list; nothing else knows it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace chaos {
+
+/// What the guest meets when the crime is over.
+enum class Fate : std::uint8_t {
+    dies,      ///< the instance has ended: the write that ordered the crime is #GP
+    survives,  ///< harmless or refused with a status: the module goes on and says so
+};
+
+struct Crime {
+    std::string_view name;
+    Fate fate;
+};
+
+/// Each writes, reads and executes: at the address, one after the other.
+enum class Access : std::uint32_t { read, write, execute };
+
+inline constexpr std::array<Crime, 64> crimes{{
+    {"nothing", Fate::survives},
+    {"read-null", Fate::dies},
+    {"write-null", Fate::dies},
+    {"jump-to-null", Fate::dies},
+    {"read-hypervisor-text", Fate::dies},
+    {"write-hypervisor-text", Fate::dies},
+    {"jump-to-hypervisor-text", Fate::dies},
+    {"read-direct-map", Fate::dies},
+    {"write-direct-map", Fate::dies},
+    {"jump-to-direct-map", Fate::dies},
+    {"read-hypervisor-stack", Fate::dies},
+    {"write-trusted-modules-area", Fate::dies},
+    {"read-non-canonical", Fate::dies},
+    {"jump-to-non-canonical", Fate::dies},
+    {"write-own-text", Fate::dies},
+    {"write-own-constants", Fate::dies},
+    {"execute-own-data", Fate::dies},
+    {"execute-own-stack", Fate::dies},
+    {"write-service-stubs", Fate::dies},
+    {"write-own-context", Fate::dies},
+    {"hlt", Fate::dies},
+    {"cli", Fate::dies},
+    {"sti", Fate::dies},
+    {"in", Fate::dies},
+    {"out", Fate::dies},
+    {"rdmsr", Fate::dies},
+    {"wrmsr", Fate::dies},
+    {"read-cr0", Fate::dies},
+    {"write-cr3", Fate::dies},
+    {"write-cr4", Fate::dies},
+    {"write-dr7", Fate::dies},
+    {"lgdt", Fate::dies},
+    {"lidt", Fate::dies},
+    {"ltr", Fate::dies},
+    {"sidt", Fate::dies},
+    {"invlpg", Fate::dies},
+    {"wbinvd", Fate::dies},
+    {"clts", Fate::dies},
+    {"swapgs", Fate::dies},
+    {"xsetbv", Fate::dies},
+    {"vmrun", Fate::dies},
+    {"vmmcall", Fate::dies},
+    {"clgi", Fate::dies},
+    {"vmload", Fate::dies},
+    {"syscall", Fate::dies},
+    {"sysenter", Fate::dies},
+    {"sysret", Fate::dies},
+    {"int-3", Fate::dies},
+    {"int-2", Fate::dies},
+    {"int-128", Fate::dies},
+    {"int-wake-vector", Fate::dies},
+    {"icebp", Fate::dies},
+    {"single-step", Fate::dies},
+    {"far-call-kernel-code", Fate::dies},
+    {"far-call-ldt", Fate::dies},
+    {"iret-to-ring-0", Fate::dies},
+    {"xmm", Fate::dies},
+    {"x87", Fate::dies},
+    {"divide-by-zero", Fate::dies},
+    {"stack-overflow", Fate::dies},
+    {"endless-loop", Fate::dies},
+    {"bad-verdict", Fate::dies},
+    {"bad-service-arguments", Fate::survives},
+    {"flags-segments-and-stack-askew", Fate::survives},
+}};
+
+/// The module is built this many times, so that one domain can hold as many.
+inline constexpr std::uint32_t instances{8};
+inline constexpr std::uint32_t first_msr{0x4000'0800};
+inline constexpr std::uint32_t msrs_per_instance{4};
+/// Offsets in an instance's window.
+inline constexpr std::uint32_t msr_commit{0};  ///< written with the crime's number
+inline constexpr std::uint32_t msr_alive{1};   ///< reads as alive_word while the instance lives
+inline constexpr std::uint64_t alive_word{0x616c'6976'65};
+
+}  // namespace chaos
