@@ -294,6 +294,45 @@ Expected<core::control::Progress> FakeControlTarget::finish_module(std::uint32_t
     return Progress::done;
 }
 
+Expected<core::control::Progress> FakeControlTarget::swap_extension(const ExtSwapRequest& request,
+                                                                    core::control::SwapAnswer& answer,
+                                                                    Reason& reason)
+{
+    FakeDomain* const found{HV_TRY(find(request.domain, reason))};
+    if (slice())
+        return Progress::more;
+    uploads.erase(request.upload);
+    for (std::string& module : found->modules)
+        if (module == text_of(request.old_module)) {
+            if ((request.flags & ext_swap_dry_run) == 0)
+                module = request.upload != 0 ? "uploaded" : std::string{text_of(request.new_module)};
+            answer.reply.generation = 2;
+            answer.reply.vcpu_count = 2;
+            answer.vcpus[1] = {1, static_cast<std::uint32_t>(SwappedState::went_on), 77};
+            return Progress::done;
+        }
+    return refuse_field(reason, Error::not_found, "/old_module", "no such extension");
+}
+Expected<core::control::Progress> FakeControlTarget::rollback_extension(const ExtOfDomainRequest& request,
+                                                                        core::control::SwapAnswer& answer,
+                                                                        Reason& reason)
+{
+    HV_TRY(find(request.domain, reason));
+    answer.reply.generation = 3;
+    return Progress::done;
+}
+Expected<std::size_t> FakeControlTarget::inspect_extension(const ExtOfDomainRequest& request,
+                                                           std::span<std::byte> room, ExtInspectReply& reply,
+                                                           Reason& reason)
+{
+    HV_TRY(find(request.domain, reason));
+    const std::string_view bytes{"records!"};
+    if (room.size() < bytes.size())
+        return Error::limit_reached;
+    std::memcpy(room.data(), bytes.data(), bytes.size());
+    reply.generation = 9;
+    return bytes.size();
+}
 Status FakeControlTarget::unload_module(std::string_view module, Reason& reason)
 {
     if (modules.erase(std::string{module}) == 0)

@@ -80,6 +80,12 @@ public:
                                      Reason& reason) override;
     void abort_module(std::uint32_t upload) override { uploads.erase(upload); }
     Status unload_module(std::string_view module, Reason& reason) override;
+    Expected<Progress> swap_extension(const protocol::ExtSwapRequest& request, core::control::SwapAnswer& answer,
+                                      Reason& reason) override;
+    Expected<Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,
+                                          core::control::SwapAnswer& answer, Reason& reason) override;
+    Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
+                                            protocol::ExtInspectReply& reply, Reason& reason) override;
 
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;

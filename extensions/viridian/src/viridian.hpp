@@ -66,10 +66,18 @@ consteval abi::ParameterDescription features_parameter()
 
 }  // namespace row
 
+/// The tests build another version to swap this one for.
+#ifdef VIRIDIAN_PATCH
+inline constexpr std::uint16_t version_patch{VIRIDIAN_PATCH};
+#else
+inline constexpr std::uint16_t version_patch{0};
+#endif
+
 struct Viridian {
     static constexpr ext::Info info{
         .name = "viridian",
         .version_major = 1,
+        .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
                  abi::need_vcpus | abi::need_time | abi::need_domain,
         .hypercall_pages = 1,

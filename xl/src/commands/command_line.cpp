@@ -111,6 +111,18 @@ void verify_options(CLI::App& app, Arguments& arguments)
         ->allow_extra_args(false);
 }
 
+void extension_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("extension", arguments.name, "the extension's name in the domain's stack")->required();
+}
+
+void swap_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("old", arguments.name, "the extension's name in the domain's stack")->required();
+    app.add_option("new", arguments.file, "a file where it holds a /, else the name of a loaded module")->required();
+    app.add_flag("-n,--dry-run", arguments.dry_run, "judge and try the new module on a copy, and stop nothing");
+}
+
 constexpr Verb verbs[]{
     {"create", "make a domain from a config and start it", Operand::config, run_create, create_options},
     {"validate", "check a config and do nothing", Operand::config, run_validate, set_option},
@@ -134,6 +146,12 @@ constexpr Verb verbs[]{
     {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
     {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload,
      no_options},
+    {"ext-swap", "swap an extension of a running domain for another module", Operand::domain, run_ext_swap,
+     swap_options},
+    {"ext-rollback", "swap an extension back to the module before the last swap", Operand::domain,
+     run_ext_rollback, extension_options},
+    {"ext-inspect", "show the state of a domain's extension as JSON", Operand::domain, run_ext_inspect,
+     extension_options},
     {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, list_options},
     {"ext-verify", "check a module's file as the hypervisor would, and say who signed it; needs no hypervisor",
      Operand::module_file, run_ext_verify, verify_options},

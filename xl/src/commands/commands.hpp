@@ -38,6 +38,9 @@ namespace hv::xl {
 // extension.cpp
 [[nodiscard]] ExitCode run_ext_load(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_unload(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_swap(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_rollback(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_inspect(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_list(const Arguments& arguments);
 
 // verify.cpp

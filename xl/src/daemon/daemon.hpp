@@ -67,6 +67,7 @@ private:
     // What a verb needs.
     [[nodiscard]] Task<protocol::DomainInfo> target(CallPointer call);
     [[nodiscard]] Task<DomainPointer> target_record(CallPointer call);
+    [[nodiscard]] Task<void> require_extension(protocol::DomainInfo domain, std::string name);
     [[nodiscard]] Task<Json> domain_json(protocol::DomainInfo info, bool long_form);
     [[nodiscard]] Task<Json> module_json(protocol::ModuleInfo module);
     [[nodiscard]] Task<Json> instances_json();
@@ -93,6 +94,9 @@ private:
     Task<Json> exits(CallPointer call);
     Task<Json> ext_load(CallPointer call);
     Task<Json> ext_unload(CallPointer call);
+    Task<Json> ext_swap(CallPointer call);
+    Task<Json> ext_rollback(CallPointer call);
+    Task<Json> ext_inspect(CallPointer call);
     Task<Json> ext_list(CallPointer call);
     Task<Json> ext_names(CallPointer call);
 

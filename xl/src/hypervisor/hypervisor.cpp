@@ -209,8 +209,8 @@ Task<std::vector<ModuleRequest>> Hypervisor::module_requests(std::string module)
     return list_of<ModuleRequest>(link_, Command::ext_requests, fixed);
 }
 
-Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
-                                         std::string path)
+Task<std::uint32_t> Hypervisor::send_module(std::span<const std::byte> file,
+                                            std::span<const std::byte> signature, std::string path)
 {
     ExtLoadBeginRequest begin{};
     begin.size = file.size();
@@ -244,6 +244,13 @@ Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::s
         }
         throw *failure;
     }
+    co_return upload;
+}
+
+Task<ModuleInfo> Hypervisor::load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                         std::string path)
+{
+    const std::uint32_t upload = co_await send_module(file, signature, std::move(path));
     ControlRequest finish = request_of(Command::ext_load_finish, ExtLoadEndRequest{upload, 0});
     const ControlFrame finished = co_await link_.call(std::move(finish));
     co_return fixed_of<ModuleInfo>(finished);
@@ -255,6 +262,60 @@ Task<void> Hypervisor::unload_module(std::string name)
     put_text(fixed.module, name, "the module's name");
     ControlRequest request = request_of(Command::ext_unload, fixed);
     co_await link_.call(std::move(request));
+}
+
+namespace {
+
+Hypervisor::Swapped swapped_of(const ControlFrame& frame)
+{
+    Hypervisor::Swapped result{fixed_of<ExtSwapReply>(frame), {}};
+    const auto view = EntryView<SwappedVcpu>::over(frame.view().tail(), result.reply.vcpu_count,
+                                                   result.reply.vcpu_entry_size);
+    if (!view)
+        wrong_answer();
+    for (std::size_t i = 0; i < view.value().size(); ++i)
+        result.vcpus.push_back(view.value().at(i));
+    return result;
+}
+
+ControlRequest of_domain(Command command, DomainId id, const std::string& module)
+{
+    ExtOfDomainRequest fixed{id, 0, {}};
+    put_text(fixed.module, module, "the module's name");
+    return request_of(command, fixed);
+}
+
+}  // namespace
+
+Task<Hypervisor::Swapped> Hypervisor::swap(DomainId id, std::string old_module, std::string new_module,
+                                           std::span<const std::byte> file,
+                                           std::span<const std::byte> signature, bool dry_run)
+{
+    ExtSwapRequest fixed{};
+    fixed.domain = id;
+    fixed.flags = dry_run ? ext_swap_dry_run : 0;
+    put_text(fixed.old_module, old_module, "the old module's name");
+    if (file.empty())
+        put_text(fixed.new_module, new_module, "the new module's name");
+    else
+        fixed.upload = co_await send_module(file, signature, std::move(new_module));
+    ControlRequest request = request_of(Command::ext_swap, fixed);
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    co_return swapped_of(frame);
+}
+
+Task<Hypervisor::Swapped> Hypervisor::roll_back(DomainId id, std::string module)
+{
+    ControlRequest request = of_domain(Command::ext_rollback, id, module);
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    co_return swapped_of(frame);
+}
+
+Task<Hypervisor::Inspected> Hypervisor::inspect(DomainId id, std::string module)
+{
+    ControlRequest request = of_domain(Command::ext_inspect, id, module);
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    co_return Inspected{fixed_of<ExtInspectReply>(frame), frame.bulk};
 }
 
 }  // namespace hv::xl

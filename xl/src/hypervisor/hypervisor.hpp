@@ -58,7 +58,27 @@ public:
     [[nodiscard]] Task<std::vector<protocol::ModuleRequest>> module_requests(std::string module);
     [[nodiscard]] Task<void> unload_module(std::string name);
 
+    struct Swapped {
+        protocol::ExtSwapReply reply{};
+        std::vector<protocol::SwappedVcpu> vcpus;
+    };
+    /// Swaps `old_module` for the loaded module `new_module`, or for `file` where that is not empty, with its
+    /// signature or none.
+    [[nodiscard]] Task<Swapped> swap(protocol::DomainId id, std::string old_module, std::string new_module,
+                                     std::span<const std::byte> file, std::span<const std::byte> signature,
+                                     bool dry_run);
+    [[nodiscard]] Task<Swapped> roll_back(protocol::DomainId id, std::string module);
+    struct Inspected {
+        protocol::ExtInspectReply reply{};
+        std::vector<std::byte> records;
+    };
+    [[nodiscard]] Task<Inspected> inspect(protocol::DomainId id, std::string module);
+
 private:
+    /// Sends a module's file; returns the upload's number.
+    [[nodiscard]] Task<std::uint32_t> send_module(std::span<const std::byte> file,
+                                                  std::span<const std::byte> signature, std::string path);
+
     ControlLink& link_;
 };
 

@@ -42,6 +42,9 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_load_abort, &ControlServer::ext_load_abort},
     {Command::ext_unload, &ControlServer::ext_unload},
     {Command::ext_requests, &ControlServer::ext_requests},
+    {Command::ext_swap, &ControlServer::ext_swap},
+    {Command::ext_rollback, &ControlServer::ext_rollback},
+    {Command::ext_inspect, &ControlServer::ext_inspect},
 };
 
 // ---- connection -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "hook_call.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
 #include "hv/core/machine.hpp"
+#include "offer.hpp"
 #include "stack.hpp"
 
 namespace hv::core {
@@ -95,6 +96,24 @@ void VcpuBinding::ask(Pending what)
     vcpu.request(VcpuRequest::extension);
 }
 
+void VcpuBinding::take_over(VcpuBinding& before)
+{
+    abi::HypercallFrame& frame = seat.exchange->frame;
+    frame = before.seat.exchange->frame;
+    frame.window = same_window(binding, before.binding, frame.window);
+    hypercall_length = before.hypercall_length;
+    continuing = std::exchange(before.continuing, false);
+    pending.fetch_or(before.pending.exchange(0));
+    pauses.store(before.pauses.exchange(0));
+    held.store(before.held.exchange(false));
+    wake = before.wake;
+    wake_deadline_ns = before.wake_deadline_ns;
+    block_timer.deadline_ns = before.block_timer.deadline_ns;
+    block_timer.armed = std::exchange(before.block_timer.armed, false);
+    eoi_assist_page = std::exchange(before.eoi_assist_page, 0);
+    wants_window = std::exchange(before.wants_window, false);
+}
+
 VcpuBinding* Binding::vcpu_of(std::uint64_t handle)
 {
     const Handle parts{handle};
@@ -175,6 +194,13 @@ void Binding::release(StateCopies& copies)
     heap.release(copies.kept);
 }
 
+void Binding::arm_block_timers()
+{
+    for (unsigned index = 0; index < vcpu_count; ++index)
+        if (BlockTimer& timer = vcpus[index]->block_timer; timer.armed && domain.time.running())
+            machine().arm_here(timer, domain.time.host_tick_of(timer.deadline_ns));
+}
+
 Status Binding::create(WindowMap& map, TextWriter& why)
 {
     if (const auto made = options.placement == Placement::isolated ? create_isolated() : Status{Done{}}; !made)
@@ -187,6 +213,16 @@ Status Binding::create(WindowMap& map, TextWriter& why)
     HV_TRY(open_windows(map, why));
     if (isolated != nullptr)
         show_contexts();
+    return declare_constants(why);
+}
+
+Status Binding::create_beside(const Binding& old, TextWriter& why)
+{
+    rehearsing = true;
+    HV_TRY(place_image(why));
+    if (const auto made = create_contexts(); !made)
+        return say_memory(why, name(), made.error());
+    HV_TRY(open_same_windows(*this, old, why));
     return declare_constants(why);
 }
 
@@ -495,24 +531,28 @@ Status Binding::fill_hypercall_pages(TextWriter& why)
 {
     if (hooks.hypercall_page == nullptr)
         return Done{};
-    for (std::uint32_t page = 0; page < module.manifest().hypercall_pages; ++page) {
-        abi::HypercallPageRequest request{
-            .page = page, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
-        for (const std::uint8_t byte : machine().hvm.hypercall_instruction)
-            request.instruction[request.instruction_length++] = byte;
-        std::byte* const filled = pages.hypercall_page(page);
-        request.bytes = reinterpret_cast<std::uint8_t*>(filled);
-        if (isolated != nullptr) {
-            std::memcpy(buffer, filled, page_size);
-            request.bytes = reinterpret_cast<std::uint8_t*>(isolated->address_of(buffer));
-        }
-        seat.exchange->page_request = request;
-        HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page,
-                                 seat.shown(&seat.exchange->page_request)),
-                       "hypercall_page", why));
-        if (isolated != nullptr)
-            std::memcpy(filled, buffer, page_size);
+    for (std::uint32_t page = 0; page < module.manifest().hypercall_pages; ++page)
+        HV_TRY(fill_hypercall_page(page, pages.hypercall_page(page), why));
+    return Done{};
+}
+
+Status Binding::fill_hypercall_page(std::uint32_t index, std::byte* page, TextWriter& why)
+{
+    abi::HypercallPageRequest request{
+        .page = index, .instruction_length = 0, .instruction = {}, .bytes = nullptr};
+    for (const std::uint8_t byte : machine().hvm.hypercall_instruction)
+        request.instruction[request.instruction_length++] = byte;
+    request.bytes = reinterpret_cast<std::uint8_t*>(page);
+    if (isolated != nullptr) {
+        std::memcpy(buffer, page, page_size);
+        request.bytes = reinterpret_cast<std::uint8_t*>(isolated->address_of(buffer));
     }
+    seat.exchange->page_request = request;
+    HV_TRY(refused(call_hook(*this, Hook::hypercall_page, hooks.hypercall_page,
+                             seat.shown(&seat.exchange->page_request)),
+                   "hypercall_page", why));
+    if (isolated != nullptr)
+        std::memcpy(page, buffer, page_size);
     return Done{};
 }
 

@@ -99,6 +99,9 @@ struct VcpuBinding {
 
     /// Notes it and makes the VCPU look.  Any processor.
     void ask(Pending what);
+    /// Goes on with what is under way in the instance before: its open call, what was asked of it, pauses and
+    /// blocks.  Neither runs, no callback of either is under way, and the timers name this one already.
+    void take_over(VcpuBinding& before);
 
     Binding& binding;
     Vcpu& vcpu;
@@ -137,6 +140,27 @@ public:
     /// Image, contexts, blocks and windows, which are entered in `map`, in the order of binding; a sentence in
     /// `why`.
     Status create(WindowMap& map, TextWriter& why);
+    /// The same for an instance that is to take the place of another: nothing is asked of its holdings, and it
+    /// gets the other's windows, which are in no map.
+    Status create_beside(const Binding& old, TextWriter& why);
+    Status create_domain(TextWriter& why);
+    /// Fills `page` as the module would; `why` and the errors as at the bind.
+    Status fill_hypercall_page(std::uint32_t index, std::byte* page, TextWriter& why);
+    /// What an operator reads when a hook of creation or import did not answer done.
+    Status refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const;
+    Expected<Window*> open_window(const abi::WindowRequest& request, std::uint64_t base, TextWriter& why);
+    /// Its hooks of the end are not called: what they would undo belongs to the next instance.
+    void forget_hooks()
+    {
+        initialised_vcpus_ = 0;
+        created_ = false;
+    }
+    /// It stands where another stood: the hooks of the end are its own to call.
+    void adopt_hooks() { initialised_vcpus_ = vcpu_count; }
+    /// Block timers that were stopped stand again.
+    void arm_block_timers();
+    /// Block timers are stopped, and no callback of one is under way when this returns.
+    void cancel_block_timers();
     /// Calls the hooks in the order of hook_table.hpp; those that undo them run when one fails.
     Status start(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     /// vcpu_destroy and domain_destroy for what start() initialised; then no hook is called any more.
@@ -165,6 +189,9 @@ public:
     loader::Image image{};
     abi::HookTable hooks{};
     const std::uint64_t needs;
+    /// It is to take another's place and has not yet: services that act on the guest or on holdings answer busy,
+    /// and a bad verdict ends nothing.
+    bool rehearsing{};
     const bool serial;
     Spinlock serial_lock{};
 
@@ -201,11 +228,9 @@ private:
     [[nodiscard]] loader::ModuleMemory& image_memory();
     Status create_contexts();
     Status create_holdings();
-    void cancel_block_timers();
     Status open_windows(WindowMap& map, TextWriter& why);
     Status choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
                          TextWriter& why);
-    Expected<Window*> open_window(const abi::WindowRequest& request, std::uint64_t base, TextWriter& why);
     Status create_seat(Seat& of, unsigned index);
     void show_contexts();
     void release(StateCopies& copies);
@@ -217,10 +242,8 @@ private:
     Expected<ShownText> show(const ExtensionParameter& parameter);
     Status declare_constants(TextWriter& why);
     Status set_parameters(std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
-    Status create_domain(TextWriter& why);
     Status fill_hypercall_pages(TextWriter& why);
     Status initialise_vcpus(TextWriter& why);
-    Status refused(abi::Verdict verdict, std::string_view hook, TextWriter& why) const;
 
     bool created_{};  ///< domain_create has succeeded
     unsigned initialised_vcpus_{};

@@ -130,6 +130,17 @@ public:
         return lookup(place, condition, answer) != nullptr;
     }
 
+    /// Calls `visit(place, answer)` for all that is declared, whatever its condition.  While nothing changes.
+    template <typename Visit>
+    void each(Visit visit) const
+    {
+        for (std::uint32_t slot = 0; first_ != nullptr && slot <= mask_; ++slot)
+            for (const Entry* entry = first_[slot].load(std::memory_order_acquire); entry != nullptr;
+                 entry = entry->next.load(std::memory_order_acquire))
+                if (entry->answer.declared)
+                    visit(entry->place, entry->answer);
+    }
+
 private:
     static constexpr std::uint32_t nowhere{~0u};  // no window is so long
     struct Entry {

@@ -135,6 +135,8 @@ void ExtensionStack::unbind_all(Domain& domain)
         Binding* const top = own.bindings.back();
         Holdings* const holdings = &top->holdings;
         --top->module.bindings_;
+        if (holdings->module_before != nullptr)
+            --holdings->module_before->kept_;
         take_out(own, *top);
         destroy(domain.heap, top);
         destroy(domain.heap, holdings);
@@ -405,6 +407,16 @@ Answered ExtensionStack::mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, 
 
 // ---- for the operator
 // -------------------------------------------------------------------------------------------
+
+const Module& ExtensionStack::module(unsigned position) const
+{
+    return implementation_->bindings[position]->module;
+}
+
+std::uint64_t ExtensionStack::generation() const
+{
+    return implementation_->generation;
+}
 
 ExtensionStack::Description ExtensionStack::describe(unsigned position) const
 {

@@ -111,6 +111,15 @@ abi::Verdict end_instance(HookCall& call, const TextWriter& text, const platform
 {
     Binding& binding = *call.binding;
     take_back(call);
+    if (rehearses(call)) {  // a trial's failure is the swap's alone
+        log_error("domain ", binding.domain.id, ": ", text.view());
+        if (binding.rehearsing) {
+            binding.failure.append(text.view());
+            binding.route.store(Route::ended);
+        }
+        call.binding = nullptr;
+        return {};
+    }
     if (binding.route.exchange(Route::ended) != Route::ended) {
         close(binding);
         binding.failure.clear();

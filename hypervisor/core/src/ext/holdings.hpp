@@ -11,6 +11,8 @@
 
 namespace hv::core {
 
+class Module;
+
 struct Holdings {
     /// Frames that they may take: 64 MiB.
     static constexpr std::uint64_t frame_limit{16384};
@@ -30,6 +32,9 @@ struct Holdings {
     Heap heap;
     GuestPages pages;
     Timers timers;
+
+    Module* module_before{};  ///< to which a rollback goes, kept for that; null: none
+    bool reverts{};           ///< this instance's records were seen to import into that module
 };
 
 }  // namespace hv::core

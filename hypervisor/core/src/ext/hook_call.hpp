@@ -63,6 +63,13 @@ extern HookWords hook_words[platform::maximum_processors];
     return {current_words().explanation, current_call().explanation_length};
 }
 
+/// True in a hook that may change nothing but its own instance, and whose failure is not the guest's: of an
+/// instance that is not in its place yet, or one that tells its state.
+[[nodiscard]] inline bool rehearses(const HookCall& call)
+{
+    return call.binding->rehearsing || call.hook == Hook::export_state;
+}
+
 inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook)
 {
     HV_ASSERT(call.binding == nullptr);  // hooks do not nest

@@ -35,13 +35,61 @@ ModuleRegistry::~ModuleRegistry()
 Module* ModuleRegistry::find(std::string_view name) const
 {
     for (Module* const module : modules_)
-        if (module->name() == name)
+        if (!module->superseded_ && module->name() == name)
             return module;
     return nullptr;
 }
 
 Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::span<const std::byte> signature,
                                        std::string_view path, TextWriter& why)
+{
+    return keep(HV_TRY(verify(file, signature, path, why)), why);
+}
+
+Expected<Module*> ModuleRegistry::load_beside(std::span<const std::byte> file,
+                                              std::span<const std::byte> signature, std::string_view path,
+                                              TextWriter& why)
+{
+    auto module = HV_TRY(verify(file, signature, path, why));
+    for (Module* const other : modules_)
+        if (other->name() == module->name() && same_file(*other, *module))
+            return other;
+    module->superseded_ = true;  // until it is used
+    module->generation_ = ++generation_;
+    if (!modules_.push_back(module.get())) {
+        say(why, "as many modules are loaded as can be: ", maximum_modules);
+        return Error::limit_reached;
+    }
+    return module.leak();
+}
+
+void ModuleRegistry::supersede(Module& module)
+{
+    if (Module* const before = find(module.name()))
+        before->superseded_ = true;
+    module.superseded_ = false;
+    sweep();
+}
+
+void ModuleRegistry::sweep()
+{
+    for (std::size_t index = modules_.size(); index-- > 0;) {
+        Module* const module = modules_[index];
+        if (!module->superseded_ || module->bindings_ != 0 || module->kept_ != 0)
+            continue;
+        destroy(heap_, module);
+        modules_.erase(&modules_[index]);
+    }
+}
+
+bool ModuleRegistry::same_file(const Module& one, const Module& other)
+{
+    return one.size_ == other.size_ && std::memcmp(one.file_, other.file_, one.size_) == 0;
+}
+
+Expected<Owned<Module>> ModuleRegistry::verify(std::span<const std::byte> file,
+                                               std::span<const std::byte> signature, std::string_view path,
+                                               TextWriter& why)
 {
     if (file.empty() || file.size() > loader::maximum_file_bytes) {
         say(why, "a module file has 1 to ", loader::maximum_file_bytes, " bytes, this one has ", file.size());
@@ -65,13 +113,13 @@ Expected<Module*> ModuleRegistry::load(std::span<const std::byte> file, std::spa
         why.append(diagnostics.text());
         return verified.error();
     }
-    return keep(std::move(made.value()), why);
+    return made;
 }
 
 Expected<Module*> ModuleRegistry::keep(Owned<Module> module, TextWriter& why)
 {
     if (Module* const same = find(module->name())) {
-        if (same->size_ == module->size_ && std::memcmp(same->file_, module->file_, same->size_) == 0)
+        if (same_file(*same, *module))
             return same;
         say(why, "a module '", same->name(), "' is loaded already, version ");
         write_version(why, *same);
@@ -92,11 +140,16 @@ Expected<Module*> ModuleRegistry::keep(Owned<Module> module, TextWriter& why)
 Status ModuleRegistry::unload(std::string_view name, TextWriter& why)
 {
     for (Module*& module : modules_) {
-        if (module->name() != name)
+        if (module->superseded_ || module->name() != name)
             continue;
         if (module->bindings_ != 0) {
             say(why, "module '", name, "' is bound by ", module->bindings_,
                 module->bindings_ == 1 ? " domain" : " domains");
+            return Error::busy;
+        }
+        if (module->kept_ != 0) {
+            say(why, "module '", name, "' is kept for a rollback by ", module->kept_,
+                module->kept_ == 1 ? " domain" : " domains");
             return Error::busy;
         }
         log_info("extension ", module->name(), " unloaded");

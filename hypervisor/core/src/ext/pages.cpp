@@ -165,6 +165,17 @@ std::byte* GuestPages::hypercall_page(std::uint32_t page) const
     return bytes_of(hypercall_pages_[page].frame);
 }
 
+std::uint32_t GuestPages::placed()
+{
+    const LockGuard guard{lock_};
+    std::uint32_t count{};
+    for (std::uint32_t index = 0; index < capacity_; ++index)
+        count += slots_[index].placed ? 1 : 0;
+    for (const GuestPage& page : hypercall_pages_)
+        count += page.placed ? 1 : 0;
+    return count;
+}
+
 Status GuestPages::place_hypercall_page(std::uint32_t page, GuestPhysical guest, std::uint32_t how)
 {
     const LockGuard guard{lock_};

@@ -58,6 +58,8 @@ public:
     /// Frames for `count` hypercall pages.  Once.  Fails with no_memory or limit_reached.
     Status create_hypercall_pages(std::uint32_t count);
     [[nodiscard]] std::byte* hypercall_page(std::uint32_t page) const;
+    /// Overlays that the guest sees, hypercall pages among them.
+    [[nodiscard]] std::uint32_t placed();
     Status place_hypercall_page(std::uint32_t page, GuestPhysical guest, std::uint32_t how);
 
     /// The parts of a handle; `binding` as in Handle.

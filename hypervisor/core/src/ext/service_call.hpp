@@ -18,12 +18,19 @@ constexpr Answer answer_of(const Status& status)
 
 constexpr Answer not_supported{abi::status_not_supported};
 
+/// Added to the need of a service that changes more than the instance itself: an instance that only rehearses
+/// does not get it.
+inline constexpr std::uint64_t acts{1ull << 63};
+
 /// The call whose hook asks, if it may: a service is called from a hook, by a module that has named the need.
 inline Expected<HookCall*> caller(std::uint64_t need)
 {
     HookCall& call = current_call();
-    if (call.binding == nullptr || (call.binding->needs & need) != need)
+    const std::uint64_t named = need & ~acts;
+    if (call.binding == nullptr || (call.binding->needs & named) != named)
         return Error::permission_denied;
+    if ((need & acts) != 0 && rehearses(call))
+        return Error::busy;
     return &call;
 }
 

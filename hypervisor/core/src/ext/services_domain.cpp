@@ -35,7 +35,7 @@ void end_at_return(HookCall& call, EndReason reason, const char* text, std::uint
 Answer domain_shutdown(std::uint64_t domain, abi::ShutdownReason reason, const char* text,
                        std::uint64_t length)
 {
-    return serve_domain(domain, abi::need_domain, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_domain | acts, [&](HookCall& call) -> Status {
         const EndReason known = reason_of(reason);
         if (known == EndReason::none || (text == nullptr && length != 0))
             return Error::invalid_argument;
@@ -46,7 +46,7 @@ Answer domain_shutdown(std::uint64_t domain, abi::ShutdownReason reason, const c
 
 Answer domain_reset(std::uint64_t domain)
 {
-    return serve_domain(domain, abi::need_domain, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_domain | acts, [&](HookCall& call) -> Status {
         end_at_return(call, EndReason::reboot, nullptr, 0);
         return Done{};
     });
@@ -76,7 +76,7 @@ Answer domain_info(std::uint64_t domain, abi::DomainInfo* info)
 
 Answer console_write(std::uint64_t domain, const char* text, std::uint64_t length, std::uint64_t* written)
 {
-    return serve_domain(domain, abi::need_domain, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_domain | acts, [&](HookCall& call) -> Status {
         if (written == nullptr || (text == nullptr && length != 0))
             return Error::invalid_argument;
         const std::span bytes{text, static_cast<std::size_t>(length)};
@@ -87,7 +87,7 @@ Answer console_write(std::uint64_t domain, const char* text, std::uint64_t lengt
 
 Answer console_read(std::uint64_t domain, char* text, std::uint64_t length, std::uint64_t* read)
 {
-    return serve_domain(domain, abi::need_domain, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_domain | acts, [&](HookCall& call) -> Status {
         if (read == nullptr || (text == nullptr && length != 0))
             return Error::invalid_argument;
         Console& console = call.binding->domain.console;

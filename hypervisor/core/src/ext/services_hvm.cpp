@@ -157,7 +157,7 @@ Answer registers_read(std::uint64_t vcpu, std::uint32_t groups, abi::GuestRegist
 
 Answer registers_write(std::uint64_t vcpu, std::uint32_t groups, const abi::GuestRegisters* registers)
 {
-    return serve_vcpu(vcpu, abi::need_registers, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_registers | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         HV_TRY(check_groups(groups, registers));
         HV_TRY(check_still(call, own));
         return write_registers(own.vcpu, groups, *registers);
@@ -166,7 +166,7 @@ Answer registers_write(std::uint64_t vcpu, std::uint32_t groups, const abi::Gues
 
 Answer inject_interrupt(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t how)
 {
-    return serve_vcpu(vcpu, abi::need_injection, [&](HookCall&, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_injection | acts, [&](HookCall&, VcpuBinding& own) -> Status {
         if (vector < lowest_vector || vector > highest_vector || how > abi::inject_bare)
             return Error::invalid_argument;
         if (how == abi::inject_local_apic) {
@@ -184,7 +184,7 @@ Answer inject_interrupt(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t 
 
 Answer inject_nmi(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_injection, [&](HookCall&, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_injection | acts, [&](HookCall&, VcpuBinding& own) -> Status {
         own.vcpu.request(VcpuRequest::nmi);
         return Done{};
     });
@@ -192,7 +192,7 @@ Answer inject_nmi(std::uint64_t vcpu)
 
 Answer interrupt_window_request(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_injection, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_injection | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         if (call.binding->hooks.interrupt_window == nullptr)
             return Error::invalid_argument;
         own.ask(VcpuBinding::Pending::window);
@@ -202,7 +202,7 @@ Answer interrupt_window_request(std::uint64_t vcpu)
 
 Answer tlb_flush(std::uint64_t domain, const std::uint64_t* vcpus, std::uint32_t words, std::uint32_t how)
 {
-    return serve_domain(domain, abi::need_tlb, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_tlb | acts, [&](HookCall& call) -> Status {
         if (how > abi::flush_non_global || (vcpus != nullptr && words == 0))
             return Error::invalid_argument;
         for (unsigned index = 0; index < call.binding->vcpu_count; ++index) {

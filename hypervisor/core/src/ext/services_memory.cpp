@@ -123,7 +123,7 @@ Answer guest_read(std::uint64_t domain, std::uint64_t gpa, void* own, std::uint6
 
 Answer guest_write(std::uint64_t domain, std::uint64_t gpa, const void* own, std::uint64_t length)
 {
-    return serve_domain(domain, abi::need_guest_memory, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_guest_memory | acts, [&](HookCall& call) -> Status {
         HV_TRY(check_copy(own, length));
         return call.binding->domain.memory.guest().write(GuestPhysical{gpa}, bytes_at(own, length));
     });

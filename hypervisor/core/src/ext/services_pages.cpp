@@ -16,7 +16,7 @@ constexpr std::uint32_t bits_of_a_page{32768};
 template <typename Body>
 Answer change_map(std::uint64_t domain, std::uint64_t need, Body body)
 {
-    return serve_domain(domain, need, [&](HookCall& call) -> Status {
+    return serve_domain(domain, need | acts, [&](HookCall& call) -> Status {
         HV_TRY(body(call, call.binding->pages));
         call.after |= HookCall::guest_map_changed;
         return Done{};
@@ -27,7 +27,7 @@ Answer change_map(std::uint64_t domain, std::uint64_t need, Body body)
 template <typename Body>
 Answer serve_page(std::uint64_t domain, std::uint64_t page, bool write, Body body)
 {
-    return serve_domain(domain, 0, [&](HookCall& call) -> Status {
+    return serve_domain(domain, write ? acts : 0, [&](HookCall& call) -> Status {
         if ((call.binding->needs & page_needs) == 0)
             return Error::permission_denied;
         const Handle handle = HV_TRY(own_handle(call, page, HandleKind::page));
@@ -106,7 +106,7 @@ Answer hypercall_page_place(std::uint64_t domain, std::uint32_t page, std::uint6
 
 Answer overlay_create(std::uint64_t domain, std::uint64_t* page)
 {
-    return serve_domain(domain, abi::need_overlays, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_overlays | acts, [&](HookCall& call) -> Status {
         if (page == nullptr)
             return Error::invalid_argument;
         *page = HV_TRY(call.binding->pages.create_overlay(call.binding->number)).raw();
@@ -164,7 +164,7 @@ Answer page_write(std::uint64_t domain, std::uint64_t page, std::uint32_t offset
 
 Answer page_pin(std::uint64_t domain, std::uint64_t gpa, std::uint32_t access, std::uint64_t* page)
 {
-    return serve_domain(domain, abi::need_pinned_pages, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_pinned_pages | acts, [&](HookCall& call) -> Status {
         if (page == nullptr)
             return Error::invalid_argument;
         *page = HV_TRY(call.binding->pages.pin(call.binding->number, GuestPhysical{gpa}, access)).raw();
@@ -174,7 +174,7 @@ Answer page_pin(std::uint64_t domain, std::uint64_t gpa, std::uint32_t access, s
 
 Answer page_unpin(std::uint64_t domain, std::uint64_t page)
 {
-    return serve_domain(domain, abi::need_pinned_pages, [&](HookCall& call) -> Status {
+    return serve_domain(domain, abi::need_pinned_pages | acts, [&](HookCall& call) -> Status {
         const Handle handle = HV_TRY(own_handle(call, page, HandleKind::page));
         HV_TRY(withdraw_assists(call, page));
         return call.binding->pages.unpin(handle);

@@ -113,7 +113,7 @@ Answer set_condition(std::uint64_t domain, std::uint32_t condition, std::uint32_
 
 Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assist)
 {
-    return serve_vcpu(vcpu, 0, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         if (assist == nullptr || assist->offset % 4 != 0 || assist->offset > page_size - 4 ||
             assist->bit > 31)
             return Error::invalid_argument;

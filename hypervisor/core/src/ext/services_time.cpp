@@ -32,7 +32,7 @@ Answer time_snapshot(std::uint64_t vcpu, abi::TimeSnapshot* snapshot)
 
 Answer timer_create(std::uint64_t vcpu, std::uint64_t cookie, std::uint64_t* timer)
 {
-    return serve_vcpu(vcpu, abi::need_timers, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_timers | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         if (timer == nullptr)
             return Error::invalid_argument;
         *timer = HV_TRY(call.binding->timers.create_timer(own, call.binding->number, cookie)).raw();
@@ -42,7 +42,7 @@ Answer timer_create(std::uint64_t vcpu, std::uint64_t cookie, std::uint64_t* tim
 
 Answer timer_set(std::uint64_t timer, const abi::TimerSetting* setting)
 {
-    return serve(abi::need_timers, [&](HookCall& call) -> Status {
+    return serve(abi::need_timers | acts, [&](HookCall& call) -> Status {
         if (setting == nullptr)
             return Error::invalid_argument;
         return call.binding->timers.set(HV_TRY(own_handle(call, timer, HandleKind::timer)), *setting);
@@ -51,14 +51,14 @@ Answer timer_set(std::uint64_t timer, const abi::TimerSetting* setting)
 
 Answer timer_cancel(std::uint64_t timer)
 {
-    return serve(abi::need_timers, [&](HookCall& call) -> Status {
+    return serve(abi::need_timers | acts, [&](HookCall& call) -> Status {
         return call.binding->timers.cancel(HV_TRY(own_handle(call, timer, HandleKind::timer)));
     });
 }
 
 Answer timer_destroy(std::uint64_t timer)
 {
-    return serve(abi::need_timers, [&](HookCall& call) -> Status {
+    return serve(abi::need_timers | acts, [&](HookCall& call) -> Status {
         return call.binding->timers.destroy(HV_TRY(own_handle(call, timer, HandleKind::timer)));
     });
 }

@@ -38,7 +38,7 @@ Answer vcpu_by_index(std::uint64_t domain, std::uint32_t index, std::uint64_t* v
 
 Answer vcpu_pause(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall&, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall&, VcpuBinding& own) -> Status {
         own.pauses.fetch_add(1);
         update_hold(own.vcpu);
         return Done{};
@@ -47,7 +47,7 @@ Answer vcpu_pause(std::uint64_t vcpu)
 
 Answer vcpu_unpause(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall&, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall&, VcpuBinding& own) -> Status {
         std::uint32_t pauses = own.pauses.load();
         do {
             if (pauses == 0)
@@ -60,7 +60,7 @@ Answer vcpu_unpause(std::uint64_t vcpu)
 
 Answer vcpu_kick(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall&, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall&, VcpuBinding& own) -> Status {
         own.ask(VcpuBinding::Pending::kick);
         wake_vcpu(own);
         return Done{};
@@ -69,7 +69,7 @@ Answer vcpu_kick(std::uint64_t vcpu)
 
 Answer vcpu_yield(std::uint64_t vcpu)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         if (call.vcpu != &own)
             return Error::invalid_argument;
         call.after |= HookCall::yields;
@@ -79,7 +79,7 @@ Answer vcpu_yield(std::uint64_t vcpu)
 
 Answer vcpu_block(std::uint64_t vcpu, std::uint32_t wake, std::uint64_t deadline_ns)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         if (call.vcpu != &own || wake == 0 || (wake & ~known_wakes) != 0)
             return Error::invalid_argument;
         own.wake = wake;
@@ -125,7 +125,7 @@ Answer apic_read(std::uint64_t vcpu, std::uint32_t apic_register, std::uint64_t*
 
 Answer apic_write(std::uint64_t vcpu, std::uint32_t apic_register, std::uint64_t value)
 {
-    return serve_vcpu(vcpu, abi::need_vcpus, [&](HookCall& call, VcpuBinding& own) -> Status {
+    return serve_vcpu(vcpu, abi::need_vcpus | acts, [&](HookCall& call, VcpuBinding& own) -> Status {
         HV_TRY(check_register(apic_register));
         HV_TRY(check_still(call, own));
         if (apic_register != apic_command && value >> 32 != 0)

@@ -192,6 +192,23 @@ void Timers::thaw()
             arm(*slots_[index]);
 }
 
+void Timers::hand_over(VcpuBinding* const* vcpus)
+{
+    const LockGuard guard{lock_};
+    for (std::uint32_t index = 0; index < used_; ++index)
+        if (VcpuBinding*& owner = slots_[index]->vcpu_; owner != nullptr)
+            owner = vcpus[owner->vcpu.id];
+}
+
+std::uint32_t Timers::armed()
+{
+    const LockGuard guard{lock_};
+    std::uint32_t count{};
+    for (std::uint32_t index = 0; index < used_; ++index)
+        count += slots_[index]->vcpu_ != nullptr && slots_[index]->armed_ ? 1 : 0;
+    return count;
+}
+
 bool Timers::stop()
 {
     const LockGuard guard{lock_};

@@ -68,6 +68,10 @@ public:
     /// The guest's time is about to stand still: nothing expires any more until thaw().
     void freeze();
     void thaw();
+    /// Each timer of VCPU n is from now on one of vcpus[n], in the instance that takes the other's place.
+    void hand_over(VcpuBinding* const* vcpus);
+    /// How many are armed.
+    [[nodiscard]] std::uint32_t armed();
     /// Disarms everything; true: there were timers, and a callback may still be under way on another
     /// processor.
     bool stop();

@@ -196,4 +196,25 @@ void WindowMap::remove(const Binding& binding)
             hypercalls.erase(&hypercalls[index]);
 }
 
+void WindowMap::replace(const Binding& old, const Binding& fresh)
+{
+    const auto heir = [&](Window*& place) {
+        if (place == nullptr || place->binding != &old)
+            return;
+        for (Window* const window : fresh.windows)
+            if (window->kind == place->kind && window->base == place->base &&
+                (window->kind != abi::WindowKind::hypercall || same_rule(window->match, place->match))) {
+                place = window;
+                return;
+            }
+    };
+    for (Window*& block : cpuid)
+        heir(block);
+    for (Ranges* const ranges : {&msrs, &mmio, &ports})
+        for (WindowRange& range : *ranges)
+            heir(range.window);
+    for (Window*& window : hypercalls)
+        heir(window);
+}
+
 }  // namespace hv::core

@@ -60,6 +60,13 @@ struct Window {
     DeclaredTable<MsrWriteAnswer> writes{};
 };
 
+/// True where two rules take just the same calls.
+constexpr bool same_rule(const abi::HypercallMatch& one, const abi::HypercallMatch& other)
+{
+    return one.modes == other.modes && one.maximum_cpl == other.maximum_cpl && one.operand == other.operand &&
+           one.mask == other.mask && one.value == other.value;
+}
+
 /// A window as a lookup by number meets it.  One that nobody has made ends every lookup, with nothing found.
 struct WindowRange {
     std::uint64_t base{};
@@ -92,6 +99,8 @@ struct WindowMap {
     /// Enters a window whose place choose() has found.  Fails with limit_reached.
     Status enter(Window& window);
     void remove(const Binding& binding);
+    /// Where `old`'s windows were, `fresh`'s are: it has one for each, at the same place.
+    void replace(const Binding& old, const Binding& fresh);
 
 private:
     Expected<std::uint64_t> choose_cpuid(const abi::WindowRequest& request, std::string_view asker,

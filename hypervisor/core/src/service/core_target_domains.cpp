@@ -129,6 +129,7 @@ Expected<Progress> CoreTarget::destroy_domain(protocol::DomainId id, Reason& rea
     machine().wait_for_turn();
     consoles_.detach(domain);
     domains_.destroy(domain);
+    modules_.sweep();
     return Progress::done;
 }
 

@@ -85,6 +85,8 @@ void carry_out_requests(Vcpu& vcpu)
 {
     vcpu.domain.rouse(vcpu);  // before they are taken: check_all_halted() sees the one or the other
     const std::uint32_t requests = vcpu.take_requests();
+    if (asked(requests, VcpuRequest::resumed)) [[unlikely]]
+        vcpu.resumed_at.store(platform::ticks(), std::memory_order_release);
     if (asked(requests, VcpuRequest::flush))
         machine().hvm.flush(vcpu);
     if (asked(requests, VcpuRequest::init))

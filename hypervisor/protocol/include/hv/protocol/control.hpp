@@ -89,6 +89,9 @@ enum class Command : std::uint16_t {
     ext_load_finish = 69,
     ext_load_abort = 70,
     ext_unload = 71,
+    ext_swap = 72,
+    ext_rollback = 73,
+    ext_inspect = 74,
     ext_requests = 80,
 };
 
@@ -583,6 +586,70 @@ struct ExtUnloadRequest {
     char module[name_size];
 };
 static_assert(sizeof(ExtUnloadRequest) == 64);
+
+inline constexpr std::uint32_t ext_swap_dry_run{1};  ///< everything that is judged before anything stops, and no more
+inline constexpr std::uint32_t ext_swap_known_flags{1};
+
+/// Gives the place of `old_module` in a running domain's stack to another module, with the state that it has: a
+/// loaded one, or a file that was sent as for ext_load_finish and is loaded by this.  Either way the upload is
+/// over.  A refusal leaves everything as it was.  Reply: ExtSwapReply, once the guest runs again.
+struct ExtSwapRequest {
+    DomainId domain;
+    std::uint32_t upload;  ///< 0: the module is named
+    std::uint32_t flags;   ///< ext_swap_*
+    std::uint32_t reserved;
+    char old_module[name_size];
+    char new_module[name_size];
+};
+static_assert(sizeof(ExtSwapRequest) == 144 && offsetof(ExtSwapRequest, old_module) == 16);
+
+/// ext_rollback: swaps back to the module before the last swap; reply: ExtSwapReply.  ext_inspect: see
+/// ExtInspectReply.
+struct ExtOfDomainRequest {
+    DomainId domain;
+    std::uint32_t reserved;
+    char module[name_size];
+};
+static_assert(sizeof(ExtOfDomainRequest) == 72);
+
+inline constexpr std::uint32_t swap_reverts{1};  ///< the new state was seen to go back into the old module
+
+/// Ticks of the time-stamp counter.  Tail: `vcpu_count` SwappedVcpu.  All zero but names after a dry run.
+struct ExtSwapReply {
+    std::uint64_t generation;       ///< of the domain's stack: 1, and one more with each swap
+    std::uint64_t blackout_ticks;   ///< from the last VCPU's stop to the first one's going on
+    std::uint64_t stop_ticks;       ///< from the first request to stop to the last VCPU's stop
+    std::uint32_t armed_timers;     ///< that went over
+    std::uint32_t overlays;         ///< pages over the guest's memory
+    std::uint32_t continuations;    ///< hypercalls under way
+    std::uint32_t flags;            ///< swap_*
+    char old_module[name_size];
+    char old_version[32];
+    char new_module[name_size];
+    char new_version[32];
+    std::uint32_t vcpu_count;
+    std::uint32_t vcpu_entry_size;
+};
+static_assert(offsetof(ExtSwapReply, old_module) == 40 && offsetof(ExtSwapReply, vcpu_count) == 232);
+static_assert(sizeof(ExtSwapReply) == 240);
+
+enum class SwappedState : std::uint32_t {
+    went_on = 1,
+    did_not_run = 2,  ///< halted or stopped when the others went on: it missed nothing
+};
+struct SwappedVcpu {
+    std::uint32_t vcpu;
+    std::uint32_t state;       ///< SwappedState
+    std::uint64_t out_ticks;   ///< from its stop to its going on
+};
+static_assert(sizeof(SwappedVcpu) == 16);
+
+/// Bulk data: state records as in the extension ABI's state_record.hpp, at most what a reply takes.
+struct ExtInspectReply {
+    char version[32];  ///< of the module
+    std::uint64_t generation;
+};
+static_assert(sizeof(ExtInspectReply) == 40);
 
 // ---- events -----------------------------------------------------------------------------------------------
 

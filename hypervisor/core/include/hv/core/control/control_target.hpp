@@ -11,6 +11,7 @@
 // changed, unless said otherwise.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -57,6 +58,12 @@ struct LogSlice {
     std::uint64_t next{};   ///< cursor to go on with
     std::uint64_t lost{};   ///< messages overwritten since the cursor that was asked for
     std::size_t bytes{};    ///< how much of the room was filled, whole lines
+};
+
+/// What a swap is answered with.
+struct SwapAnswer {
+    protocol::ExtSwapReply reply{};
+    std::array<protocol::SwappedVcpu, protocol::maximum_vcpus> vcpus{};
 };
 
 class ControlTarget {
@@ -128,6 +135,16 @@ public:
                                              Reason& reason) = 0;
     virtual void abort_module(std::uint32_t upload) = 0;
     virtual Status unload_module(std::string_view module, Reason& reason) = 0;
+    /// Sliced: done when the guest runs again.  When it is done or fails a named upload is over.
+    virtual Expected<Progress> swap_extension(const protocol::ExtSwapRequest& request, SwapAnswer& answer,
+                                              Reason& reason) = 0;
+    /// Sliced likewise.
+    virtual Expected<Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,
+                                                  SwapAnswer& answer, Reason& reason) = 0;
+    /// Writes state records into `room`; returns how many bytes.
+    virtual Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request,
+                                                    std::span<std::byte> room, protocol::ExtInspectReply& reply,
+                                                    Reason& reason) = 0;
 
     // ---- the target's own work ----------------------------------------------------------------------------
     /// What somebody asked of the target that is no client: a pause that an extension wants.

@@ -139,6 +139,11 @@ private:
     Expected<Progress> ext_load_abort(const protocol::FrameView& frame);
     Expected<Progress> ext_unload(const protocol::FrameView& frame);
     Expected<Progress> ext_requests(const protocol::FrameView& frame);
+    Expected<Progress> ext_swap(const protocol::FrameView& frame);
+    Expected<Progress> ext_rollback(const protocol::FrameView& frame);
+    Expected<Progress> ext_inspect(const protocol::FrameView& frame);
+    Expected<Progress> answer_swap(Expected<Progress> progress, const SwapAnswer& answer);
+    Expected<const Upload*> whole_upload(std::uint32_t number);
     Status check_create(const protocol::DomainCreateRequest& request);
     Status check_parameters(const protocol::ExtBindRequest& request, std::span<const std::byte> tail);
     Status check_name(std::string_view field, const char (&name)[protocol::name_size]);

@@ -93,12 +93,16 @@ public:
         bool failed;  ///< its hooks are not called any more
     };
     [[nodiscard]] Description describe(unsigned position) const;
+    [[nodiscard]] const Module& module(unsigned position) const;
+    /// 1, and one more with each swap.
+    [[nodiscard]] std::uint64_t generation() const;
 
 private:
     template <typename T, typename... A>
     friend Expected<Owned<T>> make(Heap&, A&&...);
     template <typename T>
     friend class Owned;
+    friend class Swap;
     ExtensionStack() = default;
     ~ExtensionStack() = default;
     static Expected<ExtensionStack*> of(Domain& domain);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // The modules that are loaded: each verified by the loader once and kept as a copy of its file, from which
-// every binding places an image of its own.  Names are unique.  Called by the control server (and once at
+// every binding places an image of its own.  Names are unique, but that a module which another of its name was
+// loaded beside, for a swap, stays without its name until nobody needs it.  Called by the control server (and once at
 // boot) only; binding and unbinding, which count, happen there too.
 #pragma once
 
@@ -33,6 +34,8 @@ public:
     [[nodiscard]] const abi::Manifest& manifest() const { return verified_.manifest(); }
     /// Instances of it now.
     [[nodiscard]] std::uint32_t bindings() const { return bindings_; }
+    /// Its name leads to another module: it is there for those who have it.
+    [[nodiscard]] bool superseded() const { return superseded_; }
     [[nodiscard]] std::uint64_t file_bytes() const { return size_; }
     /// Counts the files that were loaded since the machine was started: two loads of one name differ in it.
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
@@ -42,6 +45,7 @@ public:
 private:
     friend class ModuleRegistry;
     friend class ExtensionStack;
+    friend class Swap;
     template <typename T, typename... A>
     friend Expected<Owned<T>> make(Heap&, A&&...);
     friend class Owned<Module>;
@@ -55,6 +59,8 @@ private:
     BoundedText<longest_path> path_{};
     std::uint32_t bindings_{};
     std::uint64_t generation_{};
+    std::uint32_t kept_{};  ///< bindings that would go back to it
+    bool superseded_{};     ///< another of its name was loaded after it
 };
 
 /// "1.2.3".
@@ -80,6 +86,14 @@ public:
     /// sentence in `why` and nothing kept.
     Expected<Module*> load(std::span<const std::byte> file, std::span<const std::byte> signature,
                            std::string_view path, TextWriter& why);
+    /// The same, but another file under that name does not stand in the way: once supersede() is called, the
+    /// name leads to the new one.  Before that it leads to the one that had it.
+    Expected<Module*> load_beside(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                  std::string_view path, TextWriter& why);
+    /// The name of `module` leads to it; one that had it before is dropped as soon as nothing is bound to it.
+    void supersede(Module& module);
+    /// Drops what was loaded beside and not used, and what was superseded and is not needed any more.
+    void sweep();
     /// Fails with not_found or, while there are instances, busy.
     Status unload(std::string_view name, TextWriter& why);
     /// Null: there is no such module.
@@ -90,7 +104,10 @@ public:
     [[nodiscard]] Module& at(std::size_t index) const { return *modules_[index]; }
 
 private:
+    Expected<Owned<Module>> verify(std::span<const std::byte> file, std::span<const std::byte> signature,
+                                   std::string_view path, TextWriter& why);
     Expected<Module*> keep(Owned<Module> module, TextWriter& why);
+    static bool same_file(const Module& one, const Module& other);
 
     Heap& heap_;
     StaticVector<Module*, maximum_modules> modules_{};

@@ -25,6 +25,7 @@ enum class Blocker : std::uint32_t {
     extension = 1 << 3,       ///< by an extension module
     stopped = 1 << 4,         ///< its domain has ended
     capped = 1 << 5,          ///< has used up its cap in this period
+    swapping = 1 << 6,        ///< an extension of its domain is being swapped
 };
 
 /// What a Schedulable does; the numbers are those of RunTimes::ticks.

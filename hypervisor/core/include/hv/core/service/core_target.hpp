@@ -12,6 +12,7 @@
 #include "hv/core/control/server.hpp"
 #include "hv/core/domain/domain_table.hpp"
 #include "hv/core/ext/module_registry.hpp"
+#include "hv/core/ext/swap.hpp"
 #include "hv/core/service/console_slots.hpp"
 
 namespace hv::core::service {
@@ -94,6 +95,12 @@ public:
                                               control::Reason& reason) override;
     void abort_module(std::uint32_t upload) override;
     Status unload_module(std::string_view module, control::Reason& reason) override;
+    Expected<control::Progress> swap_extension(const protocol::ExtSwapRequest& request, control::SwapAnswer& answer,
+                                               control::Reason& reason) override;
+    Expected<control::Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,
+                                                   control::SwapAnswer& answer, control::Reason& reason) override;
+    Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
+                                            protocol::ExtInspectReply& reply, control::Reason& reason) override;
 
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;
@@ -107,7 +114,17 @@ private:
         std::array<std::byte, loader::ed25519_signature_bytes> signature{};
         std::size_t signature_bytes{};
     };
+    /// A swap that is done, and whose domain has not been seen to go on yet.
+    struct SwapUnderWay {
+        bool active{};
+        SwapReport report{};
+        protocol::ExtSwapReply names{};
+    };
     [[nodiscard]] Upload* find_upload(std::uint32_t number);
+    Expected<Module*> replacement(const protocol::ExtSwapRequest& request, control::Reason& reason);
+    Expected<control::Progress> swap(Domain& domain, std::string_view old_name, Module& next, bool dry_run,
+                                     control::SwapAnswer& answer, control::Reason& reason);
+    Expected<control::Progress> watch_swap(Domain& domain, control::SwapAnswer& answer);
     Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
     [[nodiscard]] Expected<const ExitCounters*> counters(protocol::DomainId domain, unsigned vcpu) const;
     void describe_control_domain(protocol::DomainInfo& entry) const;
@@ -118,6 +135,7 @@ private:
     ModuleRegistry modules_;
     bool isolated_only_{};
     std::array<Upload, control::ControlServer::maximum_uploads> uploads_{};
+    SwapUnderWay swap_{};
     ControlDomainView control_domain_{};
     std::uint64_t log_begin_{};  ///< what is before it has been cleared
 };

@@ -31,6 +31,7 @@ enum class VcpuRequest : std::uint32_t {
     extension = 1 << 5,      ///< an extension wants its before-entry hook called
     timer = 1 << 6,          ///< the local APIC's deadline has come
     look = 1 << 7,           ///< nothing but: look at the interrupts again
+    resumed = 1 << 8,        ///< note in `resumed_at` when it goes on
 };
 
 class Vcpu;
@@ -80,6 +81,8 @@ public:
     // ---- for extensions ----
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
+    /// Host tick of the first preparation of an entry since VcpuRequest::resumed was asked for; 0 before.
+    std::atomic<std::uint64_t> resumed_at{};
     /// Odd while the processor is in the guest or about to be: who has seen it even since a change knows that this VCPU
     /// will not run another instruction on what was before.
     std::atomic<std::uint64_t> guest_turns{};

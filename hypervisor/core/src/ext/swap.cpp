@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+//
+// The swap of one instance.  To read it: Swap::run is the protocol, a line a step.  Until publish() nothing
+// that the guest can reach has changed, and every way out before it lets the VCPUs go on with the old instance;
+// publish() itself cannot fail.
+#include "hv/core/ext/swap.hpp"
+
+#include <cstring>
+
+#include "hook_call.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/machine.hpp"
+#include "offer.hpp"
+#include "stack.hpp"
+#include "transfer.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::size_t module_record_bytes{64 * 1024};  ///< that a module's own records may have
+constexpr int int3{0xcc};                              // [APM3-3.35 "INT3"]
+
+std::size_t export_bytes(const Binding& binding)
+{
+    const abi::Manifest& manifest = binding.module.manifest();
+    const std::size_t blocks = manifest.domain_state.size + sizeof(abi::StateRecordHeader) +
+                               binding.vcpu_count * (manifest.vcpu_state.size + sizeof(abi::StateRecordHeader));
+    return blocks + (binding.hooks.export_state != nullptr ? module_record_bytes : 0);
+}
+
+/// Bytes of the hypervisor's own heap.
+class Scratch {
+public:
+    explicit Scratch(std::size_t bytes)
+        : bytes_{static_cast<std::byte*>(machine().heap.allocate(bytes))}, size_{bytes_ != nullptr ? bytes : 0}
+    {
+    }
+    ~Scratch() { machine().heap.release(bytes_); }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+    [[nodiscard]] std::span<std::byte> bytes() const { return {bytes_, size_}; }
+
+private:
+    std::byte* bytes_;
+    std::size_t size_;
+};
+
+Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why)
+{
+    if (domain.extensions != nullptr)
+        for (Binding* const binding : domain.extensions->implementation().bindings)
+            if (binding->name() == name)
+                return binding;
+    say(why, "domain '", domain.name(), "' has no extension '", name, "'");
+    return nullptr;
+}
+
+}  // namespace
+
+class Swap {
+public:
+    Swap(Domain& domain, Module& replacement, const SwapOptions& options, SwapReport& report, TextWriter& why)
+        : domain_{domain}, replacement_{replacement}, options_{options}, report_{report}, why_{why}
+    {
+    }
+
+    Status run(std::string_view old_name)
+    {
+        HV_TRY(judge(old_name));
+        HV_TRY(rehearse());
+        if (options_.dry_run)
+            return Done{};
+        auto fresh = HV_TRY(prepare());
+        stop();
+        if (const Status carried = carry_over(*fresh); !carried) {
+            let_go();
+            return carried;
+        }
+        publish(fresh.leak());
+        let_go();
+        forget_old();
+        return Done{};
+    }
+
+private:
+    /// What can be said without an instance.
+    Status judge(std::string_view old_name)
+    {
+        const DomainState state = domain_.state();
+        if (state != DomainState::running && state != DomainState::paused) {
+            say(why_, "domain '", domain_.name(), "' is not running");
+            return Error::busy;
+        }
+        old_ = find_binding(domain_, old_name, why_);
+        if (old_ == nullptr)
+            return Error::not_found;
+        if (old_->isolated != nullptr) {
+            say(why_, "extension '", old_->name(), "' is isolated: only a trusted one can be swapped so far");
+            return Error::not_supported;
+        }
+        if (old_->route.load() == Route::ended) {
+            say(why_, "extension '", old_->name(), "' has failed: ", old_->failure.view());
+            return Error::busy;
+        }
+        for (const Binding* const other : domain_.extensions->implementation().bindings)
+            if (other != old_ && &other->module == &replacement_) {
+                say(why_, "extension '", replacement_.name(), "' is in the domain's stack already");
+                return Error::already_exists;
+            }
+        const std::uint32_t pages = old_->module.manifest().hypercall_pages;
+        if (replacement_.manifest().hypercall_pages != pages) {
+            say(why_, "extension '", replacement_.name(), "' has ", replacement_.manifest().hypercall_pages,
+                " hypercall pages, the guest was given ", pages);
+            return Error::conflict;
+        }
+        return Done{};
+    }
+
+    /// Everything that can go wrong is tried on a throw-away instance with a copy of the state.
+    Status rehearse()
+    {
+        auto trial = HV_TRY(instance_of(replacement_));
+        HV_TRY(step(SwapStep::create));
+        Scratch room{export_bytes(*old_)};
+        StateWriter writer{room.bytes()};
+        HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
+        HV_TRY(step(SwapStep::trial_export));
+        HV_TRY(import_state(*trial, writer.written(), why_));
+        HV_TRY(step(SwapStep::trial_import));
+        HV_TRY(check_offer(*trial, *old_, why_));
+        HV_TRY(check_pages(*trial));
+        HV_TRY(step(SwapStep::offer));
+        report_.reverts = reverts(*trial);
+        return Done{};
+    }
+
+    Expected<Owned<Binding>> instance_of(Module& module)
+    {
+        auto made = make<Binding>(domain_.heap, domain_, module, old_->holdings, old_->options);
+        if (!made) {
+            say(why_, "not enough memory for an instance of extension '", module.name(), "'");
+            return made.error();
+        }
+        HV_TRY(made.value()->create_beside(*old_, why_));
+        return made;
+    }
+
+    /// The bytes that the guest calls stay as they are: the new module must mean the same ones.
+    Status check_pages(Binding& trial)
+    {
+        if (trial.hooks.hypercall_page == nullptr && old_->hooks.hypercall_page == nullptr)
+            return Done{};
+        for (std::uint32_t number = 0; number < old_->module.manifest().hypercall_pages; ++number) {
+            Scratch page{page_size};
+            if (page.bytes().empty())
+                return no_memory();
+            std::memset(page.bytes().data(), int3, page_size);
+            if (trial.hooks.hypercall_page != nullptr)
+                HV_TRY(trial.fill_hypercall_page(number, page.bytes().data(), why_));
+            if (std::memcmp(page.bytes().data(), old_->pages.hypercall_page(number), page_size) == 0)
+                continue;
+            say(why_, "extension '", replacement_.name(), "' would fill hypercall page ", number,
+                " with other bytes than the guest was given");
+            return Error::conflict;
+        }
+        return Done{};
+    }
+
+    /// Whether a rollback would find its way: a copy of the new instance's records goes into the old module.
+    bool reverts(Binding& trial)
+    {
+        BoundedText<200> ignored;
+        Scratch room{export_bytes(trial)};
+        StateWriter writer{room.bytes()};
+        if (!export_state(trial, writer, Continuations::leave_out, ignored))
+            return false;
+        auto back = make<Binding>(domain_.heap, domain_, old_->module, old_->holdings, old_->options);
+        return back && back.value()->create_beside(*old_, ignored) &&
+               import_state(*back.value(), writer.written(), ignored);
+    }
+
+    /// The instance that will stand there, and the stack that it will stand in, but for its state.
+    Expected<Owned<Binding>> prepare()
+    {
+        auto fresh = HV_TRY(instance_of(replacement_));
+        auto stack = make<ExtensionStack::Implementation>(domain_.heap, *domain_.extensions->locks_);
+        room_size_ = export_bytes(*old_);
+        room_ = static_cast<std::byte*>(machine().heap.allocate(room_size_));
+        if (!stack || room_ == nullptr) {
+            machine().heap.release(room_);
+            return no_memory();
+        }
+        stack_ = stack.value().leak();
+        const ExtensionStack::Implementation& now = domain_.extensions->implementation();
+        stack_->windows = now.windows;
+        stack_->windows.replace(*old_, *fresh);
+        for (Binding* const binding : now.bindings)
+            HV_ASSERT(stack_->bindings.push_back(binding == old_ ? fresh.get() : binding));
+        return fresh;
+    }
+
+    void stop()
+    {
+        report_.stop_began = platform::ticks();
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index)
+            machine().scheduler.block(domain_.vcpu(index), Blocker::swapping);
+        static_assert(std::tuple_size_v<decltype(report_.left)> == maximum_vcpus);
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index) {
+            Scheduler::wait_until_off(domain_.vcpu(index));
+            report_.left[index] = platform::ticks();
+        }
+        old_->cancel_block_timers();
+        report_.stopped = platform::ticks();
+    }
+
+    Status carry_over(Binding& fresh)
+    {
+        const auto carry = [&]() -> Status {
+            HV_TRY(step(SwapStep::stop));
+            if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused) {
+                say(why_, "domain '", domain_.name(), "' has ended meanwhile");
+                return Error::busy;
+            }
+            StateWriter writer{{room_, room_size_}};
+            HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
+            HV_TRY(step(SwapStep::final_export));
+            HV_TRY(import_state(fresh, writer.written(), why_));
+            HV_TRY(step(SwapStep::final_import));
+            return step(SwapStep::publish);
+        };
+        const Status carried = carry();
+        if (carried)
+            return carried;
+        old_->arm_block_timers();
+        destroy(domain_.heap, std::exchange(stack_, nullptr));
+        machine().heap.release(std::exchange(room_, nullptr));
+        return carried;
+    }
+
+    /// From the store of the pointer on, everything that leads to an instance leads to the new one.
+    void publish(Binding* fresh)
+    {
+        ExtensionStack& stack = *domain_.extensions;
+        fresh->rehearsing = false;
+        fresh->adopt_hooks();
+        fresh->timers.hand_over(fresh->vcpus);
+        for (unsigned index = 0; index < fresh->vcpu_count; ++index) {
+            report_.continuations += old_->vcpus[index]->continuing ? 1 : 0;
+            fresh->vcpus[index]->take_over(*old_->vcpus[index]);
+        }
+        fresh->arm_block_timers();
+        stack_->generation = report_.generation = stack.implementation_->generation + 1;
+        stack_->frozen = stack.implementation_->frozen;
+        stack_ = std::exchange(stack.implementation_, stack_);
+        fresh_ = fresh;
+    }
+
+    void let_go()
+    {
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index) {
+            Vcpu& vcpu = domain_.vcpu(index);
+            vcpu.resumed_at.store(0);
+            vcpu.mark(VcpuRequest::resumed);
+            machine().scheduler.unblock(vcpu, Blocker::swapping);
+        }
+        report_.published = platform::ticks();
+    }
+
+    void forget_old()
+    {
+        Holdings& holdings = old_->holdings;
+        report_.armed_timers = holdings.timers.armed();
+        report_.overlays = holdings.pages.placed();
+        machine().wait_for_turn();  // nobody looks at the stack that was any more
+        Module& before = old_->module;
+        log_info("domain ", domain_.id, ": extension ", before.name(), " swapped for ", replacement_.name());
+        old_->forget_hooks();
+        destroy(domain_.heap, old_);
+        destroy(domain_.heap, stack_);
+        machine().heap.release(room_);
+        ++replacement_.bindings_;
+        --before.bindings_;
+        ++before.kept_;
+        if (holdings.module_before != nullptr)
+            --holdings.module_before->kept_;
+        holdings.module_before = &before;
+        holdings.reverts = report_.reverts;
+    }
+
+    Status step(SwapStep which)
+    {
+        if (options_.fail_at != which)
+            return Done{};
+        say(why_, "this step of the swap was made to fail");
+        return Error::no_memory;
+    }
+    Error no_memory()
+    {
+        say(why_, "not enough memory to swap extension '", old_->name(), "'");
+        return Error::no_memory;
+    }
+
+    Domain& domain_;
+    Module& replacement_;
+    const SwapOptions& options_;
+    SwapReport& report_;
+    TextWriter& why_;
+    Binding* old_{};
+    Binding* fresh_{};
+    ExtensionStack::Implementation* stack_{};  ///< the next one, and after the publish the one before
+    std::byte* room_{};
+    std::size_t room_size_{};
+};
+
+Status swap_extension(Domain& domain, std::string_view old_name, Module& replacement, const SwapOptions& options,
+                      SwapReport& report, TextWriter& why)
+{
+    return Swap{domain, replacement, options, report, why}.run(old_name);
+}
+
+Module* module_before(Domain& domain, std::string_view name, TextWriter& why)
+{
+    const Binding* const binding = find_binding(domain, name, why);
+    if (binding == nullptr)
+        return nullptr;
+    if (binding->holdings.module_before == nullptr)
+        say(why, "extension '", name, "' was not swapped in domain '", domain.name(), "'");
+    else if (!binding->holdings.reverts)
+        say(why, "the state of extension '", name, "' was seen not to go back into '",
+            binding->holdings.module_before->name(), "'");
+    else
+        return binding->holdings.module_before;
+    return nullptr;
+}
+
+std::uint64_t resumed_at(Domain& domain, unsigned index)
+{
+    const Vcpu& vcpu = domain.vcpu(index);
+    const std::uint64_t at = vcpu.resumed_at.load(std::memory_order_acquire);
+    return at == 0 && !vcpu.runnable() ? ~0ull : at;
+}
+
+Expected<std::size_t> export_extension(Domain& domain, std::string_view name, std::span<std::byte> room,
+                                       TextWriter& why)
+{
+    Binding* const binding = find_binding(domain, name, why);
+    if (binding == nullptr)
+        return Error::not_found;
+    StateWriter writer{room};
+    HV_TRY(export_state(*binding, writer, Continuations::put_in, why));
+    return writer.written().size();
+}
+
+}  // namespace hv::core

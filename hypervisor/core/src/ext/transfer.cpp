@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "transfer.hpp"
+
+#include "hook_call.hpp"
+
+namespace hv::core {
+namespace {
+
+std::span<const std::byte> bytes_of(const StateCopies& copies)
+{
+    return std::as_bytes(std::span{copies.kept, copies.words});
+}
+
+Status say_too_large(Status status, const Binding& binding, TextWriter& why)
+{
+    if (!status)
+        say(why, "the state of extension '", binding.name(), "' has more bytes than there is room for");
+    return status;
+}
+
+Status export_own(Binding& binding, StateWriter& writer, TextWriter& why)
+{
+    if (binding.hooks.export_state == nullptr)
+        return Done{};
+    std::uint64_t used{};
+    const std::span<std::byte> room = writer.rest();
+    const abi::Verdict verdict =
+        call_hook(binding, Hook::export_state, binding.hooks.export_state,
+                  reinterpret_cast<std::uint8_t*>(room.data()), std::uint64_t{room.size()}, &used);
+    HV_TRY(binding.refused(verdict, "export_state", why));
+    StateReader judge{room.first(used <= room.size() ? static_cast<std::size_t>(used) : 0)};
+    bool good = used <= room.size();
+    while (good && !judge.at_end()) {
+        const auto record = judge.next();
+        good = record && record.value().header.type >= abi::first_module_record;
+    }
+    if (!good) {
+        say(why, "extension '", binding.name(), "' exports what are not records");
+        return Error::malformed;
+    }
+    writer.append(static_cast<std::size_t>(used));
+    return Done{};
+}
+
+Status write_blocks(Binding& binding, StateWriter& writer)
+{
+    const abi::Manifest& manifest = binding.module.manifest();
+    const auto version = static_cast<std::uint16_t>(manifest.domain_state.version);
+    if (binding.state.words != 0) {
+        const LockGuard guard{binding.state_lock};
+        HV_TRY(writer.record({abi::record_domain_block, version, 0, 0, abi::record_of_domain},
+                             bytes_of(binding.state)));
+    }
+    const auto of_vcpu = static_cast<std::uint16_t>(manifest.vcpu_state.version);
+    for (unsigned index = 0; index < binding.vcpu_count; ++index)
+        if (binding.vcpus[index]->state.words != 0)
+            HV_TRY(writer.record({abi::record_vcpu_block, of_vcpu, 0, 0, index},
+                                 bytes_of(binding.vcpus[index]->state)));
+    return Done{};
+}
+
+Status write_continuations(Binding& binding, StateWriter& writer)
+{
+    for (unsigned index = 0; index < binding.vcpu_count; ++index)
+        if (const VcpuBinding& own = *binding.vcpus[index]; own.continuing)
+            HV_TRY(writer.record({abi::record_continuation, 1, 0, 0, index},
+                                 std::as_bytes(std::span{&own.seat.exchange->frame, 1})));
+    return Done{};
+}
+
+/// True where the block could be taken as it is.
+bool adopt(StateCopies& block, const abi::StateBlock& wanted, const StateRecord& record)
+{
+    if (record.header.version != wanted.version || record.data.size() != wanted.size)
+        return false;
+    std::memcpy(block.kept, record.data.data(), record.data.size());
+    block.take_back();
+    return true;
+}
+
+void say_unreadable(TextWriter& why, const Binding& fresh, const StateRecord& record, const abi::StateBlock& wanted)
+{
+    say(why, "extension '", fresh.name(), "' cannot read the state: the ",
+        record.header.type == abi::record_domain_block ? "domain's" : "VCPUs'", " block is of version ",
+        record.header.version, " with ", record.data.size(), " bytes, it knows version ", wanted.version, " with ",
+        wanted.size, " and has no import_state hook");
+}
+
+Status take_record(Binding& fresh, const StateRecord& record, TextWriter& why)
+{
+    const abi::Manifest& manifest = fresh.module.manifest();
+    const bool converts = fresh.hooks.import_state != nullptr;
+    const auto take = [&](StateCopies& block, const abi::StateBlock& wanted) -> Status {
+        if (adopt(block, wanted, record) || converts)
+            return Done{};
+        say_unreadable(why, fresh, record, wanted);
+        return Error::abi_mismatch;
+    };
+    switch (record.header.type) {
+    case abi::record_domain_block: return take(fresh.state, manifest.domain_state);
+    case abi::record_vcpu_block:
+        if (record.header.vcpu < fresh.vcpu_count)
+            return take(fresh.vcpus[record.header.vcpu]->state, manifest.vcpu_state);
+        break;
+    case abi::record_continuation: return Done{};  // the core's own
+    default:
+        if (converts || (record.header.flags & abi::record_optional) != 0)
+            return Done{};
+        say(why, "extension '", fresh.name(), "' has no import_state hook, and the state has records of type ",
+            Hex{record.header.type});
+        return Error::abi_mismatch;
+    }
+    say(why, "a state record is of VCPU ", record.header.vcpu, ", which the domain does not have");
+    return Error::malformed;
+}
+
+}  // namespace
+
+Status export_state(Binding& binding, StateWriter& writer, Continuations continuations, TextWriter& why)
+{
+    HV_TRY(say_too_large(write_blocks(binding, writer), binding, why));
+    if (continuations == Continuations::put_in)
+        HV_TRY(say_too_large(write_continuations(binding, writer), binding, why));
+    return export_own(binding, writer, why);
+}
+
+Status import_state(Binding& fresh, std::span<const std::byte> records, TextWriter& why)
+{
+    for (StateReader reader{records}; !reader.at_end();) {
+        const auto record = reader.next();
+        if (!record) {
+            say(why, "the state records are damaged");
+            return record.error();
+        }
+        HV_TRY(take_record(fresh, record.value(), why));
+    }
+    fresh.context.start_reason = abi::start_import;
+    HV_TRY(fresh.create_domain(why));
+    if (fresh.hooks.import_state == nullptr)
+        return Done{};
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(records.data());
+    return fresh.refused(call_hook(fresh, Hook::import_state, fresh.hooks.import_state, bytes,
+                                   std::uint64_t{records.size()}),
+                         "import_state", why);
+}
+
+}  // namespace hv::core
