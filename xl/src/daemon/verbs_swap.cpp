@@ -8,7 +8,6 @@
 #include "base/suggest.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/log.hpp"
-#include "hv/abi/state_record.hpp"
 
 namespace hv::xl {
 namespace {
@@ -54,9 +53,9 @@ Json swap_json(const Hypervisor::Swapped& swapped, std::uint64_t ticks_per_secon
 std::string record_name(std::uint32_t type)
 {
     switch (type) {
-    case abi::record_domain_block: return "domain-block";
-    case abi::record_vcpu_block: return "vcpu-block";
-    case abi::record_continuation: return "continuation";
+    case protocol::record_domain_block: return "domain-block";
+    case protocol::record_vcpu_block: return "vcpu-block";
+    case protocol::record_continuation: return "continuation";
     default: return "module";
     }
 }
@@ -75,7 +74,7 @@ std::string hex_bytes(std::span<const std::byte> bytes)
 /// The words of a block, or the fields by number of a module's own record.
 void add_data(Json& json, std::uint32_t type, std::span<const std::byte> data)
 {
-    if (type < abi::first_module_record) {
+    if (type < protocol::first_module_record) {
         Json words = Json::array();
         for (std::size_t at = 0; at + 8 <= data.size(); at += 8) {
             std::uint64_t word{};
@@ -86,8 +85,8 @@ void add_data(Json& json, std::uint32_t type, std::span<const std::byte> data)
         return;
     }
     Json fields = Json::object();
-    while (data.size() >= sizeof(abi::StateField)) {
-        abi::StateField field{};
+    while (data.size() >= sizeof(protocol::StateField)) {
+        protocol::StateField field{};
         std::memcpy(&field, data.data(), sizeof field);
         const std::size_t padded{sizeof field + (std::size_t{field.length} + 3) / 4 * 4};
         if (padded > data.size())
@@ -101,15 +100,15 @@ void add_data(Json& json, std::uint32_t type, std::span<const std::byte> data)
 Json records_json(std::span<const std::byte> bytes)
 {
     Json records = Json::array();
-    while (bytes.size() >= sizeof(abi::StateRecordHeader)) {
-        abi::StateRecordHeader header{};
+    while (bytes.size() >= sizeof(protocol::StateRecordHead)) {
+        protocol::StateRecordHead header{};
         std::memcpy(&header, bytes.data(), sizeof header);
         const std::size_t padded{sizeof header + (std::size_t{header.length} + 7) / 8 * 8};
         if (padded > bytes.size())
             throw Failure{ExitCode::failed, "the hypervisor's state records are damaged"};
         Json one{{"type", header.type}, {"name", record_name(header.type)}, {"version", header.version},
                  {"bytes", header.length}};
-        if (header.vcpu != abi::record_of_domain)
+        if (header.vcpu != protocol::record_of_domain)
             one["vcpu"] = header.vcpu;
         add_data(one, header.type, bytes.subspan(sizeof header, header.length));
         records.push_back(std::move(one));

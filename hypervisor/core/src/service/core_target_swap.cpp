@@ -3,6 +3,7 @@
 // Hot swap and the state of instances, as the control protocol commands them.
 #include <cstring>
 
+#include "hv/abi/state_record.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/service/core_target.hpp"
@@ -20,6 +21,14 @@ namespace {
 
 constexpr std::uint64_t longest_watch_ms{1000};  ///< for VCPUs that get no processor; the swap itself is done
 constexpr std::uint64_t asleep{~0ull};
+
+// The wire's records are the ABI's.
+static_assert(sizeof(protocol::StateRecordHead) == sizeof(abi::StateRecordHeader) &&
+              offsetof(protocol::StateRecordHead, vcpu) == offsetof(abi::StateRecordHeader, vcpu) &&
+              sizeof(protocol::StateField) == sizeof(abi::StateField) &&
+              protocol::first_module_record == abi::first_module_record &&
+              protocol::record_continuation == abi::record_continuation &&
+              protocol::record_of_domain == abi::record_of_domain);
 
 void put_module(const Module& module, char (&name)[protocol::name_size], char (&version)[32])
 {

@@ -644,7 +644,29 @@ struct SwappedVcpu {
 };
 static_assert(sizeof(SwappedVcpu) == 16);
 
-/// Bulk data: state records as in the extension ABI's state_record.hpp, at most what a reply takes.
+/// One state record, as in the extension ABI's state_record.hpp; `length` bytes of data follow, padded to a
+/// multiple of 8.  Types from first_module_record on are the module's own: their data are StateField, each with
+/// its value padded to a multiple of 4.
+struct StateRecordHead {
+    std::uint32_t type;
+    std::uint16_t version;
+    std::uint16_t flags;
+    std::uint32_t length;
+    std::uint32_t vcpu;  ///< or record_of_domain
+};
+static_assert(sizeof(StateRecordHead) == 16 && offsetof(StateRecordHead, length) == 8);
+inline constexpr std::uint32_t record_domain_block{1};
+inline constexpr std::uint32_t record_vcpu_block{2};
+inline constexpr std::uint32_t record_continuation{3};
+inline constexpr std::uint32_t first_module_record{0x1000};
+inline constexpr std::uint32_t record_of_domain{0xffff'ffff};
+struct StateField {
+    std::uint16_t number;
+    std::uint16_t length;
+};
+static_assert(sizeof(StateField) == 4);
+
+/// Bulk data: StateRecordHead and data, one after the other, at most what a reply takes.
 struct ExtInspectReply {
     char version[32];  ///< of the module
     std::uint64_t generation;
