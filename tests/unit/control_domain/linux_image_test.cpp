@@ -80,7 +80,7 @@ TEST(LinuxImage, RefusesEachFieldThatItCannotBelieveWithItsOwnSentence)
     expect_refused(KernelFile{}.put<std::uint16_t>(at::xloadflags, 0xfffe), Error::not_supported,
                    "the kernel has no 64-bit entry point");
     expect_refused(KernelFile{}.put<std::uint8_t>(at::header - 1, 0x61), Error::malformed, bad_length);
-    expect_refused(KernelFile{}.put<std::uint8_t>(at::header - 1, 0xcf), Error::malformed, bad_length);
+    expect_refused(KernelFile{}.put<std::uint8_t>(at::header - 1, 0x8f), Error::malformed, bad_length);
     expect_refused(KernelFile{}.put<std::uint8_t>(at::setup_sects, 0xff), Error::malformed,
                    "the kernel file ends before its protected-mode part");
     for (const std::uint32_t alignment : {0u, 1u, 2048u, 0x30'0000u, 0xffff'ffffu})
@@ -89,11 +89,11 @@ TEST(LinuxImage, RefusesEachFieldThatItCannotBelieveWithItsOwnSentence)
                    "the kernel's init_size is smaller than the kernel");
 }
 
-TEST(LinuxImage, AcceptsTheLongestHeaderThatFitsBeforeTheMemoryMap)
+TEST(LinuxImage, AcceptsTheLongestHeaderThatFitsBeforeTheNextStructure)
 {
     Why why;
-    const KernelFile file = KernelFile{}.put<std::uint8_t>(at::header - 1, 0xce);
+    const KernelFile file = KernelFile{}.put<std::uint8_t>(at::header - 1, 0x8e);
     const auto image = core::parse_linux_image(file.bytes, why);
     ASSERT_TRUE(image) << why.view();
-    EXPECT_EQ(core::LinuxImage::header_begin + image.value().header.size(), at::e820_table);
+    EXPECT_EQ(core::LinuxImage::header_begin + image.value().header.size(), at::header_limit);
 }
