@@ -123,6 +123,23 @@ private:
                                                     core::control::Reason& reason) override;
     void abort_module(std::uint32_t) override {}
     Status unload_module(std::string_view module, core::control::Reason& reason) override;
+    /// It holds no instances, so there is nothing to swap or to look into.
+    Expected<core::control::Progress> swap_extension(const protocol::ExtSwapRequest&, core::control::SwapAnswer&,
+                                                     core::control::Reason&) override
+    {
+        return Error::not_supported;
+    }
+    Expected<core::control::Progress> rollback_extension(const protocol::ExtOfDomainRequest&,
+                                                         core::control::SwapAnswer&,
+                                                         core::control::Reason&) override
+    {
+        return Error::not_supported;
+    }
+    Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest&, std::span<std::byte>,
+                                            protocol::ExtInspectReply&, core::control::Reason&) override
+    {
+        return Error::not_supported;
+    }
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent&) override { return false; }
 
