@@ -101,6 +101,7 @@ class Xld : public testing::Test {
 protected:
     void SetUp() override
     {
+        std::signal(SIGPIPE, SIG_IGN);  // as xld's own main does: the daemon runs in this process
         std::string name{"/tmp/xld_test.XXXXXX"};
         folder = ::mkdtemp(name.data());
         std::filesystem::create_directory(folder / "extensions");

@@ -3,6 +3,7 @@
 // Sockets for ports, a map for domains.
 #include "fake_hypervisor.hpp"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -149,6 +150,8 @@ void FakeHypervisor::pump()
         const std::size_t count{server_.transmit(buffer)};
         for (std::size_t sent = 0; sent < count;) {
             const ssize_t now{::write(control_.number(), buffer.data() + sent, count - sent)};
+            if (now < 0 && errno != EAGAIN && errno != EINTR)
+                return;  // xld is gone
             if (now > 0)
                 sent += static_cast<std::size_t>(now);
         }
