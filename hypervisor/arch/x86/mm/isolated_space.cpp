@@ -9,6 +9,7 @@
 #include "hv/arch/x86/mm/address_space.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/core/platform/platform.hpp"
+#include "module_access.hpp"
 
 extern "C" const char hv_module_stubs[];
 
@@ -27,16 +28,6 @@ Status map_for_module(IsolatedSpace& space, std::uint64_t address, HostPhysical 
                       x86::PageAccess access)
 {
     return tables_of(space).map(x86::HostLinear{address}, frames, bytes, {.access = access, .user = true});
-}
-
-constexpr x86::PageAccess access_of(ModuleAccess access)
-{
-    switch (access) {
-    case ModuleAccess::read_execute: return x86::PageAccess::read_execute;
-    case ModuleAccess::read_write: return x86::PageAccess::read_write;
-    case ModuleAccess::read_only: break;
-    }
-    return x86::PageAccess::read_only;
 }
 
 }  // namespace

@@ -10,22 +10,13 @@
 #include "hv/arch/x86/mm/layout.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/core/sync/spinlock.hpp"
+#include "module_access.hpp"
 
 namespace hv::core::platform {
 namespace {
 
 constinit Spinlock lock{};
 constinit std::uint64_t next_address{x86::module_area_base + page_size};
-
-constexpr x86::PageAccess access_of(ModuleAccess access)
-{
-    switch (access) {
-    case ModuleAccess::read_execute: return x86::PageAccess::read_execute;
-    case ModuleAccess::read_write: return x86::PageAccess::read_write;
-    case ModuleAccess::read_only: break;
-    }
-    return x86::PageAccess::read_only;
-}
 
 }  // namespace
 
