@@ -162,11 +162,13 @@ Binding::~Binding()
         release(vcpus[index]->state);
         if (isolated == nullptr)
             heap.release(vcpus[index]->seat.exchange);
+        heap.release(vcpus[index]->events.room());
         destroy(heap, vcpus[index]);
     }
     release(state);
     if (isolated == nullptr)
         heap.release(seat.exchange);
+    heap.release(events.room());
     heap.release(grants);
     release_allocations(*this);
     if (image.placement.address != 0)
@@ -277,6 +279,7 @@ Status Binding::create_contexts()
     std::byte* shared = isolated != nullptr ? buffer + IsolatedMemory::buffer_bytes : nullptr;
     HV_TRY(state.create(heap, manifest.domain_state.size, shared));
     HV_TRY(create_seat(seat, 0));
+    HV_TRY(create_events(events));
     grants =
         static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));
     if (grants == nullptr)
@@ -296,6 +299,7 @@ Status Binding::create_contexts()
             shared != nullptr ? shared + manifest.domain_state.size + index * manifest.vcpu_state.size : nullptr;
         HV_TRY(vcpu.state.create(heap, manifest.vcpu_state.size, own_state));
         HV_TRY(create_seat(vcpu.seat, index + 1));
+        HV_TRY(create_events(vcpu.events));
         vcpu.context = {.domain = context.domain,
                         .vcpu = Handle{HandleKind::vcpu, number, 1, index}.raw(),
                         .domain_state = state.working,
@@ -317,6 +321,12 @@ Status Binding::create_seat(Seat& of, unsigned index)
     if (of.exchange == nullptr)
         return Error::no_memory;
     return Done{};
+}
+
+Status Binding::create_events(EventLog& of)
+{
+    of.use(heap.allocate(EventLog::bytes, alignof(std::max_align_t)));
+    return of.room() != nullptr ? Status{Done{}} : Status{Error::no_memory};
 }
 
 /// Copies of the contexts and grants where the module can read them, with addresses as it sees them.  What it does to its own

@@ -14,6 +14,7 @@
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/ext/module_registry.hpp"
+#include "event_log.hpp"
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
 #include "module_memory.hpp"
@@ -116,6 +117,7 @@ struct VcpuBinding {
     std::uint32_t wake{};                 ///< of the vcpu_block in this hook
     std::uint64_t wake_deadline_ns{};
     BlockTimer block_timer;
+    EventLog events{};
     std::uint64_t eoi_assist_page{};  ///< the handle it was declared with; 0: none
     bool wants_window{};
 };
@@ -197,6 +199,7 @@ public:
 
     abi::DomainContext context{};
     Seat seat{};  ///< of the domain's hooks
+    EventLog events{};
     abi::WindowGrant* grants{};
     StateCopies state{};
     Spinlock state_lock{};  ///< domain_update_begin
@@ -227,6 +230,7 @@ private:
     Status place_image(TextWriter& why);
     [[nodiscard]] loader::ModuleMemory& image_memory();
     Status create_contexts();
+    Status create_events(EventLog& of);
     Status create_holdings();
     Status open_windows(WindowMap& map, TextWriter& why);
     Status choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,

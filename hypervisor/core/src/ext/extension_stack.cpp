@@ -5,6 +5,7 @@
 // (hook_call.hpp calls it), and settle() says what the verdict means to the exit handler.
 #include "hv/core/ext/extension_stack.hpp"
 
+#include "failure_report.hpp"
 #include "hook_call.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
@@ -49,8 +50,10 @@ Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
         return domain.extensions;
     auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
     auto locks = HV_TRY(make<StackLocks>(domain.heap));
+    auto reports = HV_TRY(make<FailureReports>(domain.heap, domain.heap));
     auto implementation = HV_TRY(make<Implementation>(domain.heap, *locks));
     stack->locks_ = locks.leak();
+    stack->reports_ = reports.leak();
     stack->implementation_ = implementation.leak();
     domain.extensions = stack.leak();
     return domain.extensions;
@@ -148,6 +151,7 @@ void ExtensionStack::unbind_all(Domain& domain)
 void ExtensionStack::discard(Domain& domain)
 {
     destroy(domain.heap, domain.extensions->implementation_);
+    destroy(domain.heap, domain.extensions->reports_);
     destroy(domain.heap, domain.extensions->locks_);
     destroy(domain.heap, domain.extensions);
     domain.extensions = nullptr;

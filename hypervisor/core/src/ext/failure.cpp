@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "failure.hpp"
 
+#include "failure_report.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/x86/exceptions.hpp"
@@ -106,6 +107,13 @@ void follow_policy(Binding& binding, std::string_view text)
     }
 }
 
+void keep_report(const HookCall& call, const TextWriter& text, const platform::HookFault* fault)
+{
+    Domain& domain = call.binding->domain;
+    if (!domain.extensions->reports().add(call, text.view(), fault, is_of_bind(call.hook)))
+        log_warning("domain ", domain.id, ": no memory to keep a report of this");
+}
+
 /// The first failure counts: what follows from it elsewhere is no news.
 abi::Verdict end_instance(HookCall& call, const TextWriter& text, const platform::HookFault* fault)
 {
@@ -127,6 +135,7 @@ abi::Verdict end_instance(HookCall& call, const TextWriter& text, const platform
         log_error("domain ", binding.domain.id, ": ", text.view());
         if (fault != nullptr)
             log_registers(binding, *fault);
+        keep_report(call, text, fault);
         if (!is_of_bind(call.hook))
             follow_policy(binding, text.view());
     }
@@ -147,6 +156,7 @@ abi::Verdict fail_by_verdict(HookCall& call, abi::Verdict verdict)
 abi::Verdict fail_by_fault(HookCall& call, platform::HookEnd end)
 {
     const platform::HookFault& fault = platform::last_hook_fault();
+    call.event->verdict = HookEvent::thrown_out;
     FailureText text;
     say(text, "module ", call.binding->name(), " failed in hook ", name_of(call.hook), ": ");
     say_fault(text, *call.binding, end, fault);

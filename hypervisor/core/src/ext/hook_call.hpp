@@ -38,6 +38,7 @@ struct alignas(64) HookCall {
     EndReason end_reason{};
     std::uint32_t explanation_length{};
     std::uint32_t end_text_length{};
+    HookEvent* event{};  ///< where its verdict is to be noted
 };
 
 /// What a hook has said in words, apart from the call since few do.
@@ -70,7 +71,19 @@ extern HookWords hook_words[platform::maximum_processors];
     return call.binding->rehearsing || call.hook == Hook::export_state;
 }
 
-inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook hook)
+template <typename T>
+std::uint64_t as_word(T argument)
+{
+    if constexpr (std::is_pointer_v<T>)
+        return reinterpret_cast<std::uintptr_t>(argument);
+    else
+        return static_cast<std::uint64_t>(argument);
+}
+
+/// `words`: the arguments after the context.
+template <typename... Words>
+[[gnu::always_inline]] inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, EventLog& events,
+                                              Hook hook, Words... words)
 {
     HV_ASSERT(call.binding == nullptr);  // hooks do not nest
     if (binding.serial)
@@ -80,6 +93,7 @@ inline void begin_call(HookCall& call, Binding& binding, VcpuBinding* vcpu, Hook
     call.hook = hook;
     call.after = 0;
     call.explanation_length = 0;
+    call.event = events.hook_begins(static_cast<std::uint64_t>(hook), words...);
 }
 
 /// The end of any call: the verdict, or what the guest gets of an instance that has failed when it was not a legal one.
@@ -88,8 +102,9 @@ abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
 /// The same, with the common end in line: `done`, and nothing asked for.
 inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
 {
-    const auto bits =
-        std::bit_cast<std::uint64_t>(verdict) & 0xffff'ffff;  // `done` does not look at the detail
+    const auto whole = std::bit_cast<std::uint64_t>(verdict);
+    call.event->verdict = whole;
+    const auto bits = whole & 0xffff'ffff;  // `done` does not look at the detail
     constexpr auto plain = static_cast<std::uint64_t>(abi::VerdictKind::done);
     constexpr std::uint64_t unchanged{plain | std::uint64_t{abi::verdict_unchanged} << 16};
     if ((bits != plain && bits != unchanged) || call.after != 0 || call.binding->serial) [[unlikely]]
@@ -103,15 +118,6 @@ inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
 /// A hook's arguments after the context, as they go into registers; those that it does not have are zero.
 using HookWords5 = std::array<std::uint64_t, 5>;
 
-template <typename T>
-std::uint64_t as_word(T argument)
-{
-    if constexpr (std::is_pointer_v<T>)
-        return reinterpret_cast<std::uintptr_t>(argument);
-    else
-        return static_cast<std::uint64_t>(argument);
-}
-
 /// The call of a hook that is not to be called directly: through the gate, or not at all.
 abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments);
 
@@ -121,7 +127,7 @@ call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::Vcpu
           Arguments... arguments)
 {
     HookCall& call = current_call();
-    begin_call(call, vcpu.binding, &vcpu, hook);
+    begin_call(call, vcpu.binding, &vcpu, vcpu.events, hook, as_word(static_cast<Parameters>(arguments))...);
     if (vcpu.binding.route.load(std::memory_order_relaxed) != Route::direct)
         return call_isolated(call, vcpu.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
     return end_call(call, function(&vcpu.context, arguments...));
@@ -133,7 +139,7 @@ abi::Verdict call_hook(Binding& binding, Hook hook,
                        Arguments... arguments)
 {
     HookCall& call = current_call();
-    begin_call(call, binding, nullptr, hook);
+    begin_call(call, binding, nullptr, binding.events, hook, as_word(static_cast<Parameters>(arguments))...);
     if (binding.route.load(std::memory_order_relaxed) != Route::direct)
         return call_isolated(call, binding.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
     return end_call(call, function(&binding.context, arguments...));

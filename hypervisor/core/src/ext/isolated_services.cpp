@@ -91,14 +91,14 @@ Answer isolated_allocate(std::uint64_t length, std::uint64_t alignment, void** o
         const std::uint64_t address = HV_TRY(call.binding->isolated->allocate(length));
         std::memcpy(to, &address, sizeof address);
         return Done{};
-    });
+    }, "allocate");
 }
 
 Answer isolated_release(void* own)
 {
     return serve(abi::need_allocation, [&](HookCall& call) {
         return call.binding->isolated->release_allocation(reinterpret_cast<std::uintptr_t>(own));
-    });
+    }, "release");
 }
 
 /// A service that a later version has.

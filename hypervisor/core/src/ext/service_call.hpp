@@ -34,35 +34,50 @@ inline Expected<HookCall*> caller(std::uint64_t need)
     return &call;
 }
 
-/// A service without a handle.
+/// Notes the answer among the calling instance's events.
+inline Answer answered(const char* name, Answer answer)
+{
+    const HookCall& call = current_call();
+    if (call.binding != nullptr)
+        (call.vcpu != nullptr ? call.vcpu->events : call.binding->events).service_answered(name, answer);
+    return answer;
+}
+
+/// A service without a handle.  `name` is the calling function's.
 template <typename Body>
-Answer serve(std::uint64_t need, Body body)
+Answer serve(std::uint64_t need, Body body, const char* name = __builtin_FUNCTION())
 {
     const auto call = caller(need);
-    return answer_of(call ? body(*call.value()) : Status{call.error()});
+    return answered(name, answer_of(call ? body(*call.value()) : Status{call.error()}));
 }
 
 /// A service of the domain.
 template <typename Body>
-Answer serve_domain(std::uint64_t domain, std::uint64_t need, Body body)
+Answer serve_domain(std::uint64_t domain, std::uint64_t need, Body body, const char* name = __builtin_FUNCTION())
 {
-    return serve(need, [&](HookCall& call) -> Status {
-        if (domain != call.binding->context.domain)
-            return Error::invalid_argument;
-        return body(call);
-    });
+    return serve(
+        need,
+        [&](HookCall& call) -> Status {
+            if (domain != call.binding->context.domain)
+                return Error::invalid_argument;
+            return body(call);
+        },
+        name);
 }
 
 /// A service of one VCPU.
 template <typename Body>
-Answer serve_vcpu(std::uint64_t vcpu, std::uint64_t need, Body body)
+Answer serve_vcpu(std::uint64_t vcpu, std::uint64_t need, Body body, const char* name = __builtin_FUNCTION())
 {
-    return serve(need, [&](HookCall& call) -> Status {
-        VcpuBinding* const own = call.binding->vcpu_of(vcpu);
-        if (own == nullptr)
-            return Error::invalid_argument;
-        return body(call, *own);
-    });
+    return serve(
+        need,
+        [&](HookCall& call) -> Status {
+            VcpuBinding* const own = call.binding->vcpu_of(vcpu);
+            if (own == nullptr)
+                return Error::invalid_argument;
+            return body(call, *own);
+        },
+        name);
 }
 
 /// A service whose handle is that of a page or a timer.

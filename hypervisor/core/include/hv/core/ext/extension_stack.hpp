@@ -20,6 +20,7 @@
 namespace hv::core {
 
 class Domain;
+class FailureReports;
 class Heap;
 class Module;
 struct StackLocks;
@@ -96,6 +97,8 @@ public:
     [[nodiscard]] const Module& module(unsigned position) const;
     /// 1, and one more with each swap.
     [[nodiscard]] std::uint64_t generation() const;
+    /// Of instances that failed, also of those that another has taken the place of.
+    [[nodiscard]] FailureReports& reports() const { return *reports_; }
 
 private:
     template <typename T, typename... A>
@@ -112,6 +115,7 @@ private:
 
     Implementation* implementation_{};
     StackLocks* locks_{};
+    FailureReports* reports_{};
     unsigned count_{};
 };
 
