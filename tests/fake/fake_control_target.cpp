@@ -321,6 +321,23 @@ Expected<core::control::Progress> FakeControlTarget::rollback_extension(const Ex
     answer.reply.generation = 3;
     return Progress::done;
 }
+Expected<std::size_t> FakeControlTarget::report_failure(const ExtReportRequest& request, std::span<std::byte> room,
+                                                        ExtReportReply& reply, Reason& reason)
+{
+    HV_TRY(find(request.domain, reason));
+    if (request.skip != 0)
+        return refuse(reason, Error::not_found, "there is no such report");
+    ReportFrame frame{};
+    frame.address = 0x1234;
+    if (room.size() < sizeof frame)
+        return Error::limit_reached;
+    std::memcpy(room.data(), &frame, sizeof frame);
+    reply.number = 5;
+    reply.frame_count = 1;
+    reply.frame_size = sizeof frame;
+    std::memcpy(reply.module, request.module, sizeof reply.module);
+    return sizeof frame;
+}
 Expected<std::size_t> FakeControlTarget::inspect_extension(const ExtOfDomainRequest& request,
                                                            std::span<std::byte> room, ExtInspectReply& reply,
                                                            Reason& reason)

@@ -48,6 +48,24 @@ struct ServerExtensions : hv::test::ServerTest {
     }
 };
 
+TEST_F(ServerExtensions, AReportComesWithItsEntriesAsBulk)
+{
+    ExtReportRequest request{1, 0, {}};
+    EXPECT_EQ(client.ask(Command::ext_report, request).error(), Error::not_found);  // no such domain
+    request.domain = client.create();
+    EXPECT_TRUE(set_text(request.module, "m").has_value());
+    const auto answer = client.ask(Command::ext_report, request);
+    ASSERT_TRUE(answer.ok()) << answer.text();
+    const auto reply = answer.fixed<ExtReportReply>();
+    EXPECT_EQ(reply.number, 5u);
+    EXPECT_EQ(text_of(reply.module), "m");
+    ASSERT_EQ(answer.bulk.size(), reply.frame_count * reply.frame_size);
+    request.skip = 1;
+    EXPECT_EQ(client.ask(Command::ext_report, request).error(), Error::not_found);
+    std::fill(std::begin(request.module), std::end(request.module), 'm');
+    EXPECT_EQ(client.ask(Command::ext_report, request).error(), Error::malformed);
+}
+
 TEST_F(ServerExtensions, ModuleIsLoadedInPieces)
 {
     target.slices = 3;

@@ -3,7 +3,7 @@
 // What is kept of an instance that failed: its events in order, the functions it was in, and only the newest failures.
 #include "backtrace.hpp"
 #include "extension_fixture.hpp"
-#include "failure_report.hpp"
+#include "hv/core/ext/failure_report.hpp"
 
 namespace hv::test {
 namespace {

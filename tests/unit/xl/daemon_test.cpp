@@ -518,6 +518,35 @@ TEST_F(Xld, ExtensionsAreLoadedListedAndUnloaded)
     EXPECT_EQ(xl({"ext-unload", "novell"}).status, 1);
 }
 
+TEST_F(Xld, TheReportOfAFailedExtensionIsShownWithItsCallsAndEvents)
+{
+    config["extensions"] = {{{"name", "novell"}}};
+    ASSERT_EQ(create().status, 0);
+    const Json all = xl({"ext-report", "web1", "-o", "json"}).json();
+    ASSERT_EQ(all.size(), 1u);
+    const Json& one = all[0];
+    EXPECT_EQ(one["module"], "novell");
+    EXPECT_EQ(one["reason"], "it failed");
+    EXPECT_EQ(one["action"], "detach");
+    EXPECT_EQ(one["placement"], "isolated");
+    EXPECT_EQ(one["fault"]["vector"], 14);
+    EXPECT_EQ(one["registers"]["rbx"], "0x1234");
+    EXPECT_EQ(one["backtrace"][0]["function"], "Chaos::loop()");
+    EXPECT_EQ(one["backtrace"][0]["inImage"], "0x10");
+    EXPECT_EQ(one["backtrace"][1]["guessed"], true);
+    EXPECT_TRUE(one["backtrace"][1]["function"].is_null());
+    EXPECT_EQ(one["events"][0]["hook"], "msr_write");
+    EXPECT_EQ(one["events"][0]["arguments"], Json::array({"0x0", "0x77"}));
+    EXPECT_EQ(one["events"][1]["service"], "vcpu_kick");
+    const Outcome text{xl({"ext-report", "web1", "novell"})};
+    EXPECT_NE(text.out.find("failure 1 of 1: it failed\n"), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("Chaos::loop()+16"), std::string::npos);
+    EXPECT_NE(text.out.find("msr_write(0x0, 0x77)"), std::string::npos);
+    EXPECT_EQ(xl({"ext-report", "web1", "viridian", "-o", "json"}).json(), Json::array());
+    EXPECT_EQ(xl({"ext-report", "dom0"}).out, "no extension of the domain has failed\n");
+    EXPECT_EQ(xl({"ext-report", "nosuch"}).status, 3);
+}
+
 TEST_F(Xld, TheLongListOfExtensionsSaysWhatEachIsAndNeeds)
 {
     write("plain", "plain");

@@ -22,6 +22,7 @@ using core::control::Progress;
 using core::control::Reason;
 using core::control::refuse;
 using core::control::refuse_field;
+using namespace protocol;
 
 std::pair<FileDescriptor, FileDescriptor> socket_pair()
 {
@@ -438,6 +439,49 @@ Expected<Progress> FakeHypervisor::finish_module(std::uint32_t, protocol::Module
     return Progress::done;
 }
 
+/// A domain with an extension has had one failure, with what a report can say.
+Expected<std::size_t> FakeHypervisor::report_failure(const ExtReportRequest& request, std::span<std::byte> room,
+                                                     ExtReportReply& reply, Reason& reason)
+{
+    const FakeDomain& domain{domains.at(request.domain)};
+    const std::string name{text_of(request.module)};
+    if (domain.modules.empty() || request.skip != 0 || (!name.empty() && name != domain.modules[0]))
+        return refuse(reason, Error::not_found, "no failure is known");
+    ReportFrame frames[2]{};
+    frames[0].address = 0x5010;
+    frames[0].offset = 16;
+    std::strcpy(frames[0].symbol, "_ZN5Chaos4loopEv");
+    frames[1].flags = report_frame_guessed;
+    ReportEvent events[2]{};
+    events[0].ticks = 900;
+    events[0].kind = static_cast<std::uint32_t>(ReportEventKind::hook);
+    events[0].argument_count = 2;
+    events[0].arguments[1] = 0x77;
+    std::strcpy(events[0].name, "msr_write");
+    std::strcpy(events[0].result, "thrown out");
+    events[1].ticks = 950;
+    events[1].kind = static_cast<std::uint32_t>(ReportEventKind::service);
+    std::strcpy(events[1].name, "vcpu_kick");
+    std::strcpy(events[1].result, "ok");
+    std::memcpy(room.data(), frames, sizeof frames);
+    std::memcpy(room.data() + sizeof frames, events, sizeof events);
+    reply.number = reply.failures = 1;
+    reply.ticks = 1000;
+    reply.image = 0x5000;
+    reply.general[3] = 0x1234;
+    reply.vector = 14;
+    reply.placement = static_cast<std::uint32_t>(BindPlacement::isolated);
+    reply.action = static_cast<std::uint32_t>(FaultPolicy::detach);
+    reply.flags = report_has_registers;
+    reply.frame_count = reply.event_count = 2;
+    reply.frame_size = sizeof(ReportFrame);
+    reply.event_size = sizeof(ReportEvent);
+    std::strcpy(reply.module, domain.modules[0].c_str());
+    std::strcpy(reply.version, "1.2.3");
+    std::strcpy(reply.hook, "msr_write");
+    std::strcpy(reply.reason, "it failed");
+    return sizeof frames + sizeof events;
+}
 Status FakeHypervisor::unload_module(std::string_view module, Reason& reason)
 {
     const auto found = modules.find(std::string{module});

@@ -135,6 +135,8 @@ private:
     {
         return Error::not_supported;
     }
+    Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
+                                         protocol::ExtReportReply& reply, core::control::Reason& reason) override;
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest&, std::span<std::byte>,
                                             protocol::ExtInspectReply&, core::control::Reason&) override
     {

@@ -23,6 +23,7 @@ struct Arguments {
     bool paused{};
     bool dry_run{};
     bool long_form{};
+    bool all{};
     bool follow{};
     bool clear{};
     bool wait{};

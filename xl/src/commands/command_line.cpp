@@ -123,6 +123,12 @@ void swap_options(CLI::App& app, Arguments& arguments)
     app.add_flag("-n,--dry-run", arguments.dry_run, "judge and try the new module on a copy, and stop nothing");
 }
 
+void report_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("extension", arguments.name, "only failures of this extension");
+    app.add_flag("-a,--all", arguments.all, "every report that is kept, not the newest alone; JSON always has all");
+}
+
 constexpr Verb verbs[]{
     {"create", "make a domain from a config and start it", Operand::config, run_create, create_options},
     {"validate", "check a config and do nothing", Operand::config, run_validate, set_option},
@@ -152,6 +158,8 @@ constexpr Verb verbs[]{
      run_ext_rollback, extension_options},
     {"ext-inspect", "show the state of a domain's extension as JSON", Operand::domain, run_ext_inspect,
      extension_options},
+    {"ext-report", "show what is kept of extensions of a domain that failed: where, registers, calls, last events",
+     Operand::domain, run_ext_report, report_options},
     {"ext-list", "show the loaded extension modules", Operand::none, run_ext_list, list_options},
     {"ext-verify", "check a module's file as the hypervisor would, and say who signed it; needs no hypervisor",
      Operand::module_file, run_ext_verify, verify_options},

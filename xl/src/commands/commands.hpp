@@ -41,6 +41,7 @@ namespace hv::xl {
 [[nodiscard]] ExitCode run_ext_swap(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_rollback(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_inspect(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_report(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_list(const Arguments& arguments);
 
 // verify.cpp

@@ -4,6 +4,7 @@
 #include "hypervisor/hypervisor.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/byte_buffer.hpp"
 #include "hv/loader/sha256.hpp"
@@ -278,6 +279,29 @@ Hypervisor::Swapped swapped_of(const ControlFrame& frame)
     return result;
 }
 
+/// `count` entries of `size` bytes from the front of `bytes`, which then begin behind them.
+template <typename Entry>
+std::vector<Entry> take_entries(std::span<const std::byte>& bytes, std::uint32_t count, std::uint32_t size)
+{
+    if (count != 0 && (size == 0 || bytes.size() / size < count))
+        throw Failure{ExitCode::failed, "the hypervisor's report is damaged"};
+    std::vector<Entry> entries(count);
+    for (Entry& entry : entries) {
+        std::memcpy(&entry, bytes.data(), std::min<std::size_t>(size, sizeof entry));
+        bytes = bytes.subspan(size);
+    }
+    return entries;
+}
+
+Hypervisor::Report report_of(const ControlFrame& frame)
+{
+    Hypervisor::Report report{fixed_of<ExtReportReply>(frame), {}, {}};
+    std::span<const std::byte> bytes{frame.bulk};
+    report.frames = take_entries<ReportFrame>(bytes, report.reply.frame_count, report.reply.frame_size);
+    report.events = take_entries<ReportEvent>(bytes, report.reply.event_count, report.reply.event_size);
+    return report;
+}
+
 ControlRequest of_domain(Command command, DomainId id, const std::string& module)
 {
     ExtOfDomainRequest fixed{id, 0, {}};
@@ -316,6 +340,24 @@ Task<Hypervisor::Inspected> Hypervisor::inspect(DomainId id, std::string module)
     ControlRequest request = of_domain(Command::ext_inspect, id, module);
     const ControlFrame frame = co_await link_.call(std::move(request));
     co_return Inspected{fixed_of<ExtInspectReply>(frame), frame.bulk};
+}
+
+Task<std::vector<Hypervisor::Report>> Hypervisor::reports(DomainId id, std::string module)
+{
+    std::vector<Report> all;
+    ExtReportRequest fixed{id, 0, {}};
+    put_text(fixed.module, module, "the module's name");
+    try {
+        for (;; ++fixed.skip) {
+            ControlRequest request = request_of(Command::ext_report, fixed);
+            const ControlFrame frame = co_await link_.call(std::move(request));
+            all.push_back(report_of(frame));
+        }
+    } catch (const Refused& refused) {
+        if (refused.error() != Error::not_found)
+            throw;
+    }
+    co_return all;
 }
 
 }  // namespace hv::xl

@@ -73,6 +73,13 @@ public:
         std::vector<std::byte> records;
     };
     [[nodiscard]] Task<Inspected> inspect(protocol::DomainId id, std::string module);
+    struct Report {
+        protocol::ExtReportReply reply{};
+        std::vector<protocol::ReportFrame> frames;
+        std::vector<protocol::ReportEvent> events;
+    };
+    /// The reports of failures of `module` (empty: of any) that are kept, the newest first.
+    [[nodiscard]] Task<std::vector<Report>> reports(protocol::DomainId id, std::string module);
 
 private:
     /// Sends a module's file; returns the upload's number.

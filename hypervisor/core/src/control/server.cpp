@@ -45,6 +45,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_swap, &ControlServer::ext_swap},
     {Command::ext_rollback, &ControlServer::ext_rollback},
     {Command::ext_inspect, &ControlServer::ext_inspect},
+    {Command::ext_report, &ControlServer::ext_report},
 };
 
 // ---- connection -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@
 
 #include <span>
 
-#include "failure_report.hpp"
+#include "hv/core/ext/failure_report.hpp"
 
 namespace hv::core {
 

@@ -14,7 +14,7 @@
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/ext/module_registry.hpp"
-#include "event_log.hpp"
+#include "hv/core/ext/event_log.hpp"
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
 #include "module_memory.hpp"

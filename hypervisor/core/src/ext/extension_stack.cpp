@@ -5,7 +5,7 @@
 // (hook_call.hpp calls it), and settle() says what the verdict means to the exit handler.
 #include "hv/core/ext/extension_stack.hpp"
 
-#include "failure_report.hpp"
+#include "hv/core/ext/failure_report.hpp"
 #include "hook_call.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"

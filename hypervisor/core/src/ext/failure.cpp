@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "failure.hpp"
 
-#include "failure_report.hpp"
+#include "hv/core/ext/failure_report.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/x86/exceptions.hpp"

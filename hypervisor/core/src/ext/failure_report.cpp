@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "failure_report.hpp"
+#include "hv/core/ext/failure_report.hpp"
 
 #include <algorithm>
 

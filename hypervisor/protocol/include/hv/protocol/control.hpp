@@ -93,6 +93,7 @@ enum class Command : std::uint16_t {
     ext_rollback = 73,
     ext_inspect = 74,
     ext_requests = 80,
+    ext_report = 90,
 };
 
 /// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user
@@ -672,6 +673,73 @@ struct ExtInspectReply {
     std::uint64_t generation;
 };
 static_assert(sizeof(ExtInspectReply) == 40);
+
+/// ext_report: what is kept of an instance that failed.  The hypervisor keeps a domain's newest few for as long as the
+/// domain is there, whatever became of the instance.  Reply: ExtReportReply; Error::not_found where there is none (left).
+struct ExtReportRequest {
+    DomainId domain;
+    std::uint32_t skip;      ///< 0: the newest, 1: the one before it …
+    char module[name_size];  ///< empty: of any module
+};
+static_assert(sizeof(ExtReportRequest) == 72);
+
+inline constexpr std::uint32_t report_has_registers{1};  ///< the hook did not return
+inline constexpr std::uint32_t report_of_bind{2};        ///< there was no guest yet: nothing was done but to refuse
+inline constexpr std::uint32_t report_of_domain{0xffff'ffff};
+
+/// Bulk data: `frame_count` ReportFrame of `frame_size` bytes, the innermost first, then `event_count` ReportEvent of
+/// `event_size` bytes, the oldest first.
+struct ExtReportReply {
+    std::uint64_t number;      ///< counts the failures in this domain, from 1
+    std::uint64_t failures;    ///< in this domain until now
+    std::uint64_t ticks;       ///< of the time-stamp counter, at the failure
+    std::uint64_t generation;  ///< which load of the module: as in ModuleInfo
+    std::uint64_t general[16]; ///< in the instruction encoding's order
+    std::uint64_t rip, rflags;
+    std::uint64_t fault_address;  ///< of a page fault
+    std::uint64_t image;          ///< where the module's text began
+    std::uint32_t vector;
+    std::uint32_t error_code;
+    std::uint32_t vcpu;       ///< report_of_domain: the hook was not a VCPU's
+    std::uint32_t placement;  ///< BindPlacement
+    std::uint32_t action;     ///< FaultPolicy: what was done then
+    std::uint32_t flags;      ///< report_*
+    std::uint32_t frame_count, frame_size;
+    std::uint32_t event_count, event_size;
+    char module[name_size];
+    char version[32];
+    std::uint8_t hash[32];  ///< SHA-256 of the module's file
+    char hook[32];
+    char reason[reason_size];
+};
+static_assert(offsetof(ExtReportReply, rip) == 160 && offsetof(ExtReportReply, vector) == 192);
+static_assert(offsetof(ExtReportReply, frame_count) == 216 && offsetof(ExtReportReply, module) == 232 &&
+              offsetof(ExtReportReply, reason) == 392 && sizeof(ExtReportReply) == 552);
+
+inline constexpr std::uint32_t report_frame_guessed{1};  ///< found on the stack, not by the chain of frame pointers
+
+struct ReportFrame {
+    std::uint64_t address;
+    std::uint64_t offset;  ///< in the function
+    std::uint32_t flags;
+    std::uint32_t reserved;
+    char symbol[112];  ///< as in the module's file; empty: unknown
+};
+static_assert(sizeof(ReportFrame) == 136);
+
+enum class ReportEventKind : std::uint32_t { hook = 1, service = 2 };
+
+struct ReportEvent {
+    std::uint64_t ticks;
+    std::uint32_t vcpu;  ///< or report_of_domain
+    std::uint32_t kind;  ///< ReportEventKind
+    std::uint32_t argument_count;
+    std::uint32_t reserved;
+    std::uint64_t arguments[5];  ///< of a hook, after its context; a pointer is the module's
+    char name[32];
+    char result[40];  ///< the verdict, or the service's answer, in words
+};
+static_assert(sizeof(ReportEvent) == 136);
 
 // ---- events -----------------------------------------------------------------------------------------------
 

@@ -146,6 +146,10 @@ public:
                                                     std::span<std::byte> room, protocol::ExtInspectReply& reply,
                                                     Reason& reason) = 0;
 
+    /// The report of a failed instance; its frames and events go to `room`.  Returns how many bytes.
+    virtual Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
+                                                 protocol::ExtReportReply& reply, Reason& reason) = 0;
+
     // ---- the target's own work ----------------------------------------------------------------------------
     /// What somebody asked of the target that is no client: a pause that an extension wants.
     /// ControlService::target_waiting() makes the service call it.

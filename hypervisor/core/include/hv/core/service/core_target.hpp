@@ -101,6 +101,8 @@ public:
                                                    control::SwapAnswer& answer, control::Reason& reason) override;
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
                                             protocol::ExtInspectReply& reply, control::Reason& reason) override;
+    Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
+                                         protocol::ExtReportReply& reply, control::Reason& reason) override;
 
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;

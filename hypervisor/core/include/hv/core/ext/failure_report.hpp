@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "event_log.hpp"
+#include "hv/core/ext/event_log.hpp"
 #include "hv/base/bounded_text.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/memory/heap.hpp"

@@ -8,8 +8,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "hv/abi/host_table.hpp"
+#include "hv/base/bounded_text.hpp"
 
 namespace hv::core {
 
@@ -26,6 +28,17 @@ struct HookEvent {
     std::uint64_t words[maximum_arguments];  ///< a hook's arguments after the context; of a service: its answer
 };
 static_assert(sizeof(HookEvent) == 64);
+
+// ---- for who reads events (event_words.cpp) ----
+
+/// A service, not a hook.
+[[nodiscard]] bool is_service(const HookEvent& event);
+/// Of the hook or the service.
+[[nodiscard]] std::string_view name_of(const HookEvent& event);
+/// How many of its words mean something.
+[[nodiscard]] unsigned argument_count(const HookEvent& event);
+/// The verdict or the answer: `done`, `inject #13(0x0)`, `invalid argument`, `runs` …
+void say_result(TextWriter& text, const HookEvent& event);
 
 /// The time-stamp counter, in line: an event that costs a call to be dated would cost twice as much.
 [[nodiscard]] inline std::uint64_t event_ticks()
