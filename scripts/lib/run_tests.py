@@ -204,6 +204,10 @@ def main():
         run_checks(tally, "models", [sys.executable, checker], options.root)
     if "scripts" in options.wanted:
         run_scripts(tally, options.root)
+    fuzzers = under(options.wanted, "fuzz")
+    if fuzzers is not None and "fuzz" not in broken:
+        runner = os.path.join(options.root, "tests/fuzz/run_fuzzers.py")
+        run_checks(tally, "fuzz", [sys.executable, runner, "--build", options.build, *fuzzers], options.root)
     system = under(options.wanted, "system")
     if system is not None and not {"target", "tools"} & set(broken):
         run_system(tally, options.root, system)
