@@ -112,7 +112,8 @@ void deliver(VcpuContext& context, FakeVcpu& vcpu)
     vcpu.queued.reset();
 }
 
-void enter(VcpuContext& context, Exit& exit)
+/// One entry, to the exit.
+Exit enter(VcpuContext& context)
 {
     FakeVcpu& vcpu = fake_vcpu(context);
     HV_ASSERT(vcpu.loaded_on == core::platform::current_processor());
@@ -121,17 +122,20 @@ void enter(VcpuContext& context, Exit& exit)
     deliver(context, vcpu);
     if (vcpu.window_class > vcpu.task_priority && interrupt_possible(context)) {
         vcpu.window_class = 0;
-        exit = plain_exit(ExitKind::interrupt_window);
-        return;
+        return plain_exit(ExitKind::interrupt_window);
     }
     vcpu.interrupt_shadow = 0;
-    if (vcpu.script.empty()) {
-        exit = vcpu.when_done ? vcpu.when_done(context, vcpu) : plain_exit(ExitKind::physical_interrupt);
-        return;
-    }
+    if (vcpu.script.empty())
+        return vcpu.when_done ? vcpu.when_done(context, vcpu) : plain_exit(ExitKind::physical_interrupt);
     const Step step = std::move(vcpu.script.front());
     vcpu.script.pop_front();
-    exit = step(context, vcpu);
+    return step(context, vcpu);
+}
+
+void run(VcpuContext& context, core::ExitAnswer answer)
+{
+    while (answer(context, enter(context))) {
+    }
 }
 
 void read_context(const VcpuContext& context, core::ExecutionContext& out)
@@ -239,8 +243,8 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .vcpu_destroy = vcpu_destroy,
         .load = load,
         .unload = unload,
-        .enter = enter,
-        .enter_control = [](VcpuContext& c, Exit& exit, const std::atomic<bool>&) { enter(c, exit); },
+        .run = run,
+        .enter_control = [](VcpuContext& c, Exit& exit, const std::atomic<bool>&) { exit = enter(c); },
         .inject = [](VcpuContext& c, const Event& event) { fake_vcpu(c).queued = event; },
         .event_pending = [](const VcpuContext& c) { return fake_vcpu(c).queued.has_value(); },
         .interrupt_possible = interrupt_possible,

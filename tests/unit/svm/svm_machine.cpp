@@ -62,9 +62,12 @@ core::Exit TestVcpu::enter(const Program& program)
 {
     fake::set_current_processor(*loaded_on_);
     model().program = program;
-    core::Exit exit{};
-    machine_.hvm().enter(context, exit);
-    return exit;
+    static core::Exit told;
+    machine_.hvm().run(context, [](core::VcpuContext&, const core::Exit& exit) {
+        told = exit;
+        return false;
+    });
+    return told;
 }
 
 core::SystemRegisters long_mode_state()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The table: which kind of exit goes where.
+#include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 
 #include <array>
@@ -70,65 +71,96 @@ void handle_pause(Vcpu& vcpu, const Exit& exit) { skip_instruction(vcpu, exit, e
 void end_by_triple_fault(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "triple fault"); }
 void end_by_invalid_state(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "the processor refused the state"); }
 void handle_undefined(Vcpu& vcpu, const Exit&) { raise_undefined_opcode(vcpu); }
-void handle_nothing(Vcpu&, const Exit&) {}
+bool goes_on_at_once(Vcpu& vcpu, const Exit&) { return goes_on(vcpu); }
 
-using Handler = void (*)(Vcpu&, const Exit&);
+using Answer = bool (*)(Vcpu&, const Exit&);
 
-struct HandlerRow {
+struct AnswerRow {
     ExitKind kind;
-    Handler handler;
+    Answer answer;
 };
 
-constexpr HandlerRow handler_rows[]{
-    {ExitKind::physical_interrupt, handle_physical_interrupt},
-    {ExitKind::physical_nmi, handle_nothing},
-    {ExitKind::interrupt_window, handle_nothing},  // prepare_entry looks again
-    {ExitKind::cpuid, handle_cpuid},
-    {ExitKind::msr_read, handle_msr_read},
-    {ExitKind::msr_write, handle_msr_write},
-    {ExitKind::port, handle_port},
-    {ExitKind::hypercall, handle_hypercall},
-    {ExitKind::halt, handle_halt},
-    {ExitKind::pause, handle_pause},
-    {ExitKind::nested_fault, handle_nested_fault},
-    {ExitKind::exception, note_exception},
-    {ExitKind::control_register, handle_system_instruction},
-    {ExitKind::debug_register, handle_system_instruction},
-    {ExitKind::invalidate_page, handle_undefined},
-    {ExitKind::cache_control, handle_cache_control},
-    {ExitKind::read_tsc, handle_undefined},
-    {ExitKind::set_extended_control, handle_system_instruction},
-    {ExitKind::monitor, handle_undefined},
-    {ExitKind::privileged_instruction, handle_undefined},
-    {ExitKind::task_switch, end_by_unknown},
-    {ExitKind::init_signal, handle_nothing},
-    {ExitKind::shutdown, end_by_triple_fault},
-    {ExitKind::invalid_state, end_by_invalid_state},
-    {ExitKind::unknown, end_by_unknown},
+constexpr AnswerRow answer_rows[]{
+    {ExitKind::physical_interrupt, answer_by<handle_physical_interrupt>},
+    {ExitKind::physical_nmi, goes_on_at_once},
+    {ExitKind::interrupt_window, goes_on_at_once},  // prepare_entry looks again
+    {ExitKind::cpuid, answer_cpuid},
+    {ExitKind::msr_read, answer_msr_read},
+    {ExitKind::msr_write, answer_msr_write},
+    {ExitKind::port, answer_by<handle_port>},
+    {ExitKind::hypercall, answer_by<handle_hypercall>},
+    {ExitKind::halt, answer_by<handle_halt>},
+    {ExitKind::pause, answer_by<handle_pause>},
+    {ExitKind::nested_fault, answer_by<handle_nested_fault>},
+    {ExitKind::exception, answer_by<note_exception>},
+    {ExitKind::control_register, answer_by<handle_system_instruction>},
+    {ExitKind::debug_register, answer_by<handle_system_instruction>},
+    {ExitKind::invalidate_page, answer_by<handle_undefined>},
+    {ExitKind::cache_control, answer_by<handle_cache_control>},
+    {ExitKind::read_tsc, answer_by<handle_undefined>},
+    {ExitKind::set_extended_control, answer_by<handle_system_instruction>},
+    {ExitKind::monitor, answer_by<handle_undefined>},
+    {ExitKind::privileged_instruction, answer_by<handle_undefined>},
+    {ExitKind::task_switch, answer_by<end_by_unknown>},
+    {ExitKind::init_signal, goes_on_at_once},
+    {ExitKind::shutdown, answer_by<end_by_triple_fault>},
+    {ExitKind::invalid_state, answer_by<end_by_invalid_state>},
+    {ExitKind::unknown, answer_by<end_by_unknown>},
 };
 
 /// Every kind once, in order.
 constexpr bool complete()
 {
     unsigned next{};
-    for (const HandlerRow& row : handler_rows)
+    for (const AnswerRow& row : answer_rows)
         if (static_cast<unsigned>(row.kind) != next++)
             return false;
     return next == exit_kinds;
 }
 static_assert(complete());
 
-constexpr std::array<Handler, exit_kinds> make_handlers()
+constexpr std::array<Answer, exit_kinds> make_answers()
 {
-    std::array<Handler, exit_kinds> table{};
-    for (const HandlerRow& row : handler_rows)
-        table[static_cast<unsigned>(row.kind)] = row.handler;
+    std::array<Answer, exit_kinds> table{};
+    for (const AnswerRow& row : answer_rows)
+        table[static_cast<unsigned>(row.kind)] = row.answer;
     return table;
+}
+
+constinit const std::array<Answer, exit_kinds> answers{make_answers()};
+
+bool dispatch(Vcpu& vcpu, const Exit& exit)
+{
+    ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
+    return answers[static_cast<unsigned>(exit.kind)](vcpu, exit);
+}
+
+[[gnu::noinline]] bool take_back_and_dispatch(Vcpu& vcpu, const Exit& exit)
+{
+    take_back_eoi_assist(vcpu);
+    return dispatch(vcpu, exit);
 }
 
 }  // namespace
 
-constinit const std::array<Handler, exit_kinds> exit_handlers{make_handlers()};
+bool answer_exit(VcpuContext& context, const Exit& exit)
+{
+    Vcpu& vcpu = static_cast<Vcpu&>(context);
+    announce_exit(vcpu);
+    return vcpu.eoi_assist.offered ? take_back_and_dispatch(vcpu, exit) : dispatch(vcpu, exit);
+}
+
+bool prepare_after_all(Vcpu& vcpu)
+{
+    announce_exit(vcpu);
+    return prepare_and_announce(vcpu);
+}
+
+bool offer_assist_and_enter(Vcpu& vcpu)
+{
+    offer_eoi_assist(vcpu);
+    return true;
+}
 
 void raise_general_protection(Vcpu& vcpu) { vcpu.raise(static_cast<std::uint8_t>(x86::Exception::GP), 0); }
 

@@ -12,9 +12,6 @@
 namespace hv::core {
 namespace {
 
-constexpr std::uint32_t x2apic_first{0x800};
-constexpr std::uint32_t x2apic_count{0x100};
-
 constexpr std::uint32_t number(x86::Msr msr) { return static_cast<std::uint32_t>(msr); }
 
 enum : std::uint32_t {
@@ -115,16 +112,6 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
     return read ? Answered::done : Answered::fault;
 }
 
-Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
-{
-    const ApicEffect effect = vcpu.apic.write_msr(msr, value, vcpu.guest_tsc(platform::ticks()));
-    if (effect.kind != ApicEffect::Kind::none && !apply_apic_effect(vcpu, effect))
-        return Answered::fault;
-    if (vcpu.apic.task_priority() >> 4 != *vcpu.live.task_priority)
-        store_task_priority(vcpu);
-    return Answered::done;
-}
-
 /// Ends an access that was not simply answered.  True: `value` is what the guest reads.
 [[gnu::noinline]] bool finish_read(Vcpu& vcpu, Answered answer, std::uint64_t& value)
 {
@@ -147,6 +134,16 @@ Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
 
 }  // namespace
 
+Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
+{
+    const ApicEffect effect = vcpu.apic.write_msr(msr, value, vcpu.guest_tsc(platform::ticks()));
+    if (effect.kind != ApicEffect::Kind::none && !apply_apic_effect(vcpu, effect))
+        return Answered::fault;
+    if (vcpu.apic.task_priority() >> 4 != *vcpu.live.task_priority)
+        store_task_priority(vcpu);
+    return Answered::done;
+}
+
 void handle_msr_read(Vcpu& vcpu, const Exit& exit)
 {
     const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::rdmsr);
@@ -156,7 +153,7 @@ void handle_msr_read(Vcpu& vcpu, const Exit& exit)
     vcpu.exits.msrs.reads.count(msr);
     std::uint64_t value{};
     Answered answer{Answered::no};
-    if (msr - x2apic_first < x2apic_count)
+    if (is_x2apic(msr))
         answer = read_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->read_msr(vcpu, msr, value);
@@ -177,7 +174,7 @@ void handle_msr_write(Vcpu& vcpu, const Exit& exit)
     const std::uint64_t value = static_cast<std::uint32_t>(vcpu.registers.general[rax]) |
                                 vcpu.registers.general[rdx] << 32;
     Answered answer{Answered::no};
-    if (msr - x2apic_first < x2apic_count)
+    if (is_x2apic(msr))
         answer = write_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->write_msr(vcpu, msr, value);

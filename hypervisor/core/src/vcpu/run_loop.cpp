@@ -4,6 +4,7 @@
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/platform/isolated_space.hpp"
+#include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 #include "hv/x86/control_registers.hpp"
 
@@ -110,53 +111,15 @@ bool make_ready(Processor& processor, Vcpu& vcpu)
     }
 }
 
-/// From here on other processors take the VCPU for one that is in the guest.  Before the look at whether it may go there.
-void announce_entry(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1); }
-void announce_exit(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1, std::memory_order_release); }
-
-/// The entry itself, and the lazy end of interrupt around it.
-void enter_guest(const HvmTable& hvm, Vcpu& vcpu, Exit& exit)
-{
-    if (vcpu.eoi_assist.word != nullptr)
-        offer_eoi_assist(vcpu);
-    hvm.enter(vcpu, exit);
-    announce_exit(vcpu);
-    if (vcpu.eoi_assist.offered)
-        take_back_eoi_assist(vcpu);
-}
-
-/// Until the VCPU, which is loaded, must give way.
-void run_loaded(Processor& processor, Vcpu& vcpu)
-{
-    const HvmTable& hvm = machine().hvm;
-    Exit exit;
-    if (!make_ready(processor, vcpu))
-        return;
-    for (;;) {
-        announce_entry(vcpu);
-        if (!vcpu.unconcerned() || processor.attention.load(std::memory_order_acquire)) [[unlikely]] {
-            announce_exit(vcpu);
-            if (!make_ready(processor, vcpu))
-                return;
-            announce_entry(vcpu);
-            if (vcpu.has_requests()) {  // since they were carried out
-                announce_exit(vcpu);
-                continue;
-            }
-        }
-        enter_guest(hvm, vcpu, exit);
-        ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
-        dispatch_exit(vcpu, exit);
-    }
-}
-
 void run_vcpu(Processor& processor, Vcpu& vcpu)
 {
     processor.current = &vcpu;
+    vcpu.on = &processor;
     machine().hvm.load(vcpu);
     platform::keep_loaded(vcpu.domain.resident_space);
     adopt_time(vcpu);
-    run_loaded(processor, vcpu);
+    if (prepare_and_announce(vcpu))
+        machine().hvm.run(vcpu, answer_exit);
     platform::keep_loaded(nullptr);
     machine().hvm.unload(vcpu);
     processor.current = nullptr;
@@ -181,6 +144,17 @@ void idle(Processor& processor)
 }
 
 }  // namespace
+
+bool prepare_and_announce(Vcpu& vcpu)
+{
+    while (make_ready(*vcpu.on, vcpu)) {
+        announce_entry(vcpu);
+        if (!vcpu.has_requests())
+            return vcpu.eoi_assist.word == nullptr || offer_assist_and_enter(vcpu);
+        announce_exit(vcpu);  // asked for since they were carried out
+    }
+    return false;
+}
 
 void announce_work()
 {

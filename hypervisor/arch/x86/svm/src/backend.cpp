@@ -223,7 +223,7 @@ void unload(VcpuContext& context)
 
 /// One VMRUN and #VMEXIT.  Every instruction here is paid on every exit.  Returns the same context: the compiler keeps no
 /// register over the round trip, and this is the one that is at hand after it.
-VcpuContext& run_once(VcpuContext& before)
+[[gnu::always_inline]] inline VcpuContext& run_once(VcpuContext& before)
 {
     VcpuState& vcpu = state_of(before);
     const std::uint64_t generation = before.nested_generation->load(std::memory_order_acquire);
@@ -254,38 +254,39 @@ VcpuContext& run_once(VcpuContext& before)
 }
 
 /// Says what the exit was.  False: the back end's own business, and the guest goes on.
-bool tell(VcpuContext& context, Exit& exit)
+template <bool next_rip>
+[[gnu::always_inline]] inline bool tell(VcpuContext& context, Exit& exit)
 {
     const VmcbControlArea& control = state_of(context).vmcb->control;
     const std::uint64_t code = control.exit_code;
     exit.code = code;
     exit.instruction_length = 0;
-    if (backend.features.next_rip && control.next_rip != 0)
+    if (next_rip && control.next_rip != 0)
         exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
     if (code >= exit_rows) [[unlikely]]
         return describe_exit(state_of(context), context.registers.rip, exit);
-    const ExitRow row = exit_table[code];
-    exit.kind = row.kind;
-    if (row.detail == Detail::none) [[likely]]
-        return true;
-    if (row.detail != Detail::msr) [[unlikely]]
-        return describe_exit(state_of(context), context.registers.rip, exit);
-    exit.kind = msr_access_of(control);
-    return true;
+    const ExitRow& row = exit_table[code];
+    exit.kind = kind_of(row, control);
+    return row.detail == Detail::none || describe_exit(state_of(context), context.registers.rip, exit);
 }
 
-void enter(VcpuContext& context, Exit& exit);
-
-[[gnu::noinline]] void enter_again(VcpuContext& context, Exit& exit)
+/// One for processors that save the next RIP, and one for those that do not.
+template <bool next_rip>
+void run(VcpuContext& first, core::ExitAnswer answer)
 {
-    enter(context, exit);
+    Exit exit;
+    VcpuContext* next = &first;
+    do
+        next = &run_once(*next);
+    while (!tell<next_rip>(*next, exit) || answer(*next, exit));
 }
 
 void enter(VcpuContext& context, Exit& exit)
 {
-    VcpuContext& same = run_once(context);
-    if (!tell(same, exit)) [[unlikely]]
-        enter_again(same, exit);
+    VcpuContext* next = &context;
+    do
+        next = &run_once(*next);
+    while (backend.features.next_rip ? !tell<true>(*next, exit) : !tell<false>(*next, exit));
 }
 
 void enter_control(VcpuContext& context, Exit& exit, const std::atomic<bool>& nmi)
@@ -389,7 +390,7 @@ core::HvmTable make_table()
         .vcpu_destroy = vcpu_destroy,
         .load = load,
         .unload = unload,
-        .enter = enter,
+        .run = features.next_rip ? run<true> : run<false>,
         .enter_control = enter_control,
         .inject = [](VcpuContext& c, const core::Event& event) { inject_event(state_of(c), event); },
         .event_pending = [](const VcpuContext& c) { return event_queued(state_of(c)); },

@@ -17,13 +17,13 @@ using core::ExitKind;
 constexpr std::array<ExitRow, exit_rows> make_table()
 {
     std::array<ExitRow, exit_rows> table{};
-    table.fill({ExitKind::unknown, Detail::information});
+    table.fill({ExitKind::unknown, Detail::information, 0});
     const auto row = [&](ExitCode code, ExitKind kind, Detail detail = Detail::none) {
-        table[number(code)] = {kind, detail};
+        table[number(code)] = {kind, detail, 0};
     };
     const auto run = [&](ExitCode first, unsigned count, ExitKind kind, Detail detail) {
         for (unsigned offset = 0; offset < count; ++offset)
-            table[number(first) + offset] = {kind, detail};
+            table[number(first) + offset] = {kind, detail, 0};
     };
     run(ExitCode::CR0_READ, 32, ExitKind::control_register, Detail::information);
     run(ExitCode::DR0_READ, 32, ExitKind::debug_register, Detail::debug);
@@ -44,7 +44,7 @@ constexpr std::array<ExitRow, exit_rows> make_table()
     row(ExitCode::INVLPG, ExitKind::invalidate_page, Detail::information);
     row(ExitCode::INVLPGA, ExitKind::privileged_instruction);
     row(ExitCode::IOIO, ExitKind::port, Detail::port);
-    row(ExitCode::MSR, ExitKind::msr_read, Detail::msr);
+    table[number(ExitCode::MSR)] = {ExitKind::msr_read, Detail::none, 1};
     row(ExitCode::TASK_SWITCH, ExitKind::task_switch, Detail::information);
     row(ExitCode::SHUTDOWN, ExitKind::shutdown);
     row(ExitCode::VMMCALL, ExitKind::hypercall);
@@ -143,7 +143,6 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
     switch (exit_table[exit.code].detail) {
     case Detail::none:
     case Detail::port: break;
-    case Detail::msr: exit.kind = msr_access_of(control); break;
     case Detail::exception: describe_exception(vcpu, exit); break;
     case Detail::information:
         exit.information[0] = control.exit_info_1;

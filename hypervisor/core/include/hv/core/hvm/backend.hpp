@@ -27,7 +27,7 @@ class Ledger;
 enum class VcpuKind : std::uint8_t { guest, control };
 
 /// What the core looks at in most exits, where the back end keeps it: a pointer costs less than a call.  Set by vcpu_create,
-/// valid until vcpu_destroy, true while the VCPU is outside of enter().
+/// valid until vcpu_destroy, true while the VCPU is outside of the guest.
 struct LiveRegisters {
     const std::uint64_t* cr3{};
     const std::uint64_t* efer{};  ///< for comparing with itself only: it may hold bits of the back end's own
@@ -39,17 +39,17 @@ struct LiveRegisters {
 
 /// The part of a VCPU that core and back end share.  The core's Vcpu derives from it.
 struct VcpuContext {
-    Registers registers{};    ///< the guest's, in step with the control block outside enter()
+    Registers registers{};    ///< the guest's, in step with the control block outside of the guest
     LiveRegisters live{};
     void* backend{};          ///< the back end's own state; null before vcpu_create
     std::uint32_t id{};       ///< within the domain
     VcpuKind kind{};
     Ledger* ledger{};         ///< what the back end allocates is charged here
     HostPhysical nested_root{};  ///< root of the domain's nested page table
-    /// Raised by whoever takes away or narrows a nested translation, before the VCPU is kicked; enter() flushes when it
+    /// Raised by whoever takes away or narrows a nested translation, before the VCPU is kicked; an entry flushes when it
     /// has changed since the last entry.
     const std::atomic<std::uint64_t>* nested_generation{};
-    /// That of the last entry, at least; written by enter() before the guest runs.
+    /// That of the last entry, at least; written before the guest runs.
     std::atomic<std::uint64_t> entered_generation{};
 
     /// Ends the STI or MOV SS shadow and RFLAGS.RF: after an instruction was emulated.
@@ -96,6 +96,9 @@ struct NestedEntryFormat {
     std::uint64_t address_mask;
 };
 
+/// What the core does about an exit, between it and the next entry.  True: the guest goes on at once.
+using ExitAnswer = bool (*)(VcpuContext&, const Exit&);
+
 struct HvmTable {
     std::string_view name;
     HvmCapabilities capabilities;
@@ -114,14 +117,15 @@ struct HvmTable {
     /// Makes the calling processor carry this VCPU's FPU, XCR0 and debug registers; unload saves them away.
     void (*load)(VcpuContext&);
     void (*unload)(VcpuContext&);
-    /// Runs the guest until it exits, and describes why.  Pending requests (events, flushes) are carried out first.
-    /// An event whose delivery the exit interrupted is queued again by the back end, unless the core injects another.  So is
-    /// the exception of an `exception` exit, which the core needs only count; #MC alone is left to it.
-    void (*enter)(VcpuContext&, Exit&);
+    /// Runs the guest, and calls `answer` at each exit with what it was; until that says false.  Pending requests (events,
+    /// flushes) are carried out before each entry.  An event whose delivery the exit interrupted is queued again by the back
+    /// end, unless the core injects another.  So is the exception of an `exception` exit, which the core needs only count; #MC
+    /// alone is left to it.
+    void (*run)(VcpuContext&, ExitAnswer answer);
 
-    /// The same for a control VCPU, unless `nmi` is set, which the handler of an NMI that is the control domain's does: it is
-    /// looked at when no NMI can come any more before the guest runs.  Where it is set nothing runs and the exit is
-    /// physical_nmi.
+    /// Runs a control VCPU until it exits, and describes why; unless `nmi` is set, which the handler of an NMI that is the
+    /// control domain's does: it is looked at when no NMI can come any more before the guest runs.  Where it is set nothing
+    /// runs and the exit is physical_nmi.
     void (*enter_control)(VcpuContext&, Exit&, const std::atomic<bool>& nmi);
 
     /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.

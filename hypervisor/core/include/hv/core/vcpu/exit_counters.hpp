@@ -26,11 +26,17 @@ public:
 
     void count(std::uint32_t key)
     {
-        const std::size_t first = first_of(key);
-        if (tags_[first] == tag_of(key)) [[likely]]
-            ++counts_[first];
-        else
+        if (!count_at_once(key)) [[unlikely]]
             count_elsewhere(key);
+    }
+    /// False, and nothing is counted, where count() would have to search.
+    [[nodiscard]] bool count_at_once(std::uint32_t key)
+    {
+        const std::size_t first = first_of(key);
+        if (tags_[first] != tag_of(key)) [[unlikely]]
+            return false;
+        ++counts_[first];
+        return true;
     }
     /// All of them; any processor.
     [[nodiscard]] Slots read() const

@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: MIT
 //
 // What the core does about each kind of exit.  One function per kind, each in a file with its like; exit_dispatch.cpp
-// is the table.  All are called by the processor that runs the VCPU, between exit and next entry, and leave the VCPU so
+// is the table (exit_answer.hpp).  All are called by the processor that runs the VCPU, between exit and next entry, and leave the VCPU so
 // that it can be entered again, or blocked, or its domain ended.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "hv/base/expected.hpp"
 #include "hv/core/emulate/intercepted.hpp"
+#include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/hvm/exit.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
 #include "hv/core/vcpu/vcpu.hpp"
 
 namespace hv::core {
-
-/// By ExitKind.
-extern const std::array<void (*)(Vcpu&, const Exit&), exit_kinds> exit_handlers;
-
-inline void dispatch_exit(Vcpu& vcpu, const Exit& exit) { exit_handlers[static_cast<unsigned>(exit.kind)](vcpu, exit); }
 
 void handle_cpuid(Vcpu& vcpu, const Exit& exit);
 void handle_msr_read(Vcpu& vcpu, const Exit& exit);
@@ -60,6 +55,24 @@ std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which);
         return usual;
     return decoded_length(vcpu, which);
 }
+
+/// The same where the processor said it or the instruction made an exit before, and nothing but RIP has to move at its end; else 0.
+[[gnu::always_inline]] inline std::uint8_t length_at_once(const Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
+{
+    if (vcpu.ends_with_flags())
+        return 0;
+    return exit.instruction_length != 0 ? exit.instruction_length : emulate::usual_length(which, vcpu.code.known(vcpu));
+}
+
+/// MSRs of the local APIC, which are nobody else's [SDM3-083 §10.12.1.2].
+constexpr bool is_x2apic(std::uint32_t msr)
+{
+    constexpr std::uint32_t first{0x800}, count{0x100};
+    return msr - first < count;
+}
+
+/// Writes one.  `fault` or `done`; the caller counts, raises and advances.
+Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
 
 /// Where a byte of an operand lies, by the guest's own tables.  False: the guest gets the page fault.
 bool translate_operand(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write,

@@ -67,6 +67,7 @@ public:
     Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config);
 
     Domain& domain;
+    Processor* on{};  ///< the processor that it is loaded on
     LocalApic apic;
     ApicTimer apic_timer;
     CodeReader code;
@@ -125,10 +126,19 @@ public:
     /// raises #DB.
     void advance(std::uint8_t length)
     {
+        advance_plainly(length);
+        if (ends_with_flags()) [[unlikely]]
+            end_instruction_with_flags();
+    }
+    /// The same where ends_with_flags() is false.
+    void advance_plainly(std::uint8_t length)
+    {
         registers.rip += length;
         *live.interrupt_shadow &= ~std::uint64_t{1};
-        if ((registers.rflags & (x86::Rflags::RF::mask | x86::Rflags::TF::mask)) != 0) [[unlikely]]
-            end_instruction_with_flags();
+    }
+    [[nodiscard]] bool ends_with_flags() const
+    {
+        return (registers.rflags & (x86::Rflags::RF::mask | x86::Rflags::TF::mask)) != 0;
     }
     /// Queues an exception for the next entry, turning into #DF or a triple fault where the manual says so is the back
     /// end's matter.

@@ -15,7 +15,6 @@ namespace hv::svm {
 /// How much more than its kind there is to say of an exit.
 enum class Detail : std::uint8_t {
     none,
-    msr,  ///< msr_access_of() tells the direction
     port,
     exception,
     information,  ///< the raw EXITINFO fields
@@ -25,20 +24,22 @@ enum class Detail : std::uint8_t {
     general_protection,  ///< becomes #GP(0), queued
 };
 
-struct ExitRow {
+struct alignas(4) ExitRow {
     core::ExitKind kind;
     Detail detail;
+    std::uint8_t kind_bits;  ///< those of EXITINFO1 that are added to the kind
 };
 
 inline constexpr std::size_t exit_rows{0xa8};
 /// By exit code.  Beyond the table are NPF and INVALID; describe_exit() knows them.
 extern const std::array<ExitRow, exit_rows> exit_table;
 
-/// EXITINFO1 of RDMSR and WRMSR [APM2-3.41 §15.11].
-inline core::ExitKind msr_access_of(const VmcbControlArea& control)
+/// A row's kind: for RDMSR and WRMSR, which have one exit code, EXITINFO1 tells the two apart [APM2-3.41 §15.11].
+inline core::ExitKind kind_of(const ExitRow& row, const VmcbControlArea& control)
 {
-    return control.exit_info_1 == 0 ? core::ExitKind::msr_read : core::ExitKind::msr_write;
+    return static_cast<core::ExitKind>(static_cast<unsigned>(row.kind) + (control.exit_info_1 & row.kind_bits));
 }
+static_assert(static_cast<unsigned>(core::ExitKind::msr_write) == static_cast<unsigned>(core::ExitKind::msr_read) + 1);
 
 /// Fills what the table's row does not say, or everything for codes beyond the table.  False: the exit was
 /// the back end's own business, and the guest goes on.
