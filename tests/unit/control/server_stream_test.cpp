@@ -152,6 +152,23 @@ TEST_F(ServerStream, DomainWhoseCreationWasUnderWayWhenTheClientWentIsDestroyed)
     EXPECT_TRUE(client.hello().ok());
 }
 
+TEST_F(ServerStream, SwapWhoseClientGoesInTheMiddleIsFollowedToItsEnd)
+{
+    const DomainId domain{client.create()};
+    ASSERT_TRUE(client.ask(Command::domain_finish_build, DomainRequest{domain, 0}).ok());
+    target.domains[domain].modules = {"old"};
+    target.slices = 5;
+    ExtSwapRequest request{domain, 0, 0, 0, "old", "new"};
+    EXPECT_GT(server->receive(client.frame(Command::ext_swap, request)), 0u);
+    EXPECT_TRUE(server->step());
+    server->disconnected();
+    server->connected();
+    client.work();
+    EXPECT_EQ(target.domains[domain].modules, std::vector<std::string>{"new"});
+    EXPECT_TRUE(client.replies.empty());
+    EXPECT_TRUE(client.hello().ok());
+}
+
 TEST_F(ServerStream, ReplyOfALostClientIsNotShownToTheNext)
 {
     EXPECT_GT(server->receive(client.frame(Command::info, Empty{})), 0u);

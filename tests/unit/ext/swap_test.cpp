@@ -35,6 +35,8 @@ protected:
         if (done && !how.dry_run)
             registry->supersede(next);
         registry->sweep();
+        if (forgets)
+            forget_replaced(*domain);
         return done;
     }
     std::uint32_t msr(std::uint64_t offset)
@@ -75,6 +77,7 @@ protected:
         EXPECT_EQ(domain->extensions->hypercall(vcpu, context, 3), Answered::taken);
     }
     SwapReport report{};
+    bool forgets{true};  ///< the swap is followed to its end
 };
 
 TEST_F(Swaps, the_new_version_answers_on_the_old_ones_state)

@@ -27,7 +27,7 @@ constexpr ExitMeaning exit_meanings[]{
     {ExitCode::failed, "failed, or the domain crashed"},
     {ExitCode::bad_text, "bad text: usage, unknown key, wrong type, unknown extension"},
     {ExitCode::not_found, "no such domain, module or file"},
-    {ExitCode::not_granted, "cannot be granted: window clash, memory, policy, signature"},
+    {ExitCode::not_granted, "cannot be granted: window clash, memory, policy, signature, a domain that does not run"},
     {ExitCode::timed_out, "timed out"},
     {ExitCode::not_connected, "not connected"},
 };

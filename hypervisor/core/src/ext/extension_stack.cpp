@@ -8,6 +8,7 @@
 #include "hv/core/ext/failure_report.hpp"
 #include "hook_call.hpp"
 #include "hv/core/diag/log.hpp"
+#include "hv/core/ext/swap.hpp"
 #include "hv/core/machine.hpp"
 #include "stack.hpp"
 
@@ -128,6 +129,7 @@ void ExtensionStack::unbind_all(Domain& domain)
 {
     if (domain.extensions == nullptr)
         return;
+    forget_replaced(domain);
     Implementation& own = *domain.extensions->implementation_;
     for (std::size_t index = own.bindings.size(); index-- > 0;)
         own.bindings[index]->stop_hooks();

@@ -3,6 +3,8 @@
 // What a domain's ExtensionStack is made of, and the parts of its dispatch that lie in files of their own.
 #pragma once
 
+#include <array>
+
 #include "binding.hpp"
 
 namespace hv::core {
@@ -25,6 +27,10 @@ struct ExtensionStack::Implementation {
     StaticVector<Binding*, maximum_bindings> bindings{};
     std::uint64_t generation{1};  ///< how often it was replaced, from 1
     bool frozen{};                ///< freeze() was called last
+
+    // Until forget_replaced(): what the last swap put this in the place of, and the instances that it has no more use of.
+    Implementation* before{};
+    std::array<Binding*, 2> left_over{};
 };
 
 // ---- declared answers (answer.cpp)

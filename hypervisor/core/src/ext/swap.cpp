@@ -5,7 +5,9 @@
 // publish() itself cannot fail.
 #include "hv/core/ext/swap.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "hook_call.hpp"
 #include "hv/core/diag/log.hpp"
@@ -67,18 +69,23 @@ public:
     Status run(std::string_view old_name)
     {
         HV_TRY(judge(old_name));
-        HV_TRY(rehearse());
+        forget_replaced(domain_);  // of a swap whose end nobody waited for
+        auto tried = HV_TRY(rehearse());
         if (options_.dry_run)
             return Done{};
-        auto fresh = HV_TRY(prepare());
+        auto spare = HV_TRY(prepare(*tried));
         stop();
-        if (const Status carried = carry_over(*fresh); !carried) {
+        const auto carried = carry_over(*tried, *spare);
+        if (!carried) {
+            old_->arm_block_timers();
             let_go();
-            return carried;
+            destroy(domain_.heap, stack_);
+            return carried.error();
         }
-        publish(fresh.leak());
+        const bool as_tried = carried.value() == tried.get();
+        Binding* const unused = as_tried ? spare.leak() : tried.leak();
+        publish(as_tried ? tried.leak() : spare.leak(), unused);
         let_go();
-        forget_old();
         return Done{};
     }
 
@@ -89,7 +96,7 @@ private:
         const DomainState state = domain_.state();
         if (state != DomainState::running && state != DomainState::paused) {
             say(why_, "domain '", domain_.name(), "' is not running");
-            return Error::busy;
+            return Error::conflict;
         }
         old_ = find_binding(domain_, old_name, why_);
         if (old_ == nullptr)
@@ -116,13 +123,13 @@ private:
         return Done{};
     }
 
-    /// Everything that can go wrong is tried on a throw-away instance with a copy of the state.
-    Status rehearse()
+    /// Everything that can go wrong is tried on an instance of its own with a copy of the state.
+    Expected<Owned<Binding>> rehearse()
     {
         auto trial = HV_TRY(instance_of(replacement_));
         HV_TRY(step(SwapStep::create));
-        Scratch room{export_bytes(*old_)};
-        StateWriter writer{room.bytes()};
+        at_trial_.emplace(export_bytes(*old_));
+        StateWriter writer{at_trial_->bytes()};
         HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
         HV_TRY(step(SwapStep::trial_export));
         HV_TRY(import_state(*trial, writer.written(), why_));
@@ -131,7 +138,7 @@ private:
         HV_TRY(check_pages(*trial));
         HV_TRY(step(SwapStep::offer));
         report_.reverts = reverts(*trial);
-        return Done{};
+        return trial;
     }
 
     Expected<Owned<Binding>> instance_of(Module& module)
@@ -179,24 +186,21 @@ private:
                import_state(*back.value(), writer.written(), ignored);
     }
 
-    /// The instance that will stand there, and the stack that it will stand in, but for its state.
-    Expected<Owned<Binding>> prepare()
+    /// The stack that the tried instance will stand in, and another instance in case it cannot.
+    Expected<Owned<Binding>> prepare(Binding& tried)
     {
-        auto fresh = HV_TRY(instance_of(replacement_));
+        auto spare = HV_TRY(instance_of(replacement_));
         auto stack = make<ExtensionStack::Implementation>(domain_.heap, *domain_.extensions->locks_);
-        room_size_ = export_bytes(*old_);
-        room_ = static_cast<std::byte*>(machine().heap.allocate(room_size_));
-        if (!stack || room_ == nullptr) {
-            machine().heap.release(room_);
+        at_stop_.emplace(export_bytes(*old_));
+        if (!stack || at_stop_->bytes().empty())
             return no_memory();
-        }
         stack_ = stack.value().leak();
         const ExtensionStack::Implementation& now = domain_.extensions->implementation();
         stack_->windows = now.windows;
-        stack_->windows.replace(*old_, *fresh);
+        stack_->windows.replace(*old_, tried);
         for (Binding* const binding : now.bindings)
-            HV_ASSERT(stack_->bindings.push_back(binding == old_ ? fresh.get() : binding));
-        return fresh;
+            HV_ASSERT(stack_->bindings.push_back(binding == old_ ? &tried : binding));
+        return spare;
     }
 
     void stop()
@@ -213,32 +217,43 @@ private:
         report_.stopped = platform::ticks();
     }
 
-    Status carry_over(Binding& fresh)
+    /// The instance that has the state as of the stop: the tried one, where only VCPUs' blocks are others than at the
+    /// trial; else the spare one, which imports all of it.
+    Expected<Binding*> carry_over(Binding& tried, Binding& spare)
     {
-        const auto carry = [&]() -> Status {
-            HV_TRY(step(SwapStep::stop));
-            if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused) {
-                say(why_, "domain '", domain_.name(), "' has ended meanwhile");
-                return Error::busy;
-            }
-            StateWriter writer{{room_, room_size_}};
-            HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
-            HV_TRY(step(SwapStep::final_export));
-            HV_TRY(import_state(fresh, writer.written(), why_));
-            HV_TRY(step(SwapStep::final_import));
-            return step(SwapStep::publish);
-        };
-        const Status carried = carry();
-        if (carried)
-            return carried;
-        old_->arm_block_timers();
-        destroy(domain_.heap, std::exchange(stack_, nullptr));
-        machine().heap.release(std::exchange(room_, nullptr));
-        return carried;
+        HV_TRY(step(SwapStep::stop));
+        if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused) {
+            say(why_, "domain '", domain_.name(), "' has ended meanwhile");
+            return Error::conflict;
+        }
+        StateWriter writer{at_stop_->bytes()};
+        HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
+        HV_TRY(step(SwapStep::final_export));
+        Binding* const chosen = is_as_tried(tried) ? &tried : &spare;
+        if (chosen == &tried) {
+            HV_TRY(import_vcpu_blocks(tried, writer.written(), why_));
+        } else {
+            HV_TRY(import_state(spare, writer.written(), why_));
+            stack_->windows.replace(tried, spare);
+            std::ranges::replace(stack_->bindings, &tried, &spare);
+        }
+        HV_TRY(step(SwapStep::final_import));
+        HV_TRY(step(SwapStep::publish));
+        return chosen;
+    }
+
+    /// What domain_create and import_state would be told is what they were told at the trial.
+    [[nodiscard]] bool is_as_tried(const Binding& tried) const
+    {
+        if (old_->hooks.export_state != nullptr || tried.hooks.import_state != nullptr)
+            return false;
+        const std::size_t bytes =
+            old_->state.words == 0 ? 0 : sizeof(abi::StateRecordHeader) + old_->module.manifest().domain_state.size;
+        return std::memcmp(at_trial_->bytes().data(), at_stop_->bytes().data(), bytes) == 0;  // it comes first
     }
 
     /// From the store of the pointer on, everything that leads to an instance leads to the new one.
-    void publish(Binding* fresh)
+    void publish(Binding* fresh, Binding* unused)
     {
         ExtensionStack& stack = *domain_.extensions;
         fresh->rehearsing = false;
@@ -251,8 +266,25 @@ private:
         fresh->arm_block_timers();
         stack_->generation = report_.generation = stack.implementation_->generation + 1;
         stack_->frozen = stack.implementation_->frozen;
-        stack_ = std::exchange(stack.implementation_, stack_);
-        fresh_ = fresh;
+        stack_->before = std::exchange(stack.implementation_, stack_);
+        stack_->left_over = {old_, unused};
+        take_counts();
+    }
+
+    /// The modules' counts, and what a rollback goes by.
+    void take_counts()
+    {
+        Holdings& holdings = old_->holdings;
+        report_.armed_timers = holdings.timers.armed();
+        report_.overlays = holdings.pages.placed();
+        Module& before = old_->module;
+        ++replacement_.bindings_;
+        --before.bindings_;
+        ++before.kept_;
+        if (holdings.module_before != nullptr)
+            --holdings.module_before->kept_;
+        holdings.module_before = &before;
+        holdings.reverts = report_.reverts;
     }
 
     void let_go()
@@ -264,27 +296,6 @@ private:
             machine().scheduler.unblock(vcpu, Blocker::swapping);
         }
         report_.published = platform::ticks();
-    }
-
-    void forget_old()
-    {
-        Holdings& holdings = old_->holdings;
-        report_.armed_timers = holdings.timers.armed();
-        report_.overlays = holdings.pages.placed();
-        machine().wait_for_turn();  // nobody looks at the stack that was any more
-        Module& before = old_->module;
-        log_info("domain ", domain_.id, ": extension ", before.name(), " swapped for ", replacement_.name());
-        old_->forget_hooks();
-        destroy(domain_.heap, old_);
-        destroy(domain_.heap, stack_);
-        machine().heap.release(room_);
-        ++replacement_.bindings_;
-        --before.bindings_;
-        ++before.kept_;
-        if (holdings.module_before != nullptr)
-            --holdings.module_before->kept_;
-        holdings.module_before = &before;
-        holdings.reverts = report_.reverts;
     }
 
     Status step(SwapStep which)
@@ -306,16 +317,30 @@ private:
     SwapReport& report_;
     TextWriter& why_;
     Binding* old_{};
-    Binding* fresh_{};
-    ExtensionStack::Implementation* stack_{};  ///< the next one, and after the publish the one before
-    std::byte* room_{};
-    std::size_t room_size_{};
+    ExtensionStack::Implementation* stack_{};  ///< the next one
+    std::optional<Scratch> at_trial_{};  ///< the records as of the trial
+    std::optional<Scratch> at_stop_{};
 };
 
 Status swap_extension(Domain& domain, std::string_view old_name, Module& replacement, const SwapOptions& options,
                       SwapReport& report, TextWriter& why)
 {
     return Swap{domain, replacement, options, report, why}.run(old_name);
+}
+
+void forget_replaced(Domain& domain)
+{
+    if (domain.extensions == nullptr)
+        return;
+    ExtensionStack::Implementation& now = domain.extensions->implementation();
+    if (now.before == nullptr)
+        return;
+    machine().wait_for_turn();  // nobody looks at the stack that was any more
+    for (Binding* const binding : std::exchange(now.left_over, {})) {
+        binding->forget_hooks();
+        destroy(domain.heap, binding);
+    }
+    destroy(domain.heap, std::exchange(now.before, nullptr));
 }
 
 Module* module_before(Domain& domain, std::string_view name, TextWriter& why)

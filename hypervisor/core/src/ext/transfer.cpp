@@ -144,4 +144,14 @@ Status import_state(Binding& fresh, std::span<const std::byte> records, TextWrit
                          "import_state", why);
 }
 
+Status import_vcpu_blocks(Binding& fresh, std::span<const std::byte> records, TextWriter& why)
+{
+    for (StateReader reader{records}; !reader.at_end();) {
+        const StateRecord record = HV_TRY(reader.next());
+        if (record.header.type == abi::record_vcpu_block)
+            HV_TRY(take_record(fresh, record, why));
+    }
+    return Done{};
+}
+
 }  // namespace hv::core

@@ -21,5 +21,7 @@ Status export_state(Binding& binding, StateWriter& writer, Continuations continu
 /// import_state's, and without that hook the instance cannot read it.  Fails with malformed, abi_mismatch or as
 /// the module refuses, and a sentence in `why`.
 Status import_state(Binding& fresh, std::span<const std::byte> records, TextWriter& why);
+/// The VCPUs' blocks alone, anew, into an instance that has imported records whose others are the same.
+Status import_vcpu_blocks(Binding& fresh, std::span<const std::byte> records, TextWriter& why);
 
 }  // namespace hv::core

@@ -127,6 +127,8 @@ Expected<Progress> CoreTarget::destroy_domain(protocol::DomainId id, Reason& rea
     Domain& domain = *HV_TRY(guest(id, reason));
     domain.stop_for_good();  // it writes no more
     machine().wait_for_turn();
+    if (swap_.domain == &domain)
+        swap_ = {};
     consoles_.detach(domain);
     domains_.destroy(domain);
     modules_.sweep();

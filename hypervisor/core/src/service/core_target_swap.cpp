@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "hv/abi/state_record.hpp"
+#include "hv/core/diag/log.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/service/core_target.hpp"
@@ -97,13 +98,20 @@ Expected<Progress> CoreTarget::swap(Domain& domain, std::string_view old_name, M
         answer.reply = swap_.names;
         return Progress::done;
     }
-    swap_.active = true;
+    swap_.domain = &domain;
     return Progress::more;
 }
 
-/// The answer when every VCPU that can run has gone on.
-Expected<Progress> CoreTarget::watch_swap(Domain& domain, SwapAnswer& answer)
+/// True where the request in hand began in a slice before.
+bool CoreTarget::is_under_way(protocol::DomainId domain) const
 {
+    return swap_.domain != nullptr && swap_.domain->id == domain;
+}
+
+/// The answer when every VCPU that can run has gone on; only then the time for what the swap left over.
+Expected<Progress> CoreTarget::watch_swap(SwapAnswer& answer)
+{
+    Domain& domain = *swap_.domain;
     const SwapReport& report = swap_.report;
     const std::uint64_t now = platform::ticks();
     const bool patient = now - report.published < platform::ticks_per_second() / 1000 * longest_watch_ms;
@@ -126,7 +134,9 @@ Expected<Progress> CoreTarget::watch_swap(Domain& domain, SwapAnswer& answer)
     answer.reply.continuations = report.continuations;
     answer.reply.vcpu_count = domain.vcpu_count();
     answer.reply.vcpu_entry_size = sizeof(protocol::SwappedVcpu);
-    swap_.active = false;
+    swap_.domain = nullptr;
+    forget_replaced(domain);
+    log_info("domain ", domain.id, ": extension ", answer.reply.old_module, " swapped for ", answer.reply.new_module);
     return Progress::done;
 }
 
@@ -138,8 +148,8 @@ Expected<Progress> CoreTarget::swap_extension(const protocol::ExtSwapRequest& re
         abort_module(request.upload);
         return known.error();
     }
-    if (swap_.active)
-        return watch_swap(*known.value(), answer);
+    if (is_under_way(request.domain))
+        return watch_swap(answer);
     Module& next = *HV_TRY(replacement(request, reason));
     return swap(*known.value(), get_text(request.old_module), next,
                 (request.flags & protocol::ext_swap_dry_run) != 0, answer, reason);
@@ -149,8 +159,8 @@ Expected<Progress> CoreTarget::rollback_extension(const protocol::ExtOfDomainReq
                                                   Reason& reason)
 {
     Domain& domain = *HV_TRY(guest(request.domain, reason));
-    if (swap_.active)
-        return watch_swap(domain, answer);
+    if (is_under_way(request.domain))
+        return watch_swap(answer);
     const std::string_view name = get_text(request.module);
     if (module_of(domain, name) == nullptr)
         return refuse_field(reason, Error::not_found, "/module", "domain '", domain.name(), "' has no extension '",

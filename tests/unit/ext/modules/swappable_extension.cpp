@@ -32,7 +32,12 @@ struct Swappable {
 #if defined(CONVERTS) || defined(UNREADABLE)
     static constexpr std::uint32_t state_version{2};
 #endif
-    static constexpr ext::Info info{.name = "swappable",
+    static constexpr ext::Info info{
+#ifdef OTHER_NAME
+                                    .name = "another",
+#else
+                                    .name = "swappable",
+#endif
                                     .version_major = 1,
                                     .version_minor = VERSION,
                                     .needs = abi::need_overlays | abi::need_vcpus | abi::need_time |

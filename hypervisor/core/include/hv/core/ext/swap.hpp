@@ -50,13 +50,17 @@ struct SwapReport {
     bool reverts{};  ///< the new instance's records were seen to import into the old module
 };
 
-/// Swaps the instance of the module `old_name` in the domain's stack for one of `replacement`.  Fails with a
-/// sentence in `why`: not_found, busy (the domain is being built or has ended), already_exists (another
-/// binding of the stack is of that module), conflict (other windows, or something that the guest was told is
-/// not offered), abi_mismatch (the records cannot be read), no_memory, or what the new module says.  The old
+/// Swaps the instance of the module `old_name` in the domain's stack for one of `replacement`.  The guest may run when
+/// this returns; the instance that was replaced is there until forget_replaced().  Fails with a
+/// sentence in `why`: not_found, busy (the instance has failed), already_exists (another binding of the stack is of
+/// that module), conflict (the domain does not run, other windows, or something that the guest was told is not offered), abi_mismatch (the records cannot be read), no_memory, or what the new module says.  The old
 /// instance is then as it was.
 Status swap_extension(Domain& domain, std::string_view old_name, Module& replacement, const SwapOptions& options,
                       SwapReport& report, TextWriter& why);
+
+/// Gives back the instance that the last swap replaced, if it is still there: best once the VCPUs have gone on, since
+/// it takes longer than the swap's stop.
+void forget_replaced(Domain& domain);
 
 /// The module that `name`'s binding had before its last swap, where it can go back to it; else null and why.
 Module* module_before(Domain& domain, std::string_view name, TextWriter& why);

@@ -45,6 +45,8 @@ public:
     /// Loads a module that was handed over at boot, with its signature or none; fails as the registry does.
     Expected<Module*> load_module(std::span<const std::byte> file, std::span<const std::byte> signature,
                                   std::string_view path, TextWriter& why);
+    /// Null: no module of that name is loaded.
+    [[nodiscard]] Module* find_module(std::string_view name) const { return modules_.find(name); }
     /// Which modules are let in: set at boot, before the first one.
     void set_policy(const loader::Policy& policy) { modules_.policy = policy; }
 
@@ -118,7 +120,7 @@ private:
     };
     /// A swap that is done, and whose domain has not been seen to go on yet.
     struct SwapUnderWay {
-        bool active{};
+        Domain* domain{};  ///< null: there is none
         SwapReport report{};
         protocol::ExtSwapReply names{};
     };
@@ -126,7 +128,8 @@ private:
     Expected<Module*> replacement(const protocol::ExtSwapRequest& request, control::Reason& reason);
     Expected<control::Progress> swap(Domain& domain, std::string_view old_name, Module& next, bool dry_run,
                                      control::SwapAnswer& answer, control::Reason& reason);
-    Expected<control::Progress> watch_swap(Domain& domain, control::SwapAnswer& answer);
+    [[nodiscard]] bool is_under_way(protocol::DomainId domain) const;
+    Expected<control::Progress> watch_swap(control::SwapAnswer& answer);
     Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
     [[nodiscard]] Expected<const ExitCounters*> counters(protocol::DomainId domain, unsigned vcpu) const;
     void describe_control_domain(protocol::DomainInfo& entry) const;
