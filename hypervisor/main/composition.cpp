@@ -131,7 +131,7 @@ Status compose(BootedMachine& machine, const core::HvmTable& hvm, TextWriter& wh
         the_service->control.events_waiting();
         core::announce_work();
     };
-    core::Domain::on_pause_request = [](core::Domain&) {
+    core::Domain::on_request = [](core::Domain&) {
         the_service->control.target_waiting();
         core::announce_work();
     };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Orders crimes of the chaos modules that it is bound to, one of each: word N of the command line is the number of the crime
-// that instance N commits.  Says what became of each, and whether the others still answer.
+// that instance N commits.  Says what became of each, and whether the others still answer.  With the first word `restart`,
+// instance 0 is restarted instead: it dies in the middle of a write, and the guest counts that its writes and its state go on; until
+// instances die so fast that it goes on without.
 #include "extensions/chaos/crimes.hpp"
 #include "kit/boot.hpp"
 #include "kit/console.hpp"
@@ -32,11 +34,37 @@ void order(unsigned instance, std::uint64_t number)
     expect(name.view(), answered == survives && is_alive(instance) == survives);
 }
 
+alignas(8) volatile std::uint64_t stumbles_left{};  // RAM is mapped where it lies
+
+bool stumble(std::uint64_t times)
+{
+    stumbles_left = times;
+    return write_msr(msr_of(0, chaos::msr_stumble), reinterpret_cast<std::uintptr_t>(&stumbles_left)) && stumbles_left == 0;
+}
+
+/// Seven instances die, in four writes; each write is answered in the end, and counted once.
+void restart()
+{
+    std::uint64_t good{};
+    for (const std::uint64_t times : {0u, 1u, 2u, 4u}) {
+        good += stumble(times) ? 1 : 0;
+        expect("restarted", good == read_msr(msr_of(0, chaos::msr_commits)));
+    }
+    fact("restart-writes", good);
+    expect("restart-alive", is_alive(0));
+    const bool answered = stumble(100);  // more than it may
+    expect("restart-storm-detaches", !answered && !is_alive(0) && stumbles_left > 90);
+}
+
 }  // namespace
 
 extern "C" void guest_main()
 {
     say_begin("chaos");
+    if (command_word(0) == "restart") {
+        restart();
+        return say_end();
+    }
     unsigned count{};
     while (count < chaos::instances && parse_number(command_word(count)))
         ++count;

@@ -298,16 +298,34 @@ struct Chaos {
                                     .description = "commits the crime that its guest orders"};
     static constexpr std::array windows{ext::fixed_msrs(window, first, chaos::msrs_per_instance)};
 
-    static abi::Verdict msr_read(const ext::Vcpu<Chaos>&, std::uint32_t, std::uint32_t offset, std::uint64_t& value)
+    static abi::Verdict msr_read(const ext::Vcpu<Chaos>& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t& value)
     {
-        if (offset != chaos::msr_alive)
+        if (offset != chaos::msr_alive && offset != chaos::msr_commits)
             return abi::inject_general_protection;
-        value = chaos::alive_word;
+        value = offset == chaos::msr_alive ? chaos::alive_word : vcpu.state().commits;
         return abi::done_unchanged;
+    }
+
+    /// What it wrote to the guest stays, what it wrote to its state does not: so the next instance counts on from there.
+    static abi::Verdict stumble(ext::Vcpu<Chaos>& vcpu, std::uint64_t address)
+    {
+        std::uint64_t left{};
+        const abi::HostTable& host = ext::host();
+        if (host.guest_read(vcpu.domain(), address, &left, sizeof left) != abi::status_ok)
+            return abi::inject_general_protection;
+        vcpu.state().commits += 1;
+        if (left == 0)
+            return abi::done;
+        --left;
+        if (host.guest_write(vcpu.domain(), address, &left, sizeof left) == abi::status_ok)
+            read_null();
+        return abi::inject_general_protection;
     }
 
     static abi::Verdict msr_write(ext::Vcpu<Chaos>& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t value)
     {
+        if (offset == chaos::msr_stumble)
+            return stumble(vcpu, value);
         if (offset != chaos::msr_commit || value >= chaos::crimes.size())
             return abi::inject_general_protection;
         vcpu.state().commits += 1;

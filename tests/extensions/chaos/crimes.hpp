@@ -99,5 +99,9 @@ inline constexpr std::uint32_t msrs_per_instance{4};
 inline constexpr std::uint32_t msr_commit{0};  ///< written with the crime's number
 inline constexpr std::uint32_t msr_alive{1};   ///< reads as alive_word while the instance lives
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
+/// Written with the guest-physical address of a number of eight bytes: while that is not zero, the instance counts it down and
+/// dies; then it counts this write in its VCPU's state.
+inline constexpr std::uint32_t msr_stumble{2};
+inline constexpr std::uint32_t msr_commits{3};  ///< reads as the commits and stumbles that returned well
 
 }  // namespace chaos

@@ -284,7 +284,7 @@ TEST_F(Dispatch, a_pause_verdict_stops_the_vcpus_at_once_and_the_domain_is_pause
 {
     static unsigned requests;
     requests = 0;
-    Domain::on_pause_request = [](Domain&) { ++requests; };
+    Domain::on_request = [](Domain&) { ++requests; };
     binding.hooks.msr_write = [](const abi::VcpuContext* context, std::uint32_t, std::uint32_t,
                                  std::uint64_t value) -> abi::Verdict {
         if (value != 0)
@@ -309,7 +309,7 @@ TEST_F(Dispatch, a_pause_verdict_stops_the_vcpus_at_once_and_the_domain_is_pause
     EXPECT_EQ(write(msr(1, 0x20), 0), Answered::done);
     EXPECT_TRUE(domain->carry_out_pause_request());
     EXPECT_EQ(domain->pause_text(), "extension puppet-one: paused the domain (7)");
-    Domain::on_pause_request = nullptr;
+    Domain::on_request = nullptr;
 }
 
 TEST_F(Dispatch, a_pause_that_the_operator_or_the_end_overtakes_leaves_nothing_behind)

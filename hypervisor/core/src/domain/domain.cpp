@@ -14,7 +14,7 @@
 namespace hv::core {
 
 void (*Domain::on_end)(Domain&){};
-void (*Domain::on_pause_request)(Domain&){};
+void (*Domain::on_request)(Domain&){};
 
 namespace {
 
@@ -234,8 +234,8 @@ void Domain::request_pause(std::string_view text)
         machine().scheduler.block(*vcpus_[index], Blocker::paused);
     // Only now, so that whoever unpauses the domain does so after the last block.
     pause_request_.store(PauseRequest::made, std::memory_order_release);
-    if (on_pause_request != nullptr)
-        on_pause_request(*this);
+    if (on_request != nullptr)
+        on_request(*this);
 }
 
 bool Domain::carry_out_pause_request()

@@ -99,8 +99,9 @@ void VcpuBinding::ask(Pending what)
 void VcpuBinding::take_over(VcpuBinding& before)
 {
     abi::HypercallFrame& frame = seat.exchange->frame;
-    frame = before.seat.exchange->frame;
-    frame.window = same_window(binding, before.binding, frame.window);
+    open_call = before.open_call;
+    open_call.window = same_window(binding, before.binding, open_call.window);
+    frame = open_call;
     hypercall_length = before.hypercall_length;
     continuing = std::exchange(before.continuing, false);
     pending.fetch_or(before.pending.exchange(0));
@@ -221,10 +222,14 @@ Status Binding::create(WindowMap& map, TextWriter& why)
 Status Binding::create_beside(const Binding& old, TextWriter& why)
 {
     rehearsing = true;
+    if (const auto made = options.placement == Placement::isolated ? create_isolated() : Status{Done{}}; !made)
+        return say_memory(why, name(), made.error());
     HV_TRY(place_image(why));
     if (const auto made = create_contexts(); !made)
         return say_memory(why, name(), made.error());
     HV_TRY(open_same_windows(*this, old, why));
+    if (isolated != nullptr)
+        show_contexts();
     return declare_constants(why);
 }
 
@@ -350,6 +355,13 @@ void Binding::show_contexts()
     }
 }
 
+void Binding::set_start_reason(std::uint32_t reason)
+{
+    context.start_reason = reason;
+    if (isolated != nullptr)
+        show_contexts();
+}
+
 Status Binding::open_windows(WindowMap& map, TextWriter& why)
 {
     for (std::uint32_t index = 0; index < module.manifest().window_count; ++index)
@@ -438,7 +450,7 @@ Status Binding::refused(abi::Verdict verdict, std::string_view hook, TextWriter&
 {
     if (verdict.kind == abi::VerdictKind::done)
         return Done{};
-    if (route.load() == Route::ended) {
+    if (!failure.view().empty()) {
         say(why, failure.view());
         return Error::malformed;
     }

@@ -15,6 +15,7 @@
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/ext/module_registry.hpp"
 #include "hv/core/ext/event_log.hpp"
+#include "hv/core/ext/failure_report.hpp"
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
 #include "module_memory.hpp"
@@ -28,7 +29,8 @@ class Binding;
 enum class Route : std::uint8_t {
     direct,  ///< trusted: by its address
     gate,    ///< isolated: in ring 3
-    ended,   ///< not at all: the instance has failed
+    restarting,  ///< not at all: the instance has failed, and the next one is asked instead
+    ended,       ///< not at all: the instance has failed, and nobody follows
 };
 
 /// The hooks by their position in abi::HookTable.
@@ -93,7 +95,8 @@ struct VcpuBinding {
     enum class Pending : std::uint32_t {
         kick = 1,
         timer = 2,
-        window = 4
+        window = 4,
+        reset = 8,  ///< the hook did not return well, and hears of it again
     };
 
     VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}
@@ -111,6 +114,7 @@ struct VcpuBinding {
     Seat seat{};
     std::uint8_t hypercall_length{};
     bool continuing{};  ///< the module answered `again`: hypercall_continue is next
+    abi::HypercallFrame open_call{};  ///< of that call, as the hook left it when it returned
     std::atomic<std::uint32_t> pending{};
     std::atomic<std::uint32_t> pauses{};  ///< vcpu_pause without vcpu_unpause yet
     std::atomic<bool> held{};             ///< blocked without regard to interrupts
@@ -157,6 +161,8 @@ public:
         initialised_vcpus_ = 0;
         created_ = false;
     }
+    /// What the contexts say from now on; abi::start_*.
+    void set_start_reason(std::uint32_t reason);
     /// It stands where another stood: the hooks of the end are its own to call.
     void adopt_hooks() { initialised_vcpus_ = vcpu_count; }
     /// Block timers that were stopped stand again.
@@ -220,7 +226,8 @@ public:
     Spinlock allocation_lock{};
     Allocation* allocations{};  ///< what the module holds by `allocate`
 
-    BoundedText<maximum_end_text> failure{};  ///< why the route is `ended`
+    BoundedText<maximum_failure_text> failure{};  ///< why the route is `restarting` or `ended`
+    Hook owed{Hook::exit};  ///< freeze or thaw, which the instance failed to hear and the next is told; exit: none
 
     std::atomic<std::uint64_t> log_second{};
     std::atomic<std::uint32_t> log_lines{};
@@ -260,6 +267,9 @@ private:
 Status declare(Binding& binding, std::span<const abi::DeclaredLeaf> leaves);
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads);
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes);
+
+/// From now on every declared MSR of the binding is #GP, and none can be declared.  Its route is `ended`.
+void withdraw_msrs(Binding& binding);
 
 // ---- parameters (parameters.cpp)
 // --------------------------------------------------------------------------------

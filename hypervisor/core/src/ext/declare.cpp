@@ -116,6 +116,8 @@ Status declare_all(Binding& binding, std::span<const Declared> all)
             return Error::invalid_argument;
     }
     const LockGuard guard{binding.declare_lock};
+    if (binding.route.load() == Route::ended)
+        return Error::gone;
     for (const Declared& one : all) {
         Window& window = *binding.window(one.window, window_kind(one));
         const auto what = answer(window, one);
@@ -147,6 +149,16 @@ Status declare(Binding& binding, std::span<const abi::DeclaredMsrRead> reads)
 Status declare(Binding& binding, std::span<const abi::DeclaredMsrWrite> writes)
 {
     return declare_all(binding, writes);
+}
+
+void withdraw_msrs(Binding& binding)
+{
+    const LockGuard guard{binding.declare_lock};
+    const DeclareChange change{binding.declare_sequence};
+    for (Window* const window : binding.windows) {
+        window->reads.change([](MsrReadAnswer& read) { read.kind = abi::MsrReadKind::general_protection; });
+        window->writes.change([](MsrWriteAnswer& write) { write.kind = abi::MsrWriteKind::general_protection; });
+    }
 }
 
 }  // namespace hv::core

@@ -141,6 +141,16 @@ public:
                     visit(entry->place, entry->answer);
     }
 
+    /// Calls `edit(answer)` for all that was ever declared; inside a change of the sequence count.
+    template <typename Edit>
+    void change(Edit edit)
+    {
+        for (std::uint32_t slot = 0; first_ != nullptr && slot <= mask_; ++slot)
+            for (Entry* entry = first_[slot].load(std::memory_order_acquire); entry != nullptr;
+                 entry = entry->next.load(std::memory_order_acquire))
+                edit(entry->answer);
+    }
+
 private:
     static constexpr std::uint32_t nowhere{~0u};  // no window is so long
     struct Entry {

@@ -14,21 +14,46 @@ constexpr bool asked(std::uint32_t pending, VcpuBinding::Pending what)
     return (pending & static_cast<std::uint32_t>(what)) != 0;
 }
 
+/// An event that has nothing but its name.  Where the instance fails to hear of it, `again` is asked for.
+void tell(VcpuBinding& own, Hook hook, abi::Verdict (*function)(const abi::VcpuContext*), VcpuBinding::Pending again)
+{
+    const abi::Verdict verdict = call_hook(own, hook, function);
+    if (is_retry(verdict))
+        return own.ask(again);
+    settle(own, verdict);
+}
+
 void deliver_timers(VcpuBinding& own)
 {
     TimerExpiry expiry{};
-    while (own.binding.timers.take_expiry(own, expiry))
-        settle(own, call_hook(own, Hook::timer, own.binding.hooks.timer, expiry.handle, expiry.cookie,
-                              expiry.missed));
+    while (own.binding.timers.take_expiry(own, expiry)) {
+        const abi::Verdict verdict =
+            call_hook(own, Hook::timer, own.binding.hooks.timer, expiry.handle, expiry.cookie, expiry.missed);
+        if (is_retry(verdict)) {
+            own.binding.timers.deliver_again(expiry);
+            return own.ask(VcpuBinding::Pending::timer);
+        }
+        settle(own, verdict);
+    }
+}
+
+void reset(VcpuBinding& own)
+{
+    if (own.binding.hooks.vcpu_reset != nullptr)
+        tell(own, Hook::vcpu_reset, own.binding.hooks.vcpu_reset, VcpuBinding::Pending::reset);
+    else
+        own.state.clear();
 }
 
 void serve(VcpuBinding& own)
 {
     const std::uint32_t pending = own.pending.exchange(0, std::memory_order_acq_rel);
+    if (asked(pending, VcpuBinding::Pending::reset))
+        reset(own);
     if (asked(pending, VcpuBinding::Pending::timer))
         deliver_timers(own);
     if (asked(pending, VcpuBinding::Pending::kick) && own.binding.hooks.before_entry != nullptr)
-        settle(own, call_hook(own, Hook::before_entry, own.binding.hooks.before_entry));
+        tell(own, Hook::before_entry, own.binding.hooks.before_entry, VcpuBinding::Pending::kick);
     if (asked(pending, VcpuBinding::Pending::window))
         own.wants_window = own.vcpu.window_wanted = true;
     if (own.continuing)
@@ -43,6 +68,18 @@ void thaw_block(VcpuBinding& own)
 
 }  // namespace
 
+void tell(Binding& binding, Hook hook)
+{
+    const auto function = hook == Hook::freeze ? binding.hooks.freeze : binding.hooks.thaw;
+    if (function == nullptr)
+        return;
+    const abi::Verdict verdict = call_hook(binding, hook, function);
+    if (is_retry(verdict))
+        binding.owed = hook;
+    else
+        settle(binding, verdict);
+}
+
 void ExtensionStack::before_entry(Vcpu& vcpu)
 {
     for (Binding* const binding : implementation_->bindings)
@@ -54,7 +91,7 @@ void ExtensionStack::interrupt_window(Vcpu& vcpu)
     for (Binding* const binding : implementation_->bindings) {
         VcpuBinding& own = binding->of(vcpu);
         if (std::exchange(own.wants_window, false) && binding->hooks.interrupt_window != nullptr)
-            settle(own, call_hook(own, Hook::interrupt_window, binding->hooks.interrupt_window));
+            tell(own, Hook::interrupt_window, binding->hooks.interrupt_window, VcpuBinding::Pending::window);
     }
 }
 
@@ -65,19 +102,16 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
     for (Binding* const binding : implementation_->bindings) {
         VcpuBinding& own = binding->of(vcpu);
         own.continuing = false;
-        if (binding->hooks.vcpu_reset != nullptr)
-            settle(own, call_hook(own, Hook::vcpu_reset, binding->hooks.vcpu_reset));
-        else
-            own.state.clear();
+        reset(own);
     }
 }
 
 void ExtensionStack::freeze()
 {
+    carry_out_restarts(implementation_->bindings[0]->domain);
     implementation_->frozen = true;
     for (Binding* const binding : implementation_->bindings) {
-        if (binding->hooks.freeze != nullptr)
-            settle(*binding, call_hook(*binding, Hook::freeze, binding->hooks.freeze));
+        tell(*binding, Hook::freeze);
         binding->timers.freeze();
         for (unsigned index = 0; index < binding->vcpu_count; ++index)
             TimerQueue::cancel(binding->vcpus[index]->block_timer);
@@ -86,10 +120,11 @@ void ExtensionStack::freeze()
 
 void ExtensionStack::thaw()
 {
+    carry_out_restarts(implementation_->bindings[0]->domain);
     const bool was_frozen = std::exchange(implementation_->frozen, false);  // else the guest starts
     for (Binding* const binding : implementation_->bindings) {
-        if (was_frozen && binding->hooks.thaw != nullptr)
-            settle(*binding, call_hook(*binding, Hook::thaw, binding->hooks.thaw));
+        if (was_frozen)
+            tell(*binding, Hook::thaw);
         binding->timers.thaw();
         for (unsigned index = 0; index < binding->vcpu_count; ++index)
             thaw_block(*binding->vcpus[index]);

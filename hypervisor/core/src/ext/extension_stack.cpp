@@ -433,6 +433,8 @@ ExtensionStack::Description ExtensionStack::describe(unsigned position) const
                        .cpuid_base = 0,
                        .memory_bytes = (binding.ledger.frames() + binding.holdings.ledger.frames()) * page_size,
                        .placement = binding.options.placement,
+                       .on_fault = binding.options.on_fault,
+                       .restarts = binding.holdings.restarts.count,
                        .failed = binding.route.load() == Route::ended};
     for (const Window* const window : binding.windows)
         if (window->kind == abi::WindowKind::cpuid && result.cpuid_base == 0)

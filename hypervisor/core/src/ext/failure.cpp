@@ -10,7 +10,7 @@
 namespace hv::core {
 namespace {
 
-using FailureText = BoundedText<maximum_end_text>;
+using FailureText = BoundedText<maximum_failure_text>;
 
 const char* exception_name(std::uint32_t vector)
 {
@@ -96,26 +96,72 @@ bool is_of_bind(Hook hook)
            hook == Hook::vcpu_initialise;
 }
 
-void follow_policy(Binding& binding, std::string_view text)
+/// Called when there is no guest any more: nothing follows.
+bool is_of_end(Hook hook)
+{
+    return hook == Hook::vcpu_destroy || hook == Hook::domain_destroy;
+}
+
+/// Until the control server has put the next instance there, no VCPU runs.
+void ask_for_restart(Domain& domain)
+{
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        machine().scheduler.block(domain.vcpu(index), Blocker::restarting);
+    if (Domain::on_request != nullptr)
+        Domain::on_request(domain);
+}
+
+/// Restarts that come too fast are no help: the next severer action is.
+OnFault action_after(Binding& binding, TextWriter& text)
+{
+    const OnFault wanted = binding.options.on_fault;
+    if (wanted != OnFault::restart || binding.holdings.restarts.allow(platform::ticks(), platform::ticks_per_second()))
+        return wanted;
+    say(text, "; restarted ", Restarts::most, " times in ", Restarts::window_s, " s, so it is detached");
+    return OnFault::detach;
+}
+
+void follow(Binding& binding, OnFault action, std::string_view text)
 {
     Domain& domain = binding.domain;
-    switch (binding.options.on_fault) {
-    case OnFault::detach: return;
+    switch (action) {
+    case OnFault::restart: return ask_for_restart(domain);
+    case OnFault::detach: return detach(binding);
     case OnFault::pause: domain.request_pause(text); return;
-    case OnFault::restart:
     case OnFault::crash: domain.end(EndReason::crash, text); return;
     }
 }
 
-void keep_report(const HookCall& call, const TextWriter& text, const platform::HookFault* fault)
+void keep_report(const HookCall& call, const TextWriter& text, const platform::HookFault* fault, OnFault action)
 {
     Domain& domain = call.binding->domain;
-    if (!domain.extensions->reports().add(call, text.view(), fault, is_of_bind(call.hook)))
+    if (!domain.extensions->reports().add(call, text.view(), fault, action, is_of_bind(call.hook)))
         log_warning("domain ", domain.id, ": no memory to keep a report of this");
 }
 
+/// True for whoever is first to say that the instance has failed.
+bool claim_failure(Binding& binding, Route next)
+{
+    Route before = binding.route.load();
+    while (before != Route::restarting && before != Route::ended)
+        if (binding.route.compare_exchange_weak(before, next))
+            return true;
+    return false;
+}
+
+void report(const HookCall& call, const TextWriter& text, const platform::HookFault* fault, OnFault action)
+{
+    Binding& binding = *call.binding;
+    binding.failure.clear();
+    binding.failure.append(text.view());
+    log_error("domain ", binding.domain.id, ": ", text.view());
+    if (fault != nullptr)
+        log_registers(binding, *fault);
+    keep_report(call, text, fault, action);
+}
+
 /// The first failure counts: what follows from it elsewhere is no news.
-abi::Verdict end_instance(HookCall& call, const TextWriter& text, const platform::HookFault* fault)
+abi::Verdict end_instance(HookCall& call, TextWriter& text, const platform::HookFault* fault)
 {
     Binding& binding = *call.binding;
     take_back(call);
@@ -128,19 +174,19 @@ abi::Verdict end_instance(HookCall& call, const TextWriter& text, const platform
         call.binding = nullptr;
         return {};
     }
-    if (binding.route.exchange(Route::ended) != Route::ended) {
+    const bool alone = is_of_bind(call.hook) || is_of_end(call.hook);
+    const bool restarts = !alone && binding.options.on_fault == OnFault::restart;
+    if (claim_failure(binding, restarts ? Route::restarting : Route::ended)) {
         close(binding);
-        binding.failure.clear();
-        binding.failure.append(text.view());
-        log_error("domain ", binding.domain.id, ": ", text.view());
-        if (fault != nullptr)
-            log_registers(binding, *fault);
-        keep_report(call, text, fault);
-        if (!is_of_bind(call.hook))
-            follow_policy(binding, text.view());
+        const OnFault action = alone ? OnFault::detach : action_after(binding, text);
+        if (action != OnFault::restart)
+            binding.route.store(Route::ended);
+        report(call, text, fault, action);
+        if (!alone)
+            follow(binding, action, text.view());
     }
     call.binding = nullptr;
-    return is_of_bind(call.hook) ? abi::Verdict{} : verdict_of_nobody(call.hook);
+    return is_of_bind(call.hook) ? abi::Verdict{} : verdict_of_failed(binding, call.hook);
 }
 
 }  // namespace
@@ -161,6 +207,17 @@ abi::Verdict fail_by_fault(HookCall& call, platform::HookEnd end)
     say(text, "module ", call.binding->name(), " failed in hook ", name_of(call.hook), ": ");
     say_fault(text, *call.binding, end, fault);
     return end_instance(call, text, &fault);
+}
+
+void detach(Binding& binding)
+{
+    binding.route.store(Route::ended);
+    withdraw_msrs(binding);
+}
+
+abi::Verdict verdict_of_failed(const Binding& binding, Hook hook)
+{
+    return binding.route.load() == Route::restarting ? retry : verdict_of_nobody(hook);
 }
 
 abi::Verdict verdict_of_nobody(Hook hook)

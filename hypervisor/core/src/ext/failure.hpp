@@ -14,6 +14,11 @@ abi::Verdict fail_by_verdict(HookCall& call, abi::Verdict verdict);
 /// After a hook that was thrown out.
 abi::Verdict fail_by_fault(HookCall& call, platform::HookEnd end);
 
+/// What a hook answers whose instance has failed: `retry` where the next one will be asked, else verdict_of_nobody().
+[[nodiscard]] abi::Verdict verdict_of_failed(const Binding& binding, Hook hook);
+/// The guest goes on without the instance, which has failed: its declared leaves stay, its MSRs are #GP.
+void detach(Binding& binding);
+
 /// What a guest's access gets where the instance that it belongs to has failed.
 [[nodiscard]] abi::Verdict verdict_of_nobody(Hook hook);
 

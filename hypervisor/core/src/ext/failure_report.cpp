@@ -47,7 +47,6 @@ void describe(FailureReport& report, const Binding& binding)
     report.hash = facts.hash;
     report.generation = binding.module.generation();
     report.placement = binding.options.placement;
-    report.action = binding.options.on_fault;
     report.image = binding.image.placement.address;
 }
 
@@ -68,7 +67,8 @@ FailureReports::~FailureReports()
             destroy(heap_, report);
 }
 
-bool FailureReports::add(const HookCall& call, std::string_view reason, const platform::HookFault* fault, bool in_bind)
+bool FailureReports::add(const HookCall& call, std::string_view reason, const platform::HookFault* fault, OnFault action,
+                         bool in_bind)
 {
     auto made = make<FailureReport>(heap_);
     const LockGuard guard{lock_};
@@ -85,6 +85,7 @@ bool FailureReports::add(const HookCall& call, std::string_view reason, const pl
     report.reason.append(reason);
     report.hook = name_of(call.hook);
     report.vcpu = call.vcpu != nullptr ? call.vcpu->vcpu.id : FailureReport::of_domain;
+    report.action = action;
     report.in_bind = in_bind;
     describe(report, *call.binding);
     if (fault != nullptr && call.binding->isolated != nullptr)

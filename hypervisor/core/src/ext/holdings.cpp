@@ -35,6 +35,15 @@ Holdings::~Holdings()
     HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
 }
 
+bool Restarts::allow(std::uint64_t now, std::uint64_t ticks_per_second)
+{
+    std::uint64_t& oldest = failed_at[failures % most];
+    const bool storm = failures >= most && now - oldest < window_s * ticks_per_second;
+    oldest = now;
+    ++failures;
+    return !storm;
+}
+
 void Holdings::release_callbacks()
 {
     if (timers.stop())

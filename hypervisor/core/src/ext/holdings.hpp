@@ -13,6 +13,20 @@ namespace hv::core {
 
 class Module;
 
+/// How often instances of one binding have failed, and were restarted.
+struct Restarts {
+    /// So many restarts in so many seconds of the host's time are followed by one more; the next failure is final.
+    static constexpr std::uint32_t most{8};
+    static constexpr std::uint64_t window_s{10};
+
+    std::uint32_t count{};  ///< fresh instances so far
+    std::uint32_t failures{};
+    std::uint64_t failed_at[most]{};  ///< host ticks, of the last failures in turn
+
+    /// Counts a failure at host tick `now`; false where there were too many of late.
+    bool allow(std::uint64_t now, std::uint64_t ticks_per_second);
+};
+
 struct Holdings {
     /// Frames that they may take: 64 MiB.
     static constexpr std::uint64_t frame_limit{16384};
@@ -35,6 +49,8 @@ struct Holdings {
 
     Module* module_before{};  ///< to which a rollback goes, kept for that; null: none
     bool reverts{};           ///< this instance's records were seen to import into that module
+
+    Restarts restarts{};
 };
 
 }  // namespace hv::core

@@ -177,10 +177,10 @@ void look_for_interrupts(const HookCall& call)
 /// An instance that failed before: nobody answers.
 abi::Verdict skip_call(HookCall& call)
 {
-    if (call.binding->serial)
-        call.binding->serial_lock.unlock();
-    call.binding = nullptr;
-    return verdict_of_nobody(call.hook);
+    Binding* const failed = std::exchange(call.binding, nullptr);
+    if (failed->serial)
+        failed->serial_lock.unlock();
+    return verdict_of_failed(*failed, call.hook);
 }
 
 }  // namespace
@@ -193,7 +193,7 @@ const char* name_of(Hook hook)
 abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments)
 {
     Binding& binding = *call.binding;
-    if (binding.route.load(std::memory_order_acquire) == Route::ended) [[unlikely]]
+    if (binding.route.load(std::memory_order_acquire) != Route::gate) [[unlikely]]
         return skip_call(call);
     *seat.return_slot = platform::isolated_return();
     const platform::HookOutcome outcome = platform::run_isolated_hook(
@@ -254,7 +254,7 @@ Answered settle_rare(VcpuBinding& vcpu, abi::Verdict verdict)
     case again:
     case refuse: break;
     }
-    return Answered::taken;  // a bad verdict: the domain has ended
+    return Answered::taken;  // a retry
 }
 
 }  // namespace hv::core

@@ -145,6 +145,14 @@ abi::Verdict call_hook(Binding& binding, Hook hook,
     return end_call(call, function(&binding.context, arguments...));
 }
 
+/// Of a hook that did not return well and whose instance is restarted: an access is left as if the guest had not made it yet, an
+/// event is told again.  No hook that serves the guest may answer so by itself.
+inline constexpr abi::Verdict retry{abi::VerdictKind::refuse, 0, 0};
+[[nodiscard]] constexpr bool is_retry(abi::Verdict verdict)
+{
+    return verdict.kind == abi::VerdictKind::refuse;
+}
+
 Answered settle_rare(VcpuBinding& vcpu, abi::Verdict verdict);
 
 /// What a verdict of a hook that serves a guest's access means to the exit handler.

@@ -86,12 +86,18 @@ bool matches(const abi::HypercallMatch& rule, abi::GuestMode mode, std::uint32_t
            (vcpu.registers.general[rule.operand] & width_mask(mode) & rule.mask) == rule.value;
 }
 
+void hold_call_open(VcpuBinding& own)
+{
+    own.vcpu.entry_held = own.continuing = true;
+    own.vcpu.request(VcpuRequest::extension);
+}
+
 [[gnu::noinline]] Answered conclude_rare(VcpuBinding& own, abi::Verdict verdict)
 {
     own.continuing = verdict.kind == abi::VerdictKind::again;
     if (own.continuing) {
-        own.vcpu.entry_held = true;
-        own.vcpu.request(VcpuRequest::extension);
+        own.open_call = own.seat.exchange->frame;
+        hold_call_open(own);
         return Answered::taken;
     }
     if (!is_well(verdict))
@@ -140,7 +146,11 @@ void continue_hypercall(VcpuBinding& own)
 {
     own.vcpu.entry_held = own.continuing = false;
     const auto hook = own.binding.hooks.hypercall_continue;
-    const Answered answered = conclude(own, call_hook(own, Hook::hypercall_continue, hook, own.seat.shown(&own.seat.exchange->frame)));
+    const abi::Verdict verdict =
+        call_hook(own, Hook::hypercall_continue, hook, own.seat.shown(&own.seat.exchange->frame));
+    if (is_retry(verdict))
+        return hold_call_open(own);
+    const Answered answered = conclude(own, verdict);
     if (answered == Answered::done)
         own.vcpu.advance(own.hypercall_length);
     if (!own.continuing)

@@ -58,6 +58,12 @@ void wake_vcpu(VcpuBinding& vcpu);
 /// Blocker::extension is set while a module holds the VCPU, for whatever reason and however often.
 void update_hold(Vcpu& vcpu);
 
+// ---- events (events.cpp)
+// ----------------------------------------------------------------------------------------
+
+/// freeze or thaw, where the module has it.  An instance that fails there owes it to the next.
+void tell(Binding& binding, Hook hook);
+
 // ---- hypercalls (hypercall.cpp)
 // ---------------------------------------------------------------------------------
 

@@ -177,6 +177,16 @@ bool Timers::take_expiry(VcpuBinding& vcpu, TimerExpiry& expiry)
     return false;
 }
 
+void Timers::deliver_again(const TimerExpiry& expiry)
+{
+    const LockGuard guard{lock_};
+    const auto timer = look_up(Handle{expiry.handle});
+    if (!timer)
+        return;
+    timer.value()->missed_ += expiry.missed + (timer.value()->delivering_ ? 1 : 0);
+    timer.value()->delivering_ = true;
+}
+
 void Timers::freeze()
 {
     const LockGuard guard{lock_};

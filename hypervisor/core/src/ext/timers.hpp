@@ -65,6 +65,9 @@ public:
     /// The next expiry to tell the module of this VCPU; false: none.
     bool take_expiry(VcpuBinding& vcpu, TimerExpiry& expiry);
 
+    /// The module did not hear of it: it is told again, with what expires until then.  No effect where the timer is gone.
+    void deliver_again(const TimerExpiry& expiry);
+
     /// The guest's time is about to stand still: nothing expires any more until thaw().
     void freeze();
     void thaw();

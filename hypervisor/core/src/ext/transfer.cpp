@@ -64,7 +64,7 @@ Status write_continuations(Binding& binding, StateWriter& writer)
     for (unsigned index = 0; index < binding.vcpu_count; ++index)
         if (const VcpuBinding& own = *binding.vcpus[index]; own.continuing)
             HV_TRY(writer.record({abi::record_continuation, 1, 0, 0, index},
-                                 std::as_bytes(std::span{&own.seat.exchange->frame, 1})));
+                                 std::as_bytes(std::span{&own.open_call, 1})));
     return Done{};
 }
 
@@ -134,7 +134,7 @@ Status import_state(Binding& fresh, std::span<const std::byte> records, TextWrit
         }
         HV_TRY(take_record(fresh, record.value(), why));
     }
-    fresh.context.start_reason = abi::start_import;
+    fresh.set_start_reason(abi::start_import);
     HV_TRY(fresh.create_domain(why));
     if (fresh.hooks.import_state == nullptr)
         return Done{};

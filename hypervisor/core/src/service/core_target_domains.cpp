@@ -4,6 +4,7 @@
 #include "hv/core/service/core_target.hpp"
 
 #include "hv/core/domain/virtual_pc.hpp"
+#include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/service/wire_text.hpp"
 
@@ -117,9 +118,11 @@ Expected<Progress> CoreTarget::pause(protocol::DomainId id, Reason& reason)
 
 void CoreTarget::carry_out_requests()
 {
-    for (Domain* domain = domains_.next(0); domain != nullptr; domain = domains_.next(domain->id + 1))
+    for (Domain* domain = domains_.next(0); domain != nullptr; domain = domains_.next(domain->id + 1)) {
+        ExtensionStack::carry_out_restarts(*domain);
         if (domain->carry_out_pause_request())
             log_info("domain ", domain->id, " is paused: ", domain->pause_text());
+    }
 }
 
 Expected<Progress> CoreTarget::destroy_domain(protocol::DomainId id, Reason& reason)

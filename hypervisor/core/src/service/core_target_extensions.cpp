@@ -150,8 +150,6 @@ Expected<BindOptions> options_of(const protocol::ExtBindRequest& request, bool i
         return refuse_field(reason, Error::invalid_argument, "/placement", "there is no placement ", request.placement);
     if (request.on_fault > static_cast<std::uint32_t>(OnFault::crash))
         return refuse_field(reason, Error::invalid_argument, "/on_fault", "there is no policy ", request.on_fault);
-    if (request.on_fault == static_cast<std::uint32_t>(OnFault::restart))
-        return refuse_field(reason, Error::not_supported, "/on_fault", "a failed instance cannot be restarted yet");
     if (request.placement != 0)
         options.placement = static_cast<Placement>(request.placement);
     if (request.on_fault != 0)

@@ -120,10 +120,11 @@ public:
     /// Called (on any processor) when a domain has ended; set once at boot by whoever tells the control domain.
     static void (*on_end)(Domain&);
     /// An extension wants the domain paused, and says why: its VCPUs stop as soon as they leave the guest, and
-    /// on_pause_request is called (any processor), so that the control server carries out the rest on its own turn.  No effect
+    /// on_request is called (any processor), so that the control server carries out the rest on its own turn.  No effect
     /// unless the domain runs; of several requests at once the first one's reason stays.
     void request_pause(std::string_view text);
-    static void (*on_pause_request)(Domain&);
+    /// Something was asked for that the control server carries out; set once at boot by whoever calls it.
+    static void (*on_request)(Domain&);
     /// By the control server: pauses the domain if request_pause asked for it.  True: it did.
     bool carry_out_pause_request();
     /// Why an extension had it paused; empty where nobody or the operator did.  By the control server.

@@ -80,6 +80,10 @@ public:
     void freeze();
     void thaw();
 
+    /// Instances that have failed and are to be restarted give way to fresh ones; the VCPUs go on.  By the control server, on
+    /// its turn, in any state of the domain.
+    static void carry_out_restarts(Domain& domain);
+
     struct Implementation;  ///< the framework's own
     [[nodiscard]] Implementation& implementation() const { return *implementation_; }
 
@@ -91,6 +95,8 @@ public:
         std::uint32_t cpuid_base;  ///< 0: no block
         std::uint64_t memory_bytes;
         Placement placement;
+        OnFault on_fault;
+        std::uint32_t restarts;  ///< of its instances that failed, since the bind
         bool failed;  ///< its hooks are not called any more
     };
     [[nodiscard]] Description describe(unsigned position) const;
@@ -106,6 +112,7 @@ private:
     template <typename T>
     friend class Owned;
     friend class Swap;
+    friend class Restart;
     ExtensionStack() = default;
     ~ExtensionStack() = default;
     static Expected<ExtensionStack*> of(Domain& domain);

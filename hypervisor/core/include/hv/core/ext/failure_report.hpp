@@ -31,6 +31,9 @@ struct ReportFrame {
     char symbol[111]{};      ///< as in the module's file; empty: the file names no function there
 };
 
+/// Why an instance failed, and what followed.
+inline constexpr std::size_t maximum_failure_text{320};
+
 struct ReportEvent {
     HookEvent event{};
     std::uint32_t vcpu{};  ///< FailureReport::of_domain: a hook of the domain
@@ -55,7 +58,7 @@ struct FailureReport {
     bool has_registers{};
     platform::HookFault fault{};
     std::uint64_t image{};  ///< where its text began
-    BoundedText<160> reason{};
+    BoundedText<maximum_failure_text> reason{};
     std::uint32_t frame_count{};
     ReportFrame frames[maximum_frames]{};
     std::uint32_t event_count{};
@@ -72,9 +75,10 @@ public:
     FailureReports(const FailureReports&) = delete;
     FailureReports& operator=(const FailureReports&) = delete;
 
-    /// Writes down what the call's binding did; the call is still the processor's current one.  `fault` is null where the hook
+    /// Writes down what the call's binding did; the call is still the processor's current one, and `action` follows.  `fault` is null where the hook
     /// returned.  False: there is no memory for it.
-    bool add(const HookCall& call, std::string_view reason, const platform::HookFault* fault, bool in_bind);
+    bool add(const HookCall& call, std::string_view reason, const platform::HookFault* fault, OnFault action,
+             bool in_bind);
 
     /// How many there have been, also those that are not kept any more.
     [[nodiscard]] std::uint64_t count() const { return count_.load(std::memory_order_acquire); }

@@ -26,6 +26,7 @@ enum class Blocker : std::uint32_t {
     stopped = 1 << 4,         ///< its domain has ended
     capped = 1 << 5,          ///< has used up its cap in this period
     swapping = 1 << 6,        ///< an extension of its domain is being swapped
+    restarting = 1 << 7,      ///< an extension of its domain has failed, and gets a fresh instance
 };
 
 /// What a Schedulable does; the numbers are those of RunTimes::ticks.

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+//
+// A fresh instance in the place of one that has failed.  The VCPUs of its domain stand still from the failure on; the next
+// instance of the same module gets the state blocks as of the last hook that returned well, hears domain_create with
+// start_restart, and takes over what is the binding's: handles, pages, timers, open calls, pauses.  Then the failed one's memory
+// goes back, and the VCPUs go on: each makes its access once more, or is told its event once more.
+#include "failure.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/machine.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+namespace {
+
+void copy_kept(StateCopies& to, const StateCopies& from)
+{
+    for (std::uint32_t at = 0; at < from.words; ++at)  // of the same module, so of the same size
+        to.kept[at] = from.kept[at];
+    to.take_back();
+}
+
+}  // namespace
+
+class Restart {
+public:
+    Restart(ExtensionStack& stack, Binding*& place) : stack_{stack}, place_{place}, domain_{place->domain} {}
+
+    void run()
+    {
+        stop();
+        BoundedText<maximum_end_text> why;
+        if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused)
+            place_->route.store(Route::ended);
+        else if (auto fresh = instance(why); !fresh)
+            give_up(why);
+        else
+            succeed(fresh.value().leak());
+        let_go();
+    }
+
+private:
+    void stop()
+    {
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index)
+            machine().scheduler.block(domain_.vcpu(index), Blocker::restarting);
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index)
+            Scheduler::wait_until_off(domain_.vcpu(index));
+        place_->cancel_block_timers();
+    }
+
+    Expected<Owned<Binding>> instance(TextWriter& why)
+    {
+        Binding& failed = *place_;
+        auto made = make<Binding>(domain_.heap, domain_, failed.module, failed.holdings, failed.options);
+        if (!made) {
+            say(why, "not enough memory for an instance of extension '", failed.name(), "'");
+            return made.error();
+        }
+        Binding& fresh = *made.value();
+        HV_TRY(fresh.create_beside(failed, why));
+        copy_kept(fresh.state, failed.state);
+        for (unsigned index = 0; index < fresh.vcpu_count; ++index)
+            copy_kept(fresh.vcpus[index]->state, failed.vcpus[index]->state);
+        fresh.set_start_reason(abi::start_restart);
+        HV_TRY(fresh.create_domain(why));
+        return made;
+    }
+
+    /// Nobody but this processor looks at the stack now: no VCPU runs, and timers find their VCPU under their lock.
+    void succeed(Binding* fresh)
+    {
+        Binding* const failed = std::exchange(place_, fresh);
+        ExtensionStack::Implementation& own = *stack_.implementation_;
+        fresh->rehearsing = false;
+        fresh->adopt_hooks();
+        own.windows.replace(*failed, *fresh);
+        fresh->timers.hand_over(fresh->vcpus);
+        for (unsigned index = 0; index < fresh->vcpu_count; ++index)
+            fresh->vcpus[index]->take_over(*failed->vcpus[index]);
+        fresh->arm_block_timers();
+        if (failed->isolated != nullptr && domain_.resident_space == &failed->isolated->space)
+            domain_.resident_space = &fresh->isolated->space;
+        const Hook owed = failed->owed;
+        ++fresh->holdings.restarts.count;
+        log_info("domain ", domain_.id, ": extension ", fresh->name(), " is restarted, for the ",
+                 fresh->holdings.restarts.count, ". time");
+        machine().wait_for_turn();  // a callback of the failed one's block timers may be at its end
+        failed->forget_hooks();
+        destroy(domain_.heap, failed);
+        if (owed != Hook::exit)
+            tell(*fresh, owed);
+    }
+
+    void give_up(const TextWriter& why)
+    {
+        log_error("domain ", domain_.id, ": extension ", place_->name(), " cannot be restarted and is detached: ", why.view());
+        say(place_->failure, "; it could not be restarted: ", why.view());
+        detach(*place_);
+        place_->arm_block_timers();
+    }
+
+    void let_go()
+    {
+        for (unsigned index = 0; index < domain_.vcpu_count(); ++index) {
+            domain_.vcpu(index).mark(VcpuRequest::extension);  // what the failed one was to be told
+            machine().scheduler.unblock(domain_.vcpu(index), Blocker::restarting);
+        }
+    }
+
+    ExtensionStack& stack_;
+    Binding*& place_;
+    Domain& domain_;
+};
+
+void ExtensionStack::carry_out_restarts(Domain& domain)
+{
+    if (domain.extensions == nullptr)
+        return;
+    for (Binding*& binding : domain.extensions->implementation_->bindings)
+        while (binding->route.load() == Route::restarting)
+            Restart{*domain.extensions, binding}.run();
+}
+
+}  // namespace hv::core
