@@ -126,7 +126,11 @@ void follow(Binding& binding, OnFault action, std::string_view text)
     Domain& domain = binding.domain;
     switch (action) {
     case OnFault::restart: return ask_for_restart(domain);
-    case OnFault::detach: return detach(binding);
+    case OnFault::detach:
+        if (binding.options.on_fault == OnFault::restart)
+            log_error("domain ", domain.id, ": extension ", binding.name(), " was restarted ", Restarts::most, " times in ",
+                      Restarts::window_s, " s, and is detached");
+        return detach(binding);
     case OnFault::pause: domain.request_pause(text); return;
     case OnFault::crash: domain.end(EndReason::crash, text); return;
     }
