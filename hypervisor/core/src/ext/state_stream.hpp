@@ -40,6 +40,7 @@ public:
     explicit StateReader(std::span<const std::byte> bytes) : bytes_{bytes} {}
 
     [[nodiscard]] bool at_end() const { return bytes_.empty(); }
+    [[nodiscard]] std::size_t left() const { return bytes_.size(); }
     /// Fails with malformed where a header or its data runs past the end, or a flag is unknown.
     Expected<StateRecord> next();
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "transfer.hpp"
 
+#include <array>
+#include <utility>
+
 #include "hook_call.hpp"
 
 namespace hv::core {
@@ -110,9 +113,48 @@ Status take_record(Binding& fresh, const StateRecord& record, TextWriter& why)
             Hex{record.header.type});
         return Error::abi_mismatch;
     }
-    say(why, "a state record is of VCPU ", record.header.vcpu, ", which the domain does not have");
+    say(why, "a state record of extension '", fresh.name(), "' is of VCPU ", record.header.vcpu,
+        ", which the domain does not have");
     return Error::malformed;
 }
+
+/// Which blocks came: an instance that copies them must get each of its own, and nobody one twice.
+class BlocksSeen {
+public:
+    /// False for a block that came before.
+    bool count(const abi::StateRecordHeader& header)
+    {
+        if (header.type == abi::record_domain_block)
+            return !std::exchange(domain_, true);
+        if (header.type == abi::record_vcpu_block && header.vcpu < maximum_vcpus)
+            return !std::exchange(vcpus_[header.vcpu], true);
+        return true;
+    }
+    static std::string_view whose(const abi::StateRecordHeader& header)
+    {
+        return header.type == abi::record_domain_block ? "the domain" : "a VCPU";
+    }
+    /// A module that converts may know how to do without one.
+    [[nodiscard]] Status check_complete(const Binding& fresh, TextWriter& why) const
+    {
+        if (fresh.hooks.import_state != nullptr)
+            return Done{};
+        if (fresh.state.words != 0 && !domain_) {
+            say(why, "the state of extension '", fresh.name(), "' lacks the domain's block");
+            return Error::malformed;
+        }
+        for (unsigned index = 0; index < fresh.vcpu_count; ++index)
+            if (fresh.vcpus[index]->state.words != 0 && !vcpus_[index]) {
+                say(why, "the state of extension '", fresh.name(), "' lacks the block of VCPU ", index);
+                return Error::malformed;
+            }
+        return Done{};
+    }
+
+private:
+    bool domain_{};
+    std::array<bool, maximum_vcpus> vcpus_{};
+};
 
 }  // namespace
 
@@ -126,14 +168,22 @@ Status export_state(Binding& binding, StateWriter& writer, Continuations continu
 
 Status import_state(Binding& fresh, std::span<const std::byte> records, TextWriter& why)
 {
+    BlocksSeen seen;
     for (StateReader reader{records}; !reader.at_end();) {
         const auto record = reader.next();
         if (!record) {
-            say(why, "the state records are damaged");
+            say(why, "the state records of extension '", fresh.name(), "' are damaged at byte ",
+                records.size() - reader.left());
             return record.error();
         }
         HV_TRY(take_record(fresh, record.value(), why));
+        if (!seen.count(record.value().header)) {
+            say(why, "the state of extension '", fresh.name(), "' has two blocks of ",
+                BlocksSeen::whose(record.value().header));
+            return Error::malformed;
+        }
     }
+    HV_TRY(seen.check_complete(fresh, why));
     fresh.set_start_reason(abi::start_import);
     HV_TRY(fresh.create_domain(why));
     if (fresh.hooks.import_state == nullptr)

@@ -18,7 +18,7 @@ Status export_state(Binding& binding, StateWriter& writer, Continuations continu
 
 /// Fills the blocks of a fresh instance from records, then calls domain_create (start_import) and
 /// import_state.  A block of the instance's own version and size is the framework's to copy; one of another is
-/// import_state's, and without that hook the instance cannot read it.  Fails with malformed, abi_mismatch or as
+/// import_state's, and without that hook the instance cannot read it, nor do without one of its blocks.  Fails with malformed, abi_mismatch or as
 /// the module refuses, and a sentence in `why`.
 Status import_state(Binding& fresh, std::span<const std::byte> records, TextWriter& why);
 /// The VCPUs' blocks alone, anew, into an instance that has imported records whose others are the same.
