@@ -134,8 +134,9 @@ Exit enter(VcpuContext& context)
 
 void run(VcpuContext& context, core::ExitAnswer answer)
 {
-    while (answer(context, enter(context))) {
-    }
+    do
+        context.exit = enter(context);
+    while (answer(context));
 }
 
 void read_context(const VcpuContext& context, core::ExecutionContext& out)

@@ -62,12 +62,8 @@ core::Exit TestVcpu::enter(const Program& program)
 {
     fake::set_current_processor(*loaded_on_);
     model().program = program;
-    static core::Exit told;
-    machine_.hvm().run(context, [](core::VcpuContext&, const core::Exit& exit) {
-        told = exit;
-        return false;
-    });
-    return told;
+    machine_.hvm().run(context, [](core::VcpuContext&) { return false; });
+    return context.exit;
 }
 
 core::SystemRegisters long_mode_state()

@@ -145,7 +145,10 @@ std::uint8_t Uart::line_status() const
 void Uart::update_line()
 {
     const bool connected = (state_.modem_control & (control_out2 | control_loop)) == control_out2;
-    line_.set_line(protocol::uart_gsi, connected && identification() != id_none);
+    const bool level = connected && identification() != id_none;
+    if (level || line_is_high_)  // low as before: nothing can come of it
+        line_.set_line(protocol::uart_gsi, level);
+    line_is_high_ = level;
 }
 
 std::uint8_t Uart::read(std::uint16_t port)
@@ -230,7 +233,7 @@ void Uart::write(std::uint16_t port, std::uint8_t value)
     case Register::modem_control: write_modem_control(value); break;
     case Register::line_status:
     case Register::modem_status: break;  // read-only
-    case Register::scratch: state_.scratch = value; break;
+    case Register::scratch: state_.scratch = value; return;  // no interrupt depends on it
     }
     update_line();
 }

@@ -147,7 +147,13 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
     }
 
     // ---- bytes ----
-    std::uint8_t read(std::uint16_t port)
+    std::uint8_t read(std::uint16_t port) { return owner_of(port) == Owner::uart ? uart.read(port) : read_other(port); }
+    void write(std::uint16_t port, std::uint8_t value)
+    {
+        return owner_of(port) == Owner::uart ? uart.write(port, value) : write_other(port, value);
+    }
+    /// The console is accessed far more often than all others.
+    [[gnu::noinline]] std::uint8_t read_other(std::uint16_t port)
     {
         switch (owner_of(port)) {
         case Owner::pic: return pic.read(port);
@@ -160,7 +166,7 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
         }
         return all_ones;
     }
-    void write(std::uint16_t port, std::uint8_t value)
+    [[gnu::noinline]] void write_other(std::uint16_t port, std::uint8_t value)
     {
         switch (owner_of(port)) {
         case Owner::pic: return write_pic(port, value);
@@ -200,6 +206,13 @@ struct VirtualPcDevices final : InterruptLine, InterruptMessageSink, UartHost, P
         arm();
     }
     /// The same after an access to these ports alone.
+    void settle(std::uint16_t port)
+    {
+        if (receiver_room) [[unlikely]]
+            feed_receiver();
+        if (keeps_time(owner_of(port)))
+            arm();
+    }
     void settle(std::uint16_t first, unsigned count)
     {
         if (receiver_room)
@@ -272,6 +285,11 @@ Status VirtualPc::create()
 std::uint32_t VirtualPc::read_port(std::uint16_t port, unsigned size)
 {
     LockGuard guard{devices_->lock};
+    if (size == 1) [[likely]] {
+        const std::uint8_t value = devices_->read(port);
+        devices_->settle(port);
+        return value;
+    }
     std::uint32_t value{};
     for (unsigned byte = 0; byte < size; ++byte) {
         const std::uint16_t at = port_of_byte(port, byte);
@@ -284,6 +302,10 @@ std::uint32_t VirtualPc::read_port(std::uint16_t port, unsigned size)
 void VirtualPc::write_port(std::uint16_t port, unsigned size, std::uint32_t value)
 {
     LockGuard guard{devices_->lock};
+    if (size == 1) [[likely]] {
+        devices_->write(port, static_cast<std::uint8_t>(value));
+        return devices_->settle(port);
+    }
     for (unsigned byte = 0; byte < size; ++byte)
         if (const std::uint16_t at = port_of_byte(port, byte); at != no_port)
             devices_->write(at, static_cast<std::uint8_t>(value >> (8 * byte)));

@@ -33,26 +33,7 @@ Answered write_tpr(Vcpu& vcpu, std::uint64_t value)
     return Answered::done;
 }
 
-Answered end_interrupt(Vcpu& vcpu)
-{
-    const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
-    if (ended.broadcast) [[unlikely]]
-        apply_apic_effect(vcpu, {.kind = ApicEffect::Kind::end_of_interrupt,
-                                 .broadcast = true,
-                                 .message = {.vector = ended.vector}});
-    return Answered::done;
-}
-
 }  // namespace
-
-Answered answer_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend,
-                     std::uint64_t& value)
-{
-    const std::uint64_t guest_ns = vcpu.domain.time.nanoseconds(platform::ticks());
-    const auto product = static_cast<unsigned __int128>(guest_ns) * multiplier;
-    value = static_cast<std::uint64_t>(product >> shift) + addend;
-    return Answered::done;
-}
 
 Answered answer_read(VcpuBinding& own, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value)
 {
@@ -74,7 +55,7 @@ Answered answer_read(VcpuBinding& own, abi::MsrReadKind kind, std::uint32_t argu
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value)
 {
     switch (kind) {
-    case abi::MsrWriteKind::apic_eoi: return end_interrupt(vcpu);
+    case abi::MsrWriteKind::apic_eoi: end_interrupt(vcpu); return Answered::done;
     case abi::MsrWriteKind::apic_icr:
         return apply_apic_effect(vcpu, vcpu.apic.write_command(value)) ? Answered::done : Answered::fault;
     case abi::MsrWriteKind::apic_tpr: return write_tpr(vcpu, value);

@@ -326,8 +326,10 @@ Answered ExtensionStack::read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& 
         value = read_field(vcpu, static_cast<abi::VcpuField>(argument));
         return Answered::done;
     }
-    if (kind == abi::MsrReadKind::scaled_time)
-        return answer_time(vcpu, constant, argument, addend, value);
+    if (kind == abi::MsrReadKind::scaled_time) {
+        value = scaled_time(vcpu, constant, argument, addend);
+        return Answered::done;
+    }
     return answer_by_kind(vcpu, binding, kind, argument, value);
 }
 

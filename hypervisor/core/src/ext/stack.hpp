@@ -6,6 +6,7 @@
 #include <array>
 
 #include "binding.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
 
 namespace hv::core {
 
@@ -39,10 +40,22 @@ struct ExtensionStack::Implementation {
 /// The kinds that read_msr() does not answer by itself.
 Answered answer_read(VcpuBinding& vcpu, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value);
 /// MsrReadKind::scaled_time.
-Answered answer_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend,
-                     std::uint64_t& value);
+[[nodiscard]] inline std::uint64_t scaled_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend)
+{
+    const std::uint64_t guest_ns = vcpu.domain.time.nanoseconds(platform::ticks());
+    return static_cast<std::uint64_t>(static_cast<unsigned __int128>(guest_ns) * multiplier >> shift) + addend;
+}
 /// `value` has no bit that may not be written.
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
+/// MsrWriteKind::apic_eoi.
+inline void end_interrupt(Vcpu& vcpu)
+{
+    const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
+    if (ended.broadcast) [[unlikely]]
+        apply_apic_effect(vcpu, {.kind = ApicEffect::Kind::end_of_interrupt,
+                                 .broadcast = true,
+                                 .message = {.vector = ended.vector}});
+}
 [[nodiscard]] inline std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
 {
     return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;

@@ -67,44 +67,53 @@ constexpr bool is_legal_msr_write(ApicRegister which, std::uint64_t value)
 
 }  // namespace
 
-std::optional<std::uint32_t> LocalApic::read_register(ApicRegister which, std::uint64_t now) const
+bool LocalApic::read_register(ApicRegister which, std::uint64_t now, std::uint32_t& value) const
 {
-    if (which == ApicRegister::TPR)
-        return tpr_;
+    const auto is = [&value](std::uint32_t found) {
+        value = found;
+        return true;
+    };
     if (in_group(which, ApicRegister::ISR))
-        return group_of(in_service_.words(), index_from(which, ApicRegister::ISR));
+        return is(group_of(in_service_.words(), index_from(which, ApicRegister::ISR)));
     if (in_group(which, ApicRegister::TMR))
-        return trigger_mode_.group(index_from(which, ApicRegister::TMR));
+        return is(trigger_mode_.group(index_from(which, ApicRegister::TMR)));
     if (in_group(which, ApicRegister::IRR))
-        return requested_.group(index_from(which, ApicRegister::IRR));
+        return is(requested_.group(index_from(which, ApicRegister::IRR)));
     if (within(which, ApicRegister::LVT_TIMER, ApicRegister::LVT_ERROR))
-        return lvt(static_cast<LvtEntry>(index_from(which, ApicRegister::LVT_TIMER)));
+        return is(lvt(static_cast<LvtEntry>(index_from(which, ApicRegister::LVT_TIMER))));
     switch (which) {
-    case ApicRegister::ID: return is_x2apic() ? config_.id : config_.id << 24;
-    case ApicRegister::VERSION: return local_apic_version;
-    case ApicRegister::PPR: return ppr_;
-    case ApicRegister::LDR: return is_x2apic() ? x2apic_logical_id(config_.id) : logical_destination_;
-    case ApicRegister::SVR: return spurious_;
-    case ApicRegister::ESR: return error_status_;
-    case ApicRegister::ICR_LOW: return static_cast<std::uint32_t>(command_);
-    case ApicRegister::INITIAL_COUNT: return timer_mode() == ApicTimerMode::tsc_deadline ? 0 : initial_count_;
-    case ApicRegister::CURRENT_COUNT: return current_count(now);
-    case ApicRegister::DIVIDE_CONFIGURATION: return divide_;
-    default: return std::nullopt;  // an enumeration of offsets
+    case ApicRegister::TPR: return is(tpr_);
+    case ApicRegister::ID: return is(is_x2apic() ? config_.id : config_.id << 24);
+    case ApicRegister::VERSION: return is(local_apic_version);
+    case ApicRegister::PPR: return is(ppr_);
+    case ApicRegister::LDR: return is(is_x2apic() ? x2apic_logical_id(config_.id) : logical_destination_);
+    case ApicRegister::SVR: return is(spurious_);
+    case ApicRegister::ESR: return is(error_status_);
+    case ApicRegister::ICR_LOW: return is(static_cast<std::uint32_t>(command_));
+    case ApicRegister::INITIAL_COUNT: return is(timer_mode() == ApicTimerMode::tsc_deadline ? 0 : initial_count_);
+    case ApicRegister::CURRENT_COUNT: return is(current_count(now));
+    case ApicRegister::DIVIDE_CONFIGURATION: return is(divide_);
+    default: return false;  // an enumeration of offsets
     }
 }
 
-std::optional<std::uint64_t> LocalApic::read_msr(std::uint32_t msr, std::uint64_t now) const
+bool LocalApic::read_msr(std::uint32_t msr, std::uint64_t now, std::uint64_t& value) const
 {
-    if (!is_x2apic() || msr < x2apic_msr_first || msr > x2apic_msr_last)
-        return std::nullopt;
+    if (!is_x2apic() || msr - x2apic_msr_first > x2apic_msr_last - x2apic_msr_first)
+        return false;
     const auto which = static_cast<ApicRegister>((msr - x2apic_msr_first) * slot_bytes);
-    if (which == ApicRegister::ICR_LOW)
-        return command_;
-    const auto value = read_register(which, now);
-    if (!value)
-        return std::nullopt;
-    return *value;
+    if (which == ApicRegister::TPR) {  // what guests read most
+        value = tpr_;
+        return true;
+    }
+    if (which == ApicRegister::ICR_LOW) {
+        value = command_;
+        return true;
+    }
+    std::uint32_t low{};
+    const bool found = read_register(which, now, low);
+    value = low;
+    return found;
 }
 
 ApicEffect LocalApic::write_msr(std::uint32_t msr, std::uint64_t value, std::uint64_t now)
@@ -133,10 +142,8 @@ std::uint64_t LocalApic::read_mmio(std::uint64_t offset, unsigned bytes, std::ui
     else if (which == ApicRegister::ICR_HIGH)
         value = static_cast<std::uint32_t>(command_ >> 32);
     else if (which != ApicRegister::EOI && which != ApicRegister::APR && which != ApicRegister::RRR) {
-        const auto answer = read_register(which, now);
-        if (!answer)
+        if (!read_register(which, now, value))
             note_error(ErrorStatus::ILLEGAL_REGISTER_ADDRESS);
-        value = answer.value_or(0);
     }
     const std::uint64_t shifted = value >> (skipped * 8);
     return bytes >= register_bytes ? shifted : shifted & ((1ull << (bytes * 8)) - 1);
@@ -195,7 +202,7 @@ ApicEffect LocalApic::write_register(ApicRegister which, std::uint32_t value, st
     case ApicRegister::APR:
     case ApicRegister::RRR: return {};
     default:  // an enumeration of offsets: what can be read is read-only, what cannot is no register
-        if (!read_register(which, now))
+        if (std::uint32_t ignored; !read_register(which, now, ignored))
             note_error(ErrorStatus::ILLEGAL_REGISTER_ADDRESS);
         return {};
     }

@@ -18,13 +18,6 @@ void arm_apic_timer(Vcpu& vcpu)
         machine().arm_here(vcpu.apic_timer, vcpu.domain.time.host_tick_of_guest_tick(deadline - vcpu.tsc_delta));
 }
 
-void fetch_task_priority(Vcpu& vcpu)
-{
-    const std::uint8_t priority_class = *vcpu.live.task_priority;
-    if (vcpu.apic.task_priority() >> 4 != priority_class)
-        vcpu.apic.set_task_priority(static_cast<std::uint8_t>(priority_class << 4));
-}
-
 void store_task_priority(Vcpu& vcpu)
 {
     machine().hvm.set_task_priority(vcpu, static_cast<std::uint8_t>(vcpu.apic.task_priority() >> 4));

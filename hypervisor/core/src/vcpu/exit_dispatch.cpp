@@ -71,9 +71,9 @@ void handle_pause(Vcpu& vcpu, const Exit& exit) { skip_instruction(vcpu, exit, e
 void end_by_triple_fault(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "triple fault"); }
 void end_by_invalid_state(Vcpu& vcpu, const Exit&) { end_by_shutdown(vcpu, "the processor refused the state"); }
 void handle_undefined(Vcpu& vcpu, const Exit&) { raise_undefined_opcode(vcpu); }
-bool goes_on_at_once(Vcpu& vcpu, const Exit&) { return goes_on(vcpu); }
+bool goes_on_at_once(Vcpu& vcpu) { return goes_on(vcpu); }
 
-using Answer = bool (*)(Vcpu&, const Exit&);
+using Answer = bool (*)(Vcpu&);
 
 struct AnswerRow {
     ExitKind kind;
@@ -129,25 +129,26 @@ constexpr std::array<Answer, exit_kinds> make_answers()
 
 constinit const std::array<Answer, exit_kinds> answers{make_answers()};
 
-bool dispatch(Vcpu& vcpu, const Exit& exit)
+bool dispatch(Vcpu& vcpu)
 {
-    ++vcpu.exits.by_kind[static_cast<unsigned>(exit.kind)];
-    return answers[static_cast<unsigned>(exit.kind)](vcpu, exit);
+    const auto kind = static_cast<unsigned>(vcpu.exit.kind);
+    ++vcpu.exits.by_kind[kind];
+    return answers[kind](vcpu);
 }
 
-[[gnu::noinline]] bool take_back_and_dispatch(Vcpu& vcpu, const Exit& exit)
+[[gnu::noinline]] bool take_back_and_dispatch(Vcpu& vcpu)
 {
     take_back_eoi_assist(vcpu);
-    return dispatch(vcpu, exit);
+    return dispatch(vcpu);
 }
 
 }  // namespace
 
-bool answer_exit(VcpuContext& context, const Exit& exit)
+bool answer_exit(VcpuContext& context)
 {
     Vcpu& vcpu = static_cast<Vcpu&>(context);
     announce_exit(vcpu);
-    return vcpu.eoi_assist.offered ? take_back_and_dispatch(vcpu, exit) : dispatch(vcpu, exit);
+    return vcpu.eoi_assist.offered ? take_back_and_dispatch(vcpu) : dispatch(vcpu);
 }
 
 bool prepare_after_all(Vcpu& vcpu)

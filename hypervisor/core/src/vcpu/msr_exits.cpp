@@ -107,9 +107,7 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
 {
     fetch_task_priority(vcpu);
     const std::uint64_t now = LocalApic::counts(msr) ? vcpu.guest_tsc(platform::ticks()) : 0;
-    const auto read = vcpu.apic.read_msr(msr, now);
-    value = read.value_or(0);
-    return read ? Answered::done : Answered::fault;
+    return vcpu.apic.read_msr(msr, now, value) ? Answered::done : Answered::fault;
 }
 
 /// Ends an access that was not simply answered.  True: `value` is what the guest reads.

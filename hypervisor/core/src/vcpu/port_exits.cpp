@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint32_t all_ones(unsigned size) { return size == 4 ? ~0u : (1u << (8 * size)) - 1; }
 
 /// Returns true when the access settled RIP by itself (an extension's verdict).
-bool access_port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
+[[gnu::always_inline]] inline bool access_port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)
 {
     vcpu.exits.ports.count(port, !in);
     if (ExtensionStack* const extensions = vcpu.domain.extensions) {
@@ -132,7 +132,7 @@ bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAcc
     return true;
 }
 
-void handle_string(Vcpu& vcpu, const PortAccess& access)
+[[gnu::noinline]] void handle_string(Vcpu& vcpu, const PortAccess& access)
 {
     constexpr unsigned elements_at_a_time{64};  // then the loop looks around; the instruction simply goes on
     ExecutionContext context{};

@@ -185,6 +185,7 @@ void load(VcpuContext& context)
     ProcessorState& self = backend.processors[core::platform::current_processor()];
     HV_ASSERT(self.enabled && vcpu.processor == nullptr);
     vcpu.processor = &self;
+    vcpu.host_vmcb = self.host_vmcb;
     vcpu.attention = true;
     processor::load_extended_state(vcpu.extended_area, backend.features.extended_state_mask,
                                    vcpu.extended_control);
@@ -236,7 +237,7 @@ void unload(VcpuContext& context)
     entered.rip = before.registers.rip;
     entered.rflags = before.registers.rflags;
 
-    VcpuContext& context = processor::run_guest(before, vcpu.vmcb_address, vcpu.processor->host_vmcb);
+    VcpuContext& context = processor::run_guest(before, vcpu.vmcb_address, vcpu.host_vmcb);
 
     VcpuState& after = state_of(context);
     VmcbControlArea& control = after.vmcb->control;
@@ -253,6 +254,11 @@ void unload(VcpuContext& context)
     return context;
 }
 
+[[gnu::noinline]] bool describe(VcpuContext& context, Exit& exit)
+{
+    return describe_exit(state_of(context), context.registers.rip, exit);
+}
+
 /// Says what the exit was.  False: the back end's own business, and the guest goes on.
 template <bool next_rip>
 [[gnu::always_inline]] inline bool tell(VcpuContext& context, Exit& exit)
@@ -264,21 +270,20 @@ template <bool next_rip>
     if (next_rip && control.next_rip != 0)
         exit.instruction_length = static_cast<std::uint8_t>(control.next_rip - context.registers.rip);
     if (code >= exit_rows) [[unlikely]]
-        return describe_exit(state_of(context), context.registers.rip, exit);
+        return describe(context, exit);
     const ExitRow& row = exit_table[code];
     exit.kind = kind_of(row, control);
-    return row.detail == Detail::none || describe_exit(state_of(context), context.registers.rip, exit);
+    return row.detail == Detail::none || describe(context, exit);
 }
 
 /// One for processors that save the next RIP, and one for those that do not.
 template <bool next_rip>
 void run(VcpuContext& first, core::ExitAnswer answer)
 {
-    Exit exit;
     VcpuContext* next = &first;
     do
         next = &run_once(*next);
-    while (!tell<next_rip>(*next, exit) || answer(*next, exit));
+    while (!tell<next_rip>(*next, next->exit) || answer(*next));
 }
 
 void enter(VcpuContext& context, Exit& exit)

@@ -97,6 +97,7 @@ private:
     void update_line();
 
     InterruptLine& line_;
+    bool line_is_high_{true};  ///< as it was last told; before, the line has to be
     UartHost& host_;
     UartState state_{};
 };

@@ -42,6 +42,7 @@ struct VcpuContext {
     Registers registers{};    ///< the guest's, in step with the control block outside of the guest
     LiveRegisters live{};
     void* backend{};          ///< the back end's own state; null before vcpu_create
+    Exit exit{};              ///< why the guest was left last; the back end writes it
     std::uint32_t id{};       ///< within the domain
     VcpuKind kind{};
     Ledger* ledger{};         ///< what the back end allocates is charged here
@@ -96,8 +97,8 @@ struct NestedEntryFormat {
     std::uint64_t address_mask;
 };
 
-/// What the core does about an exit, between it and the next entry.  True: the guest goes on at once.
-using ExitAnswer = bool (*)(VcpuContext&, const Exit&);
+/// What the core does about an exit, which VcpuContext::exit describes, before the next entry.  True: the guest goes on at once.
+using ExitAnswer = bool (*)(VcpuContext&);
 
 struct HvmTable {
     std::string_view name;
@@ -117,7 +118,7 @@ struct HvmTable {
     /// Makes the calling processor carry this VCPU's FPU, XCR0 and debug registers; unload saves them away.
     void (*load)(VcpuContext&);
     void (*unload)(VcpuContext&);
-    /// Runs the guest, and calls `answer` at each exit with what it was; until that says false.  Pending requests (events,
+    /// Runs the guest, and calls `answer` at each exit; until that says false.  Pending requests (events,
     /// flushes) are carried out before each entry.  An event whose delivery the exit interrupted is queued again by the back
     /// end, unless the core injects another.  So is the exception of an `exception` exit, which the core needs only count; #MC
     /// alone is left to it.

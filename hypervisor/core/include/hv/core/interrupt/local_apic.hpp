@@ -182,8 +182,13 @@ public:
         constexpr std::uint32_t current_count{0x839};  // [SDM3-083 §10.12.1.2, table 10-6]
         return msr == current_count;
     }
-    /// Reads an x2APIC MSR, 0x800 to 0x8ff; nothing: #GP.
-    [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr, std::uint64_t now) const;
+    /// Reads an x2APIC MSR, 0x800 to 0x8ff, into `value`; false: #GP.
+    [[nodiscard]] bool read_msr(std::uint32_t msr, std::uint64_t now, std::uint64_t& value) const;
+    [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr, std::uint64_t now) const
+    {
+        std::uint64_t value{};
+        return read_msr(msr, now, value) ? std::optional{value} : std::nullopt;
+    }
     /// Writes an x2APIC MSR.
     ApicEffect write_msr(std::uint32_t msr, std::uint64_t value, std::uint64_t now);
 
@@ -222,7 +227,7 @@ public:
     [[nodiscard]] bool restore(const LocalApicState& state);
 
 private:
-    [[nodiscard]] std::optional<std::uint32_t> read_register(ApicRegister which, std::uint64_t now) const;
+    bool read_register(ApicRegister which, std::uint64_t now, std::uint32_t& value) const;
     ApicEffect write_register(ApicRegister which, std::uint32_t value, std::uint64_t now);
     ApicEffect write_lvt(LvtEntry entry, std::uint32_t value, std::uint64_t now);
     ApicEffect write_spurious(std::uint32_t value);

@@ -12,7 +12,7 @@
 namespace hv::core {
 
 /// What the core does about each exit: an ExitAnswer.
-bool answer_exit(VcpuContext& context, const Exit& exit);
+bool answer_exit(VcpuContext& context);
 
 /// From here on other processors take the VCPU for one that is in the guest.  Before the look at whether it may go there.
 inline void announce_entry(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1); }
@@ -38,15 +38,15 @@ inline bool goes_on(Vcpu& vcpu)
 
 /// An answer made of a handler.
 template <void (*handle)(Vcpu&, const Exit&)>
-bool answer_by(Vcpu& vcpu, const Exit& exit)
+bool answer_by(Vcpu& vcpu)
 {
-    handle(vcpu, exit);
+    handle(vcpu, vcpu.exit);
     return goes_on(vcpu);
 }
 
 // Answers that have a shorter way than their handlers (ext/declared_exits.cpp).
-bool answer_cpuid(Vcpu& vcpu, const Exit& exit);
-bool answer_msr_read(Vcpu& vcpu, const Exit& exit);
-bool answer_msr_write(Vcpu& vcpu, const Exit& exit);
+bool answer_cpuid(Vcpu& vcpu);
+bool answer_msr_read(Vcpu& vcpu);
+bool answer_msr_write(Vcpu& vcpu);
 
 }  // namespace hv::core

@@ -33,7 +33,12 @@ bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect);
 /// Arms the host timer for what next_deadline() says.
 void arm_apic_timer(Vcpu& vcpu);
 /// The task priority that the guest set through CR8, taken over into the local APIC; and the other way round.
-void fetch_task_priority(Vcpu& vcpu);
+inline void fetch_task_priority(Vcpu& vcpu)
+{
+    const std::uint8_t priority_class = *vcpu.live.task_priority;
+    if (vcpu.apic.task_priority() >> 4 != priority_class) [[unlikely]]
+        vcpu.apic.set_task_priority(static_cast<std::uint8_t>(priority_class << 4));
+}
 void store_task_priority(Vcpu& vcpu);
 
 /// Before an entry: where one edge-triggered vector is in service and nothing else is pending, the guest may end it by
@@ -56,12 +61,15 @@ std::uint8_t decoded_length(Vcpu& vcpu, emulate::Intercepted which);
     return decoded_length(vcpu, which);
 }
 
-/// The same where the processor said it or the instruction made an exit before, and nothing but RIP has to move at its end; else 0.
-[[gnu::always_inline]] inline std::uint8_t length_at_once(const Vcpu& vcpu, const Exit& exit, emulate::Intercepted which)
+/// The same where the processor said it or the instruction made an exit before, and nothing but RIP has to move at its end: true,
+/// and the length is in the exit.
+[[gnu::always_inline]] inline bool find_length_at_once(Vcpu& vcpu, emulate::Intercepted which)
 {
-    if (vcpu.ends_with_flags())
-        return 0;
-    return exit.instruction_length != 0 ? exit.instruction_length : emulate::usual_length(which, vcpu.code.known(vcpu));
+    if (vcpu.ends_with_flags()) [[unlikely]]
+        return false;
+    if (vcpu.exit.instruction_length == 0)
+        vcpu.exit.instruction_length = emulate::usual_length(which, vcpu.code.known(vcpu));
+    return vcpu.exit.instruction_length != 0;
 }
 
 /// MSRs of the local APIC, which are nobody else's [SDM3-083 §10.12.1.2].

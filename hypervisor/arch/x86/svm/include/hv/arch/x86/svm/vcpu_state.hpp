@@ -29,6 +29,7 @@ struct VcpuState {
     Vmcb* vmcb;
     HostPhysical vmcb_address;
     ProcessorState* processor;  ///< that it is loaded on, else null
+    HostPhysical host_vmcb;     ///< that processor's
     bool attention;             ///< prepare_entry() has something to do
     bool flush_wanted;
     std::uint8_t window_class;  ///< of the interrupt that an interrupt window is wanted for, else 0
