@@ -160,7 +160,7 @@ protected:
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<ModuleRegistry> registry;
     Domain* domain{};
-    BindOptions options{.placement = Placement::HV_TEST_PLACEMENT};
+    BindOptions options{.placement = Placement::HV_TEST_PLACEMENT, .on_fault = OnFault::crash};
     BoundedText<400> why;
     BoundedText<100> field;
 

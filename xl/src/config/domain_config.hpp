@@ -43,8 +43,8 @@ struct ExtensionConfig {
     std::string placement{default_placement};
     std::string on_fault{default_on_fault};
 
-    static constexpr const char* default_placement{"trusted"};
-    static constexpr const char* default_on_fault{"crash"};
+    static constexpr const char* default_placement{"isolated"};
+    static constexpr const char* default_on_fault{"restart"};
     /// As the control protocol numbers them.
     [[nodiscard]] std::uint32_t placement_number() const;
     [[nodiscard]] std::uint32_t on_fault_number() const;

@@ -197,6 +197,12 @@ void Binding::release(StateCopies& copies)
     heap.release(copies.kept);
 }
 
+void Binding::take_residence(const Binding& before)
+{
+    if (before.isolated != nullptr && domain.resident_space == &before.isolated->space)
+        domain.resident_space = isolated != nullptr ? &isolated->space : nullptr;
+}
+
 void Binding::arm_block_timers()
 {
     for (unsigned index = 0; index < vcpu_count; ++index)

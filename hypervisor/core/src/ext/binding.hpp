@@ -165,6 +165,8 @@ public:
     void set_start_reason(std::uint32_t reason);
     /// It stands where another stood: the hooks of the end are its own to call.
     void adopt_hooks() { initialised_vcpus_ = vcpu_count; }
+    /// Its space is the one that stays loaded, where that was the space of the instance before.  No VCPU runs.
+    void take_residence(const Binding& before);
     /// Block timers that were stopped stand again.
     void arm_block_timers();
     /// Block timers are stopped, and no callback of one is under way when this returns.

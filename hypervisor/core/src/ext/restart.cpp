@@ -78,8 +78,7 @@ private:
         for (unsigned index = 0; index < fresh->vcpu_count; ++index)
             fresh->vcpus[index]->take_over(*failed->vcpus[index]);
         fresh->arm_block_timers();
-        if (failed->isolated != nullptr && domain_.resident_space == &failed->isolated->space)
-            domain_.resident_space = &fresh->isolated->space;
+        fresh->take_residence(*failed);
         const Hook owed = failed->owed;
         ++fresh->holdings.restarts.count;
         log_info("domain ", domain_.id, ": extension ", fresh->name(), " is restarted, for the ",

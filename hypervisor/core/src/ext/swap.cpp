@@ -98,17 +98,11 @@ private:
             say(why_, "domain '", domain_.name(), "' is not running");
             return Error::conflict;
         }
+        ExtensionStack::carry_out_restarts(domain_);
         old_ = find_binding(domain_, old_name, why_);
         if (old_ == nullptr)
             return Error::not_found;
-        if (old_->isolated != nullptr) {
-            say(why_, "extension '", old_->name(), "' is isolated: only a trusted one can be swapped so far");
-            return Error::not_supported;
-        }
-        if (old_->route.load() == Route::ended) {
-            say(why_, "extension '", old_->name(), "' has failed: ", old_->failure.view());
-            return Error::busy;
-        }
+        HV_TRY(judge_old());
         for (const Binding* const other : domain_.extensions->implementation().bindings)
             if (other != old_ && &other->module == &replacement_) {
                 say(why_, "extension '", replacement_.name(), "' is in the domain's stack already");
@@ -121,6 +115,15 @@ private:
             return Error::conflict;
         }
         return Done{};
+    }
+
+    Status judge_old()
+    {
+        const Route route = old_->route.load();
+        if (route == Route::direct || route == Route::gate)
+            return Done{};
+        say(why_, "extension '", old_->name(), "' has failed: ", old_->failure.view());
+        return Error::busy;
     }
 
     /// Everything that can go wrong is tried on an instance of its own with a copy of the state.
@@ -226,6 +229,7 @@ private:
             say(why_, "domain '", domain_.name(), "' has ended meanwhile");
             return Error::conflict;
         }
+        HV_TRY(judge_old());  // in its last hooks before the stop
         StateWriter writer{at_stop_->bytes()};
         HV_TRY(export_state(*old_, writer, Continuations::leave_out, why_));
         HV_TRY(step(SwapStep::final_export));
@@ -264,6 +268,7 @@ private:
             fresh->vcpus[index]->take_over(*old_->vcpus[index]);
         }
         fresh->arm_block_timers();
+        fresh->take_residence(*old_);
         stack_->generation = report_.generation = stack.implementation_->generation + 1;
         stack_->frozen = stack.implementation_->frozen;
         stack_->before = std::exchange(stack.implementation_, stack_);

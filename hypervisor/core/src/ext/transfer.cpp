@@ -21,16 +21,60 @@ Status say_too_large(Status status, const Binding& binding, TextWriter& why)
     return status;
 }
 
+/// Records where a hook can reach them: the core's own bytes for a trusted instance, a block of the instance's memory for an
+/// isolated one, from the beginning of one hook to its end.
+class ShownRecords {
+public:
+    ShownRecords(Binding& binding, std::span<std::byte> own) : binding_{binding}, bytes_{own} {}
+    ~ShownRecords()
+    {
+        if (address_ != 0)
+            static_cast<void>(binding_.isolated->release_allocation(address_));
+    }
+    ShownRecords(const ShownRecords&) = delete;
+    ShownRecords& operator=(const ShownRecords&) = delete;
+
+    Status create(TextWriter& why)
+    {
+        if (binding_.isolated == nullptr || bytes_.empty())
+            return Done{};
+        const auto block = binding_.isolated->allocate(bytes_.size());
+        if (!block) {
+            say(why, "extension '", binding_.name(), "' has no room for its records: ", error_name(block.error()));
+            return block.error();
+        }
+        address_ = block.value();
+        bytes_ = {binding_.isolated->reach(address_, bytes_.size(), true), bytes_.size()};
+        return Done{};
+    }
+    [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+    /// As the module sees them.
+    [[nodiscard]] std::uint8_t* shown() const
+    {
+        return reinterpret_cast<std::uint8_t*>(address_ != 0 ? address_ : reinterpret_cast<std::uintptr_t>(bytes_.data()));
+    }
+
+private:
+    Binding& binding_;
+    std::span<std::byte> bytes_;
+    std::uint64_t address_{};
+};
+
 Status export_own(Binding& binding, StateWriter& writer, TextWriter& why)
 {
     if (binding.hooks.export_state == nullptr)
         return Done{};
-    std::uint64_t used{};
     const std::span<std::byte> room = writer.rest();
-    const abi::Verdict verdict =
-        call_hook(binding, Hook::export_state, binding.hooks.export_state,
-                  reinterpret_cast<std::uint8_t*>(room.data()), std::uint64_t{room.size()}, &used);
+    ShownRecords records{binding, room};
+    HV_TRY(records.create(why));
+    std::uint64_t& shared = binding.seat.exchange->value;
+    shared = 0;
+    const abi::Verdict verdict = call_hook(binding, Hook::export_state, binding.hooks.export_state, records.shown(),
+                                           std::uint64_t{room.size()}, binding.seat.shown(&shared));
     HV_TRY(binding.refused(verdict, "export_state", why));
+    const std::uint64_t used = shared;
+    if (used <= room.size() && records.bytes().data() != room.data())
+        std::memcpy(room.data(), records.bytes().data(), static_cast<std::size_t>(used));
     StateReader judge{room.first(used <= room.size() ? static_cast<std::size_t>(used) : 0)};
     bool good = used <= room.size();
     while (good && !judge.at_end()) {
@@ -188,9 +232,13 @@ Status import_state(Binding& fresh, std::span<const std::byte> records, TextWrit
     HV_TRY(fresh.create_domain(why));
     if (fresh.hooks.import_state == nullptr)
         return Done{};
-    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(records.data());
-    return fresh.refused(call_hook(fresh, Hook::import_state, fresh.hooks.import_state, bytes,
-                                   std::uint64_t{records.size()}),
+    const std::span own{const_cast<std::byte*>(records.data()), records.size()};  // the hook takes them as constants
+    ShownRecords shown{fresh, own};
+    HV_TRY(shown.create(why));
+    if (shown.bytes().data() != own.data())
+        std::memcpy(shown.bytes().data(), own.data(), own.size());
+    return fresh.refused(call_hook(fresh, Hook::import_state, fresh.hooks.import_state,
+                                   static_cast<const std::uint8_t*>(shown.shown()), std::uint64_t{own.size()}),
                          "import_state", why);
 }
 

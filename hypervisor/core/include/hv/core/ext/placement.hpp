@@ -22,8 +22,8 @@ enum class OnFault : std::uint8_t {
 
 /// How one extension is bound.
 struct BindOptions {
-    Placement placement{Placement::trusted};
-    OnFault on_fault{OnFault::crash};
+    Placement placement{Placement::isolated};
+    OnFault on_fault{OnFault::restart};
 };
 
 }  // namespace hv::core
