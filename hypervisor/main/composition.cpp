@@ -8,6 +8,7 @@
 #include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/core/control/service.hpp"
 #include "hv/core/diag/log.hpp"
+#include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/ext/key_ring.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/platform/isolated_space.hpp"
@@ -107,6 +108,8 @@ void set_extension_policy(const core::BootOptions& options)
     const std::uint64_t budget = options.hook_budget_ns != 0 ? options.hook_budget_ns : by_default;
     core::platform::set_hook_budget(
         core::scale(budget, core::platform::ticks_per_second(), core::GuestTime::nanoseconds_per_second));
+    if (options.restart_window_ns != 0)
+        core::ExtensionStack::set_restart_window(options.restart_window_ns);
     if (options.isolated_only)
         the_service->target.allow_isolated_only();
 }

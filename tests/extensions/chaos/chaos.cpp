@@ -1,313 +1,170 @@
 // SPDX-License-Identifier: MIT
 //
-// A module that commits the crime that its guest orders (crimes.hpp), in the hook of an MSR write.  For tests alone: in the
-// trusted placement most of these end the machine.
+// A module that commits the crime that its guest orders (crimes.hpp), in whichever hook it orders it: the order lies in the
+// guest's memory; for the hooks of the bind, in the parameters.  Where nothing is ordered each hook does a little honest work, so
+// that the guest can tell a live instance from a dead one.  For tests alone.
 #include <cstring>
 
-#include "crimes.hpp"
-#include "hv/ext/extension.hpp"
+#include "acts.hpp"
+#include "hv/abi/state_record.hpp"
+#include "hv/ext/timer.hpp"
 
 using namespace hv;
-
-namespace {
-
-using Function = void (*)();
-
-constexpr std::uint64_t hypervisor_text{0xffff'ffff'8020'0000};
-constexpr std::uint64_t direct_map{0xffff'8000'0020'0000};
-constexpr std::uint64_t stack_area{0xffff'ffff'c000'8000};
-constexpr std::uint64_t trusted_modules{0xffff'd000'0000'1000};
-constexpr std::uint64_t stub_page{0x0000'4000'0000'0000};
-constexpr std::uint64_t non_canonical{0x1234'0000'0000'0000};
-
-void read_at(std::uint64_t address)
-{
-    asm volatile("movb (%0), %%al" : : "r"(address) : "rax", "memory");
-}
-void write_at(std::uint64_t address)
-{
-    asm volatile("movb $0xc3, (%0)" : : "r"(address) : "memory");
-}
-void jump_to(std::uint64_t address)
-{
-    asm volatile("call *%0" : : "r"(address) : "memory", "rax", "rcx", "rdx");
-}
-
-constinit volatile std::uint8_t own_data[16]{0xc3};
-constexpr std::uint64_t own_constant{5};
-
-[[gnu::noinline]] std::uint64_t overflow_stack(std::uint64_t depth)
-{
-    volatile std::uint64_t frame[64]{depth};
-    return depth == ~0ull ? 0 : overflow_stack(depth + 1) + frame[depth % 64];
-}
-
-struct FarPointer {
-    std::uint64_t offset;
-    std::uint16_t selector;
-};
-void far_call(std::uint16_t selector)
-{
-    const FarPointer target{hypervisor_text, selector};
-    asm volatile("rex.w lcall *%0" : : "m"(target) : "memory", "rax");
-}
-
-struct DescriptorTable {
-    std::uint16_t limit;
-    std::uint8_t base[8];
-};
-constinit DescriptorTable table{};
-
-#define INSTRUCTION(name, text)                                                                                   \
-    void name() { asm volatile(text : : : "memory", "rax", "rcx", "rdx", "r11"); }
-INSTRUCTION(do_hlt, "hlt")
-INSTRUCTION(do_cli, "cli")
-INSTRUCTION(do_sti, "sti")
-INSTRUCTION(do_in, "inb $0x60, %%al")
-INSTRUCTION(do_out, "outb %%al, $0x80")
-INSTRUCTION(do_rdmsr, "movl $0xc0000080, %%ecx\n\trdmsr")
-INSTRUCTION(do_wrmsr, "movl $0xc0000082, %%ecx\n\txorl %%eax, %%eax\n\txorl %%edx, %%edx\n\twrmsr")
-INSTRUCTION(do_read_cr0, "movq %%cr0, %%rax")
-INSTRUCTION(do_write_cr3, "xorl %%eax, %%eax\n\tmovq %%rax, %%cr3")
-INSTRUCTION(do_write_cr4, "xorl %%eax, %%eax\n\tmovq %%rax, %%cr4")
-INSTRUCTION(do_write_dr7, "xorl %%eax, %%eax\n\tmovq %%rax, %%dr7")
-INSTRUCTION(do_ltr, "movl $0x28, %%eax\n\tltr %%ax")
-INSTRUCTION(do_invlpg, "invlpg (%%rax)")
-INSTRUCTION(do_wbinvd, "wbinvd")
-INSTRUCTION(do_clts, "clts")
-INSTRUCTION(do_swapgs, "swapgs")
-INSTRUCTION(do_xsetbv, "xorl %%ecx, %%ecx\n\txorl %%edx, %%edx\n\tmovl $1, %%eax\n\txsetbv")
-INSTRUCTION(do_vmrun, "xorl %%eax, %%eax\n\tvmrun %%rax")
-INSTRUCTION(do_vmmcall, "vmmcall")
-INSTRUCTION(do_clgi, "clgi")
-INSTRUCTION(do_vmload, "xorl %%eax, %%eax\n\tvmload %%rax")
-INSTRUCTION(do_syscall, "syscall")
-INSTRUCTION(do_sysenter, "sysenter")
-INSTRUCTION(do_sysret, "sysretq")
-INSTRUCTION(do_int_3, "int3")
-INSTRUCTION(do_int_2, "int $2")
-INSTRUCTION(do_int_128, "int $128")
-INSTRUCTION(do_int_wake, "int $0xf1")
-INSTRUCTION(do_icebp, ".byte 0xf1")
-INSTRUCTION(do_single_step, "pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\tnop\n\tnop")
-INSTRUCTION(do_iret, "movq %%rsp, %%rax\n\tpushq $0x10\n\tpushq %%rax\n\tpushq $2\n\tpushq $8\n\t"
-                     "leaq 1f(%%rip), %%rax\n\tpushq %%rax\n\tiretq\n1: nop")
-INSTRUCTION(do_xmm, "xorps %%xmm0, %%xmm0")
-INSTRUCTION(do_x87, "fninit")
-INSTRUCTION(do_divide, "xorl %%ecx, %%ecx\n\txorl %%edx, %%edx\n\tdivl %%ecx")
-#undef INSTRUCTION
-
-void do_lgdt()
-{
-    asm volatile("lgdt %0" : : "m"(table));
-}
-void do_lidt()
-{
-    asm volatile("lidt %0" : : "m"(table));
-}
-void do_sidt()
-{
-    asm volatile("sidt %0" : "=m"(table));
-}
-void read_null()
-{
-    read_at(0);
-}
-void write_null()
-{
-    write_at(0);
-}
-void jump_null()
-{
-    jump_to(0);
-}
-template <std::uint64_t Address, void (*Access)(std::uint64_t)>
-void at()
-{
-    Access(Address);
-}
-void write_own_text()
-{
-    write_at(reinterpret_cast<std::uintptr_t>(&write_own_text));
-}
-void write_own_constant()
-{
-    write_at(reinterpret_cast<std::uintptr_t>(&own_constant));
-}
-void execute_data()
-{
-    jump_to(reinterpret_cast<std::uintptr_t>(&own_data[0]));
-}
-void execute_stack()
-{
-    volatile std::uint8_t code[16]{0xc3};
-    jump_to(reinterpret_cast<std::uintptr_t>(&code[0]));
-}
-void far_call_kernel()
-{
-    far_call(0x08);
-}
-void far_call_ldt()
-{
-    far_call(0x07);
-}
-void overflow()
-{
-    static_cast<void>(overflow_stack(0));
-}
-void loop()
-{
-    for (;;)
-        asm volatile("" : : : "memory");
-}
-
-/// Everything that ring 3 may change of the processor, changed: the hypervisor must not care.
-void askew()
-{
-    asm volatile("movl $0x1b, %%eax\n\t"
-                 "movl %%eax, %%ds\n\tmovl %%eax, %%es\n\tmovl %%eax, %%fs\n\tmovl %%eax, %%gs\n\t"
-                 "pushfq\n\torq $0x244401, (%%rsp)\n\tpopfq\n\t"  // ID, AC, NT, DF and CF
-                 "std\n\t"
-                 "movq %%rsp, %%rbx\n\t"
-                 "movq $-8, %%rsp\n\t"
-                 "movl $200, %%eax\n\tint $4\n\t"  // no such service
-                 "movabsq $0xffffffff00000049, %%rax\n\txorl %%edi, %%edi\n\tint $4\n\t"
-                 "movq %%rbx, %%rsp\n\t"
-                 "pushq $2\n\tpopfq\n\tcld"
-                 :
-                 :
-                 : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
-}
-
-constexpr Function acts[]{
-    nullptr,
-    read_null,
-    write_null,
-    jump_null,
-    at<hypervisor_text, read_at>,
-    at<hypervisor_text, write_at>,
-    at<hypervisor_text, jump_to>,
-    at<direct_map, read_at>,
-    at<direct_map, write_at>,
-    at<direct_map, jump_to>,
-    at<stack_area, read_at>,
-    at<trusted_modules, write_at>,
-    at<non_canonical, read_at>,
-    at<non_canonical, jump_to>,
-    write_own_text,
-    write_own_constant,
-    execute_data,
-    execute_stack,
-    at<stub_page, write_at>,
-    nullptr,  // write-own-context: with the context
-    do_hlt,
-    do_cli,
-    do_sti,
-    do_in,
-    do_out,
-    do_rdmsr,
-    do_wrmsr,
-    do_read_cr0,
-    do_write_cr3,
-    do_write_cr4,
-    do_write_dr7,
-    do_lgdt,
-    do_lidt,
-    do_ltr,
-    do_sidt,
-    do_invlpg,
-    do_wbinvd,
-    do_clts,
-    do_swapgs,
-    do_xsetbv,
-    do_vmrun,
-    do_vmmcall,
-    do_clgi,
-    do_vmload,
-    do_syscall,
-    do_sysenter,
-    do_sysret,
-    do_int_3,
-    do_int_2,
-    do_int_128,
-    do_int_wake,
-    do_icebp,
-    do_single_step,
-    far_call_kernel,
-    far_call_ldt,
-    do_iret,
-    do_xmm,
-    do_x87,
-    do_divide,
-    overflow,
-    loop,
-    nullptr,  // bad-verdict
-    nullptr,  // bad-service-arguments: with the context
-    askew,
-};
-static_assert(std::size(acts) == chaos::crimes.size());
-
-consteval std::uint64_t number_of(std::string_view name)
-{
-    for (std::uint64_t number = 0; number < chaos::crimes.size(); ++number)
-        if (chaos::crimes[number].name == name)
-            return number;
-    return ~0ull;
-}
-
-template <typename T>
-T* wild(std::uint64_t address)
-{
-    return reinterpret_cast<T*>(address);
-}
-
-/// True when every service that was given somebody else's memory said so.
-bool services_refuse(std::uint64_t domain, std::uint64_t vcpu)
-{
-    const abi::HostTable& host = ext::host();
-    bool good = true;
-    for (const std::uint64_t address : {hypervisor_text, direct_map, stack_area, std::uint64_t{8}, non_canonical, std::uint64_t{~0ull}}) {
-        good = good && host.time_now(domain, wild<std::uint64_t>(address)) != abi::status_ok;
-        good = good && host.guest_read(domain, 0, wild<void>(address), 4096) != abi::status_ok;
-        good = good && host.guest_write(domain, 0, wild<void>(address), 4096) != abi::status_ok;
-        good = good && host.log(abi::LogLevel::error, wild<char>(address), 200) != abi::status_ok;
-        good = good && host.registers_read(vcpu, abi::registers_all, wild<abi::GuestRegisters>(address)) != abi::status_ok;
-        good = good && host.declare_leaves(domain, wild<abi::DeclaredLeaf>(address), 4) != abi::status_ok;
-        good = good && host.allocate(64, 16, wild<void*>(address)) != abi::status_ok;
-        good = good && host.release(wild<void>(address)) != abi::status_ok;
-        good = good && host.timer_set(address, wild<abi::TimerSetting>(address)) != abi::status_ok;
-        good = good && host.vcpu_kick(address) != abi::status_ok;
-    }
-    return good;
-}
-
-}  // namespace
+using chaos::Hook;
 
 struct Chaos {
-    static constexpr std::uint32_t window{1};
+    enum Window : std::uint32_t {
+        leaves_window = 1,
+        msr_window = 2,
+        call_window = 3,
+        port_window = 4,
+        mmio_window = 5,
+    };
     static constexpr std::uint32_t first{chaos::first_msr + CHAOS_NUMBER * chaos::msrs_per_instance};
+    static constexpr std::uint64_t order_at{chaos::first_order + CHAOS_NUMBER * sizeof(chaos::Order)};
+    static constexpr std::uint64_t timer_delay_ns{10'000};
 
+    struct DomainState {
+        std::uint32_t bind_hook;   ///< a Hook and one; 0: no order
+        std::uint32_t bind_crime;  ///< the crime and one
+    };
     struct VcpuState {
         std::uint64_t commits;
+        ext::Timer timer;
     };
+    using Domain = ext::Domain<Chaos>;
+    using Vcpu = ext::Vcpu<Chaos>;
 
     static constexpr ext::Info info{.name = CHAOS_NAME,
                                     .version_major = 1,
                                     .needs = abi::need_registers | abi::need_guest_memory | abi::need_allocation |
-                                             abi::need_time | abi::need_timers | abi::need_vcpus,
+                                             abi::need_time | abi::need_timers | abi::need_vcpus | abi::need_injection |
+                                             abi::need_overlays,
+                                    .hypercall_pages = 1,
                                     .description = "commits the crime that its guest orders"};
-    static constexpr std::array windows{ext::fixed_msrs(window, first, chaos::msrs_per_instance)};
+    static constexpr std::array windows{
+        ext::cpuid_block(leaves_window, 4),
+        ext::fixed_msrs(msr_window, first, chaos::msrs_per_instance),
+        ext::hypercalls_where(call_window, {.modes = abi::match_long_64,
+                                            .maximum_cpl = 0,
+                                            .operand = static_cast<std::uint32_t>(abi::GeneralRegister::rcx),
+                                            .mask = ~0ull,
+                                            .value = chaos::hypercall_base + CHAOS_NUMBER}),
+        ext::fixed_ports(port_window, chaos::first_port + CHAOS_NUMBER * chaos::ports_per_instance,
+                         chaos::ports_per_instance),
+        ext::fixed_mmio(mmio_window, chaos::first_mmio + CHAOS_NUMBER * chaos::mmio_per_instance, chaos::mmio_per_instance),
+    };
+    static constexpr std::array leaves{abi::DeclaredLeaf{.window = leaves_window,
+                                                         .leaf = 0,
+                                                         .flags = abi::leaf_any_subleaf | abi::leaf_eax_plus_base,
+                                                         .values = ext::signature("GraftChaos #", 3)},
+                                       abi::DeclaredLeaf{.window = leaves_window,
+                                                         .leaf = 1,
+                                                         .flags = abi::leaf_any_subleaf,
+                                                         .values = {.eax = CHAOS_NUMBER}}};
+    static constexpr std::array parameters{
+        abi::ParameterDescription{.key = "crime", .kind = abi::ParameterKind::integer, .maximum = 63, .help = "its number"},
+        abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = 22, .help = "its number"},
+    };
 
-    static abi::Verdict msr_read(const ext::Vcpu<Chaos>& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t& value)
+    // ---- the life of a domain ----
+    static abi::Verdict parameter_set(Domain domain, const abi::Parameter& parameter)
     {
-        if (offset != chaos::msr_alive && offset != chaos::msr_commits)
-            return abi::inject_general_protection;
-        value = offset == chaos::msr_alive ? chaos::alive_word : vcpu.state().commits;
-        return abi::done_unchanged;
+        const auto state = domain.update();
+        if (!state)
+            return ext::refuse(state.error());
+        const bool hook = std::string_view{parameter.key, parameter.key_length} == "hook";
+        (hook ? state.value()->bind_hook : state.value()->bind_crime) = static_cast<std::uint32_t>(parameter.number + 1);
+        const bool whole = state.value()->bind_hook != 0 && state.value()->bind_crime != 0;
+        return whole ? at_bind(domain, Hook::parameter_set) : abi::done;
+    }
+    static abi::Verdict domain_create(Domain domain) { return at_bind(domain, Hook::domain_create); }
+    static abi::Verdict hypercall_page(Domain domain, const abi::HypercallPageRequest& request)
+    {
+        std::memcpy(request.bytes, request.instruction, sizeof request.instruction);
+        return at_bind(domain, Hook::hypercall_page);
+    }
+    static abi::Verdict vcpu_initialise(Vcpu& vcpu)
+    {
+        const auto timer = ext::Timer::create(vcpu.handle(), 1);
+        if (!timer)
+            return ext::refuse(timer.error());
+        vcpu.state().timer = timer.value();
+        const DomainState& state = vcpu.domain_state();
+        return ordered_at_bind(state, Hook::vcpu_initialise) ? chaos::commit(state.bind_crime - 1, who(vcpu)) : abi::done;
+    }
+    static abi::Verdict vcpu_reset(Vcpu& vcpu) { return in(vcpu, Hook::vcpu_reset); }
+    static abi::Verdict vcpu_destroy(Vcpu& vcpu) { return in(vcpu, Hook::vcpu_destroy); }
+    static abi::Verdict domain_destroy(Domain domain) { return in(domain, Hook::domain_destroy); }
+    static abi::Verdict freeze(Domain domain) { return in(domain, Hook::freeze); }
+    static abi::Verdict thaw(Domain domain) { return in(domain, Hook::thaw); }
+
+    /// An instance that exports cannot write guest memory: its order stands until who gave it takes it back.
+    static abi::Verdict export_state(Domain domain, std::uint8_t* bytes, std::uint64_t capacity, std::uint64_t& used)
+    {
+        used = 0;
+        chaos::Order order{};
+        if (!standing(domain.handle(), order))
+            return abi::done;
+        if (order.hook == Hook::export_state)
+            return chaos::commit(order.crime, who(domain));
+        if (order.hook != Hook::import_state || capacity < sizeof(Record))
+            return abi::done;
+        const Record record{{abi::first_module_record, 1, 0, sizeof(Record) - sizeof(abi::StateRecordHeader), abi::record_of_domain},
+                            {1, sizeof order.crime},
+                            order.crime};
+        std::memcpy(bytes, &record, sizeof record);
+        used = sizeof record;
+        return abi::done;
+    }
+    static abi::Verdict import_state(Domain domain, const std::uint8_t* bytes, std::uint64_t length)
+    {
+        abi::StateRecordHeader header{};
+        for (std::uint64_t at = 0; at + sizeof header <= length; at += sizeof header + ((header.length + 7) & ~7u)) {
+            std::memcpy(&header, bytes + at, sizeof header);
+            if (header.type != abi::first_module_record)
+                continue;
+            std::uint32_t crime{};
+            std::memcpy(&crime, bytes + at + offsetof(Record, crime), sizeof crime);
+            return chaos::commit(crime % chaos::crimes.size(), who(domain));
+        }
+        return abi::done;
     }
 
+    // ---- what a guest does ----
+    static abi::Verdict cpuid(Vcpu& vcpu, std::uint32_t, std::uint32_t, std::uint32_t, abi::CpuidResult& result)
+    {
+        result.eax = static_cast<std::uint32_t>(chaos::alive_word);
+        return in(vcpu, Hook::cpuid);
+    }
+    static abi::Verdict msr_read(Vcpu& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t& value)
+    {
+        switch (offset) {
+        case chaos::msr_alive: value = chaos::alive_word; return abi::done_unchanged;
+        case chaos::msr_commits: value = vcpu.state().commits; return abi::done_unchanged;
+        case chaos::msr_age: value = age++; return abi::done_unchanged;
+        case chaos::msr_plain: value = chaos::alive_word; return in(vcpu, Hook::msr_read);
+        default: return abi::inject_general_protection;
+        }
+    }
+    static abi::Verdict msr_write(Vcpu& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t value)
+    {
+        switch (offset) {
+        case chaos::msr_commit:
+            if (value >= chaos::crimes.size())
+                return abi::inject_general_protection;
+            vcpu.state().commits += 1;
+            return chaos::commit(value, who(vcpu));
+        case chaos::msr_stumble: return stumble(vcpu, value);
+        case chaos::msr_plain: return in(vcpu, Hook::msr_write);
+        case chaos::msr_timer: return fire(vcpu);
+        case chaos::msr_kick: return as_verdict(ext::host().vcpu_kick(vcpu.handle()));
+        case chaos::msr_window: return as_verdict(ext::host().interrupt_window_request(vcpu.handle()));
+        default: return abi::inject_general_protection;
+        }
+    }
     /// What it wrote to the guest stays, what it wrote to its state does not: so the next instance counts on from there.
-    static abi::Verdict stumble(ext::Vcpu<Chaos>& vcpu, std::uint64_t address)
+    static abi::Verdict stumble(Vcpu& vcpu, std::uint64_t address)
     {
         std::uint64_t left{};
         const abi::HostTable& host = ext::host();
@@ -318,36 +175,100 @@ struct Chaos {
             return abi::done;
         --left;
         if (host.guest_write(vcpu.domain(), address, &left, sizeof left) == abi::status_ok)
-            read_null();
+            chaos::read_null();
         return abi::inject_general_protection;
     }
-
-    static abi::Verdict msr_write(ext::Vcpu<Chaos>& vcpu, std::uint32_t, std::uint32_t offset, std::uint64_t value)
+    static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame)
     {
-        if (offset == chaos::msr_stumble)
-            return stumble(vcpu, value);
-        if (offset != chaos::msr_commit || value >= chaos::crimes.size())
-            return abi::inject_general_protection;
-        vcpu.state().commits += 1;
-        if (value == number_of("write-own-context"))
-            write_at(context_address(vcpu));
-        if (value == number_of("bad-verdict"))
-            return {static_cast<abi::VerdictKind>(77), 0, 0};
-        if (value == number_of("bad-service-arguments"))
-            return services_refuse(vcpu.domain(), vcpu.handle()) ? abi::done : abi::inject_general_protection;
-        if (acts[value] != nullptr)
-            acts[value]();
-        return abi::done;
+        constexpr unsigned rdx{2};
+        const abi::Verdict verdict = in(vcpu, Hook::hypercall);
+        if (verdict.kind == abi::VerdictKind::done && (frame.general[rdx] & 1) != 0)
+            return abi::again;
+        frame.general[0] = chaos::alive_word;
+        return verdict;
     }
+    static abi::Verdict hypercall_continue(Vcpu& vcpu, abi::HypercallFrame& frame)
+    {
+        frame.general[0] = chaos::alive_word;
+        return in(vcpu, Hook::hypercall_continue);
+    }
+    static abi::Verdict mmio_read(Vcpu& vcpu, std::uint32_t, std::uint64_t, std::uint32_t, std::uint64_t& value)
+    {
+        value = static_cast<std::uint32_t>(chaos::alive_word);
+        return in(vcpu, Hook::mmio_read);
+    }
+    static abi::Verdict mmio_write(Vcpu& vcpu, std::uint32_t, std::uint64_t, std::uint32_t, std::uint64_t)
+    {
+        return in(vcpu, Hook::mmio_write);
+    }
+    static abi::Verdict port_read(Vcpu& vcpu, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t& value)
+    {
+        value = static_cast<std::uint32_t>(chaos::alive_word);
+        return in(vcpu, Hook::port_read);
+    }
+    static abi::Verdict port_write(Vcpu& vcpu, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t)
+    {
+        return in(vcpu, Hook::port_write);
+    }
+    static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t, std::uint64_t) { return in(vcpu, Hook::timer); }
+    static abi::Verdict before_entry(Vcpu& vcpu) { return in(vcpu, Hook::before_entry); }
+    static abi::Verdict interrupt_window(Vcpu& vcpu) { return in(vcpu, Hook::interrupt_window); }
 
 private:
+    struct Record {
+        abi::StateRecordHeader header;
+        abi::StateField field;
+        std::uint32_t crime;
+    };
+    static inline constinit std::uint64_t age{};
+
     /// The view is a pointer to it and nothing else.
-    static std::uint64_t context_address(const ext::Vcpu<Chaos>& vcpu)
+    template <typename View>
+    static std::uint64_t context_address(const View& view)
     {
-        static_assert(sizeof vcpu == sizeof(std::uint64_t));
+        static_assert(sizeof view == sizeof(std::uint64_t));
         std::uint64_t address;
-        std::memcpy(&address, &vcpu, sizeof address);
+        std::memcpy(&address, &view, sizeof address);
         return address;
+    }
+    static chaos::Criminal who(const Vcpu& vcpu) { return {vcpu.domain(), vcpu.handle(), context_address(vcpu)}; }
+    static chaos::Criminal who(const Domain& domain) { return {domain.handle(), 0, context_address(domain)}; }
+    static std::uint64_t domain_of(const Vcpu& vcpu) { return vcpu.domain(); }
+    static std::uint64_t domain_of(const Domain& domain) { return domain.handle(); }
+
+    static bool standing(std::uint64_t domain, chaos::Order& order)
+    {
+        return ext::host().guest_read(domain, order_at, &order, sizeof order) == abi::status_ok &&
+               order.magic == chaos::order_magic && order.crime < chaos::crimes.size();
+    }
+    template <typename View>
+    static abi::Verdict in(const View& view, Hook hook)
+    {
+        chaos::Order order{};
+        if (!standing(domain_of(view), order) || order.hook != hook)
+            return abi::done;
+        const std::uint32_t crime = order.crime;
+        order.magic = 0;
+        if (ext::host().guest_write(domain_of(view), order_at, &order, sizeof order) != abi::status_ok)
+            return abi::done;
+        return chaos::commit(crime, who(view));
+    }
+    static bool ordered_at_bind(const DomainState& state, Hook hook)
+    {
+        return state.bind_crime != 0 && state.bind_hook == static_cast<std::uint32_t>(hook) + 1;
+    }
+    static abi::Verdict at_bind(const Domain& domain, Hook hook)
+    {
+        return ordered_at_bind(domain.state(), hook) ? chaos::commit(domain.state().bind_crime - 1, who(domain)) : abi::done;
+    }
+    static abi::Verdict as_verdict(abi::Answer answer)
+    {
+        return answer == abi::status_ok ? abi::done : abi::inject_general_protection;
+    }
+    static abi::Verdict fire(Vcpu& vcpu)
+    {
+        const auto now = vcpu.now();
+        return now && vcpu.state().timer.call_at(now.value() + timer_delay_ns) ? abi::done : abi::inject_general_protection;
     }
 };
 

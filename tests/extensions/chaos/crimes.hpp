@@ -21,9 +21,6 @@ struct Crime {
     Fate fate;
 };
 
-/// Each writes, reads and executes: at the address, one after the other.
-enum class Access : std::uint32_t { read, write, execute };
-
 inline constexpr std::array<Crime, 64> crimes{{
     {"nothing", Fate::survives},
     {"read-null", Fate::dies},
@@ -91,17 +88,56 @@ inline constexpr std::array<Crime, 64> crimes{{
     {"flags-segments-and-stack-askew", Fate::survives},
 }};
 
+/// The hooks that a crime can be ordered in, in the order of abi::HookTable; the name is the member's.
+enum class Hook : std::uint32_t {
+    parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
+    hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, before_entry,
+    interrupt_window, freeze, thaw, export_state, import_state,
+};
+inline constexpr std::array<std::string_view, 23> hooks{
+    "parameter_set", "domain_create", "domain_destroy", "vcpu_initialise", "vcpu_reset", "vcpu_destroy", "cpuid", "msr_read",
+    "msr_write", "hypercall_page", "hypercall", "hypercall_continue", "timer", "mmio_read", "mmio_write", "port_read",
+    "port_write", "before_entry", "interrupt_window", "freeze", "thaw", "export_state", "import_state",
+};
+static_assert(static_cast<unsigned>(Hook::import_state) + 1 == hooks.size());
+
+/// What a guest orders, in its own memory: the module takes it back before it commits the crime, so that an access which is
+/// made once more after a restart finds no order.
+struct Order {
+    std::uint32_t magic;  ///< order_magic while it stands
+    Hook hook;
+    std::uint32_t crime;
+    std::uint32_t reserved;
+};
+inline constexpr std::uint32_t order_magic{0x6372'696d};
+/// Guest-physical: the order of instance N is at first_order + N * sizeof(Order).
+inline constexpr std::uint64_t first_order{0xf0'0000};
+
 /// The module is built this many times, so that one domain can hold as many.
 inline constexpr std::uint32_t instances{8};
 inline constexpr std::uint32_t first_msr{0x4000'0800};
-inline constexpr std::uint32_t msrs_per_instance{4};
+inline constexpr std::uint32_t msrs_per_instance{16};
 /// Offsets in an instance's window.
 inline constexpr std::uint32_t msr_commit{0};  ///< written with the crime's number
 inline constexpr std::uint32_t msr_alive{1};   ///< reads as alive_word while the instance lives
-inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// Written with the guest-physical address of a number of eight bytes: while that is not zero, the instance counts it down and
 /// dies; then it counts this write in its VCPU's state.
 inline constexpr std::uint32_t msr_stumble{2};
 inline constexpr std::uint32_t msr_commits{3};  ///< reads as the commits and stumbles that returned well
+inline constexpr std::uint32_t msr_plain{4};    ///< reads as alive_word; a write does nothing
+inline constexpr std::uint32_t msr_timer{5};    ///< written: the timer's hook is called very soon
+inline constexpr std::uint32_t msr_kick{6};     ///< written: before_entry is called
+inline constexpr std::uint32_t msr_window{7};   ///< written: interrupt_window is called when the guest can take one
+/// Reads as how often this very instance has been asked: 0 says that a fresh one has taken the place.
+inline constexpr std::uint32_t msr_age{8};
+inline constexpr std::uint64_t alive_word{0x616c'6976'65};
+/// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
+inline constexpr std::uint32_t alive_leaf{2};
+/// RCX of a hypercall: this and the instance's number; RAX comes back as alive_word.  Bit 0 of RDX: it gives way once.
+inline constexpr std::uint64_t hypercall_base{0xc4a0'5000};
+inline constexpr std::uint16_t first_port{0x640};
+inline constexpr std::uint16_t ports_per_instance{4};
+inline constexpr std::uint64_t first_mmio{0xfed4'0000};
+inline constexpr std::uint64_t mmio_per_instance{0x1000};
 
 }  // namespace chaos

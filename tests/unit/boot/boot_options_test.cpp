@@ -96,6 +96,9 @@ TEST(BootOptions, OfExtensionsAreRead)
     ASSERT_TRUE(parse_boot_options("ext-budget=500us ext=isolated-only", options, why)) << why.view();
     EXPECT_TRUE(options.isolated_only);
     EXPECT_EQ(options.hook_budget_ns, 500'000u);
+    ASSERT_TRUE(parse_boot_options("ext-restart-window=2ms", options, why)) << why.view();
+    EXPECT_EQ(options.restart_window_ns, 2'000'000u);
+    EXPECT_FALSE(parse_boot_options("ext-restart-window=0s", options, why));
     EXPECT_EQ(parse_duration("2s").value(), 2'000'000'000u);
     for (const char* text : {"", "s", "5", "5m", "1ks", "-1ms", "1ms ", "18446744073709551616s"})
         EXPECT_FALSE(parse_duration(text)) << text;

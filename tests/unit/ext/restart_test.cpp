@@ -251,7 +251,7 @@ TEST_F(Restarted, a_storm_ends_in_detach)
     carry_out();
     EXPECT_EQ(restarts(), Restarts::most);
     EXPECT_TRUE(domain->extensions->describe(0).failed);
-    EXPECT_NE(binding().failure.view().find("restarted 8 times in 10 s, so it is detached"), std::string_view::npos)
+    EXPECT_NE(binding().failure.view().find("restarted 8 times in 10000 ms, so it is detached"), std::string_view::npos)
         << binding().failure.view();
     EXPECT_EQ(domain->state(), DomainState::running);
     EXPECT_TRUE(domain->vcpu(0).runnable());

@@ -73,6 +73,15 @@ Status take_hook_budget(std::string_view value, BootOptions& options)
     return Done{};
 }
 
+Status take_restart_window(std::string_view value, BootOptions& options)
+{
+    const std::uint64_t window = HV_TRY(parse_duration(value));
+    if (window == 0)
+        return Error::out_of_range;
+    options.restart_window_ns = window;
+    return Done{};
+}
+
 struct Option {
     std::string_view name;
     std::string_view values;
@@ -85,6 +94,7 @@ constexpr std::array options_table{
     Option{"loglvl", "error, warning, info or debug", take_log_level},
     Option{"ext", "isolated-only and require-signed, separated by a comma", take_extension_policy},
     Option{"ext-budget", "a time such as 500us, 1ms or 2s", take_hook_budget},
+    Option{"ext-restart-window", "a time such as 10s", take_restart_window},
 };
 
 constexpr std::size_t longest_compared{32};

@@ -29,11 +29,14 @@ public:
     {
         const std::uint64_t stack = fault_.general[stack_register];
         add(fault_.rip, 0, false);
-        if (!in_text(fault_.rip) && is_return_address(word_at(stack)))
-            add(word_at(stack), 1, true);  // a call went astray, and this is where it would have returned to
-        const std::uint64_t end = follow_frames(fault_.general[frame_register], stack);
+        // The caller of a function without a frame of its own: a leaf, or one that a stray call invented.
+        const std::uint64_t frame = fault_.general[frame_register];
+        const bool bare = is_return_address(word_at(stack)) && frame + word_bytes != stack;
+        if (bare)
+            add(word_at(stack), 1, true);
+        const std::uint64_t end = follow_frames(frame, stack);
         if (end != 0)
-            search(end);
+            search(bare && end == stack ? stack + word_bytes : end);
         return count_;
     }
 

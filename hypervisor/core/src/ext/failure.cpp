@@ -117,7 +117,7 @@ OnFault action_after(Binding& binding, TextWriter& text)
     const OnFault wanted = binding.options.on_fault;
     if (wanted != OnFault::restart || binding.holdings.restarts.allow(platform::ticks(), platform::ticks_per_second()))
         return wanted;
-    say(text, "; restarted ", Restarts::most, " times in ", Restarts::window_s, " s, so it is detached");
+    say(text, "; restarted ", Restarts::most, " times in ", Restarts::window_ns / 1'000'000, " ms, so it is detached");
     return OnFault::detach;
 }
 
@@ -129,7 +129,7 @@ void follow(Binding& binding, OnFault action, std::string_view text)
     case OnFault::detach:
         if (binding.options.on_fault == OnFault::restart)
             log_error("domain ", domain.id, ": extension ", binding.name(), " was restarted ", Restarts::most, " times in ",
-                      Restarts::window_s, " s, and is detached");
+                      Restarts::window_ns / 1'000'000, " ms, and is detached");
         return detach(binding);
     case OnFault::pause: domain.request_pause(text); return;
     case OnFault::crash: domain.end(EndReason::crash, text); return;
@@ -159,8 +159,8 @@ void report(const HookCall& call, const TextWriter& text, const platform::HookFa
     binding.failure.clear();
     binding.failure.append(text.view());
     log_error("domain ", binding.domain.id, ": ", text.view());
-    if (fault != nullptr)
-        log_registers(binding, *fault);
+    if (fault != nullptr && (is_of_bind(call.hook) || is_of_end(call.hook)))
+        log_registers(binding, *fault);  // the report goes with the domain, which is not there for long
     keep_report(call, text, fault, action);
 }
 

@@ -38,7 +38,7 @@ Holdings::~Holdings()
 bool Restarts::allow(std::uint64_t now, std::uint64_t ticks_per_second)
 {
     std::uint64_t& oldest = failed_at[failures % most];
-    const bool storm = failures >= most && now - oldest < window_s * ticks_per_second;
+    const bool storm = failures >= most && now - oldest < scale(window_ns, ticks_per_second, GuestTime::nanoseconds_per_second);
     oldest = now;
     ++failures;
     return !storm;

@@ -15,9 +15,9 @@ class Module;
 
 /// How often instances of one binding have failed, and were restarted.
 struct Restarts {
-    /// So many restarts in so many seconds of the host's time are followed by one more; the next failure is final.
+    /// So many restarts in so much of the host's time are followed by one more; the next failure is final.
     static constexpr std::uint32_t most{8};
-    static constexpr std::uint64_t window_s{10};
+    static inline std::uint64_t window_ns{10'000'000'000};  ///< set once at boot (ExtensionStack::set_restart_window)
 
     std::uint32_t count{};  ///< fresh instances so far
     std::uint32_t failures{};

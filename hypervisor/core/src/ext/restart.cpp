@@ -111,6 +111,11 @@ private:
     Domain& domain_;
 };
 
+void ExtensionStack::set_restart_window(std::uint64_t nanoseconds)
+{
+    Restarts::window_ns = nanoseconds;
+}
+
 void ExtensionStack::carry_out_restarts(Domain& domain)
 {
     if (domain.extensions == nullptr)

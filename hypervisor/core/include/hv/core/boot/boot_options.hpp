@@ -27,6 +27,7 @@ struct BootOptions {
     bool require_signed{};  ///< ext=require-signed: a module without a trusted key's signature is refused
     bool isolated_only{};            ///< ext=isolated-only: no extension is bound in the trusted placement
     std::uint64_t hook_budget_ns{};  ///< ext-budget=; 0: the default
+    std::uint64_t restart_window_ns{};  ///< ext-restart-window=; 0: the default
 };
 
 /// How long a hook of an isolated extension may run where ext-budget= does not say; an emulator may hold its

@@ -83,6 +83,8 @@ public:
     /// Instances that have failed and are to be restarted give way to fresh ones; the VCPUs go on.  By the control server, on
     /// its turn, in any state of the domain.
     static void carry_out_restarts(Domain& domain);
+    /// Eight restarts of a binding in so much time are followed by one more, and then by none.  Before the first bind.
+    static void set_restart_window(std::uint64_t nanoseconds);
 
     struct Implementation;  ///< the framework's own
     [[nodiscard]] Implementation& implementation() const { return *implementation_; }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+//
+// Orders crimes of the chaos modules that it is bound to, and says what became of each.  By its command line:
+//   NUMBER...                 instance N commits the N-th of these crimes in its MSR write, and may end with it
+//   restart                   instance 0 is restarted: it dies in the middle of a write, and the guest counts that its writes and
+//                             its state go on; until instances die so fast that it goes on without
+//   hooks INSTANCES ROUNDS    every fatal crime in every hook that a guest can make run, each ROUNDS times, by turns of the instances
+//   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
+#include "orders.hpp"
+
+#include "kit/boot.hpp"
+#include "kit/console.hpp"
+#include "kit/interfaces.hpp"
+#include "kit/machine.hpp"
+
+namespace {
+
+using namespace guest;
+using chaos::Hook;
+
+constexpr auto crime_count = static_cast<std::uint32_t>(chaos::crimes.size());
+
+std::uint32_t number_at(unsigned word)
+{
+    return static_cast<std::uint32_t>(parse_number(command_word(word)).value_or(0));
+}
+
+void order_in_msr_write(unsigned instance, std::uint64_t number)
+{
+    const chaos::Crime& crime = chaos::crimes[number];
+    hv::BoundedText<80> name;
+    hv::say(name, "crime-", number, '-', crime.name);
+    const bool answered = write_msr(msr_of(instance, chaos::msr_commit), number);
+    const bool survives = crime.fate == chaos::Fate::survives;
+    expect(name.view(), answered == survives && is_alive(instance) == survives);
+}
+
+void one_of_each()
+{
+    unsigned count{};
+    while (count < chaos::instances && parse_number(command_word(count)))
+        ++count;
+    for (unsigned instance = 0; instance < count; ++instance) {
+        const auto number = *parse_number(command_word(instance));
+        if (number >= crime_count || !is_alive(instance))
+            fact("instance", instance, ": FAILED, no such crime, or it does not answer");
+        else
+            order_in_msr_write(instance, number);
+    }
+}
+
+alignas(8) volatile std::uint64_t stumbles_left{};  // RAM is mapped where it lies
+
+bool stumble(std::uint64_t times)
+{
+    stumbles_left = times;
+    return write_msr(msr_of(0, chaos::msr_stumble), reinterpret_cast<std::uintptr_t>(&stumbles_left)) && stumbles_left == 0;
+}
+
+/// Seven instances die, in four writes; each write is answered in the end, and counted once.
+void restart()
+{
+    std::uint64_t good{};
+    for (const std::uint64_t times : {0u, 1u, 2u, 4u}) {
+        good += stumble(times) ? 1 : 0;
+        expect("restarted", good == read_msr(msr_of(0, chaos::msr_commits)));
+    }
+    fact("restart-writes", good);
+    expect("restart-alive", is_alive(0));
+    const bool answered = stumble(100);  // more than it may
+    expect("restart-storm-detaches", !answered && !is_alive(0) && stumbles_left > 90);
+}
+
+/// Three lines for each hook: how often each crime was committed, lost its instance, and was survived.
+void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
+{
+    static unsigned turn{};
+    hv::BoundedText<400> committed, lost, survived;
+    for (std::uint32_t crime = 1; crime < crime_count; ++crime) {
+        if (chaos::crimes[crime].fate != chaos::Fate::dies)
+            continue;
+        Outcome sum{};
+        for (std::uint32_t round = 0; round < rounds; ++round)
+            sum += order(turn++ % instances, hook, crime);
+        hv::say(committed, ' ', sum.committed);
+        hv::say(lost, ' ', sum.lost);
+        hv::say(survived, ' ', sum.survived);
+    }
+    const std::string_view name = chaos::hooks[static_cast<unsigned>(hook)];
+    fact("committed", name, committed.view());
+    fact("lost", name, lost.view());
+    fact("survived", name, survived.view());
+}
+
+/// Its writes are counted by the instance's state, one by one.
+[[noreturn]] void watch()
+{
+    constexpr std::uint64_t rounds_each_line{20'000};
+    for (std::uint64_t rounds = 1, wrong = 0;; ++rounds) {
+        const bool good = stumble(0) && read_msr(msr_of(0, chaos::msr_commits)) == rounds && is_alive(0);
+        wrong += good ? 0 : 1;
+        if (rounds % rounds_each_line != 0)
+            continue;
+        if (wrong == 0)
+            fact("watched", rounds);
+        else
+            fact("watch-FAILED", wrong);
+    }
+}
+
+}  // namespace
+
+extern "C" void guest_main()
+{
+    say_begin("chaos");
+    const unsigned instances = number_at(1);
+    if (command_word(0) == "restart")
+        restart();
+    else if (command_word(0) == "hooks")
+        for (const Hook hook : guest_hooks)
+            all_in(hook, instances, number_at(2));
+    else if (command_word(0) == "watch")
+        watch();
+    else
+        one_of_each();
+    say_end();
+}
