@@ -62,6 +62,10 @@ struct Chaos {
                                                          .leaf = 1,
                                                          .flags = abi::leaf_any_subleaf,
                                                          .values = {.eax = CHAOS_NUMBER}}};
+    static constexpr std::array msr_reads{abi::DeclaredMsrRead{.window = msr_window,
+                                                               .offset = chaos::msr_declared,
+                                                               .kind = abi::MsrReadKind::constant,
+                                                               .value = chaos::alive_word}};
     static constexpr std::array parameters{
         abi::ParameterDescription{.key = "crime", .kind = abi::ParameterKind::integer, .maximum = 63, .help = "its number"},
         abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = 22, .help = "its number"},

@@ -130,6 +130,7 @@ inline constexpr std::uint32_t msr_kick{6};     ///< written: before_entry is ca
 inline constexpr std::uint32_t msr_window{7};   ///< written: interrupt_window is called when the guest can take one
 /// Reads as how often this very instance has been asked: 0 says that a fresh one has taken the place.
 inline constexpr std::uint32_t msr_age{8};
+inline constexpr std::uint32_t msr_declared{9};  ///< reads as alive_word, with no call of a hook
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
 inline constexpr std::uint32_t alive_leaf{2};

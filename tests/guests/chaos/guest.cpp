@@ -5,6 +5,7 @@
 //   restart                   instance 0 is restarted: it dies in the middle of a write, and the guest counts that its writes and
 //                             its state go on; until instances die so fast that it goes on without
 //   hooks INSTANCES ROUNDS    every fatal crime in every hook that a guest can make run, each ROUNDS times, by turns of the instances
+//   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
 //   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
 #include "orders.hpp"
 
@@ -71,6 +72,39 @@ void restart()
     expect("restart-storm-detaches", !answered && !is_alive(0) && stumbles_left > 90);
 }
 
+/// What a guest finds of an extension that is not there any more: its leaves, and nothing else.
+void expect_detached()
+{
+    const std::uint32_t leaves = leaves_of(0);
+    expect("detached-leaves-stay", leaves != 0 && cpuid(leaves).eax >= leaves);
+    expect("detached-handled-leaf-is-zero", cpuid(leaves + chaos::alive_leaf).eax == 0);
+    expect("detached-msr-read-faults", !read_msr(msr_of(0, chaos::msr_plain)));
+    expect("detached-msr-write-faults", !write_msr(msr_of(0, chaos::msr_plain), 1));
+    expect("detached-declared-msr-faults", !read_msr(msr_of(0, chaos::msr_declared)));
+    expect("detached-hypercall-faults", !provoke(0, Hook::hypercall));
+    expect("detached-port-reads-ones", in32(chaos::first_port) == ~0u);
+    expect("detached-mmio-reads-ones", read_device(chaos::first_mmio) == ~0u);
+    expect("detached-next-extension-goes-on", is_alive(1));
+}
+
+/// The write is made once more by `restart`; it faults, where the guest comes so far, by the others.
+void on_fault()
+{
+    const auto good = [] { return stumble(0) && read_msr(msr_of(0, chaos::msr_declared)) == chaos::alive_word; };
+    expect("before", good() && good() && read_msr(msr_of(0, chaos::msr_commits)) == 2u);
+    place_order(0, Hook::msr_write, 1);
+    const bool answered = provoke(0, Hook::msr_write);
+    if (command_word(1) == "restart") {
+        expect("restarted-write-is-answered", answered);
+        expect("restarted-instance-is-fresh", read_msr(msr_of(0, chaos::msr_age)) == 0u);
+        expect("restarted-state-goes-on", good() && read_msr(msr_of(0, chaos::msr_commits)) == 3u);
+        expect("restarted-leaves-stay", cpuid(leaves_of(0) + chaos::alive_leaf).eax != 0);
+    } else {
+        expect("write-faults", !answered);
+        expect_detached();
+    }
+}
+
 /// Three lines for each hook: how often each crime was committed, lost its instance, and was survived.
 void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
 {
@@ -119,6 +153,8 @@ extern "C" void guest_main()
     else if (command_word(0) == "hooks")
         for (const Hook hook : guest_hooks)
             all_in(hook, instances, number_at(2));
+    else if (command_word(0) == "on-fault")
+        on_fault();
     else if (command_word(0) == "watch")
         watch();
     else

@@ -19,22 +19,15 @@ volatile chaos::Order& order_of(unsigned instance)
     return reinterpret_cast<volatile chaos::Order*>(chaos::first_order)[instance];
 }
 
-/// The instance's block of leaves: its second leaf has its number.
-std::uint32_t leaves_of(unsigned instance)
-{
-    for (std::uint32_t index = 0; index < searched_blocks; ++index) {
-        const auto block = block_at(index);
-        if (block && block->signature() == "GraftChaos #" && cpuid(block->base + 1).eax == instance)
-            return block->base;
-    }
-    return 0;
-}
-
 bool call(unsigned instance, std::uint64_t gives_way)
 {
     std::uint64_t result{};
-    asm volatile("vmmcall" : "+a"(result), "+d"(gives_way) : "c"(chaos::hypercall_base + instance) : "memory");
-    return result == chaos::alive_word;
+    std::uint32_t faulted{};
+    asm volatile(GUEST_FIXUP_BEGIN "vmmcall" GUEST_FIXUP_END
+                 : "+a"(result), "+d"(gives_way), [faulted] "+r"(faulted)
+                 : "c"(chaos::hypercall_base + instance)
+                 : "memory");
+    return faulted == 0 && result == chaos::alive_word;
 }
 
 bool write(unsigned instance, std::uint32_t offset)
@@ -70,6 +63,16 @@ bool comes(unsigned instance)
 std::uint32_t msr_of(unsigned instance, std::uint32_t offset)
 {
     return chaos::first_msr + instance * chaos::msrs_per_instance + offset;
+}
+
+std::uint32_t leaves_of(unsigned instance)
+{
+    for (std::uint32_t index = 0; index < searched_blocks; ++index) {
+        const auto block = block_at(index);
+        if (block && block->signature() == "GraftChaos #" && cpuid(block->base + 1).eax == instance)
+            return block->base;
+    }
+    return 0;
 }
 
 bool is_alive(unsigned instance)

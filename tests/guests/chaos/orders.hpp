@@ -21,6 +21,8 @@ inline constexpr std::array guest_hooks{
 };
 
 [[nodiscard]] std::uint32_t msr_of(unsigned instance, std::uint32_t offset);
+/// The base of its block of leaves, whose second leaf has its number; 0: there is none.
+[[nodiscard]] std::uint32_t leaves_of(unsigned instance);
 /// It answers its MSR.
 [[nodiscard]] bool is_alive(unsigned instance);
 

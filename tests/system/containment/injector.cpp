@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Makes the chaos modules commit their crimes in the hooks that no guest can make run: those of the bind and the end, freeze and
-// thaw.  Asks the hypervisor on the control port itself, thousands of times; in dom0, with xld stopped.
+// thaw, export and import.  Asks the hypervisor on the control port itself, thousands of times; in dom0, with xld stopped.
 //   injector ROUNDS OTHER    each crime ROUNDS times in each of those hooks, while the domain OTHER is to run on
 // Writes a line `committed|lost|survived HOOK COUNT...`, the counts by crime: how often it was committed, how often its instance
 // was lost, and how often hypervisor, dom0 and the domain OTHER were there after it.
@@ -142,6 +142,26 @@ Row in_pauses(Machine& machine, Hook hook, unsigned rounds)
     return row;
 }
 
+/// The look at the state, or the swap, is refused for it; the instance in its place goes on.
+Row in_transfer(Machine& machine, Hook hook, unsigned rounds)
+{
+    const protocol::DomainId domain = idle_domain(machine, "transfers", 1);
+    const Row row = each_crime(rounds, [&](std::uint32_t crime, Cell& cell) {
+        machine.order(domain, 0, hook, crime);
+        const Answer answer = hook == Hook::export_state ? machine.inspect(domain) : machine.try_swap(domain);
+        const unsigned lost = losses(machine.news(), 0, hook);
+        cell.committed += 1;
+        cell.lost += answer.good() ? 0 : lost;
+        machine.order(domain, 0, Hook::cpuid, 0);
+        const Answer look = machine.inspect(domain);
+        cell.survived += machine.all_is_well() && look.good() ? 1 : 0;
+        if (lost == 0 || !look.good())
+            std::printf("  %s, then: %s\n", answer.why().c_str(), look.why().c_str());
+    });
+    machine.command(Command::domain_destroy, domain);
+    return row;
+}
+
 }  // namespace
 
 int main(int count, char** words)
@@ -156,4 +176,6 @@ int main(int count, char** words)
         print(hook, in_end(machine, hook, rounds));
     for (const Hook hook : {Hook::freeze, Hook::thaw})
         print(hook, in_pauses(machine, hook, rounds));
+    for (const Hook hook : {Hook::export_state, Hook::import_state})
+        print(hook, in_transfer(machine, hook, rounds));
 }

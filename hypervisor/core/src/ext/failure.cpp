@@ -131,7 +131,10 @@ void follow(Binding& binding, OnFault action, std::string_view text)
             log_error("domain ", domain.id, ": extension ", binding.name(), " was restarted ", Restarts::most, " times in ",
                       Restarts::window_ns / 1'000'000, " ms, and is detached");
         return detach(binding);
-    case OnFault::pause: domain.request_pause(text); return;
+    case OnFault::pause:
+        detach(binding);  // so the domain goes on where the operator lets it
+        domain.request_pause(text);
+        return;
     case OnFault::crash: domain.end(EndReason::crash, text); return;
     }
 }
