@@ -110,6 +110,7 @@ void set_extension_policy(const core::BootOptions& options)
         core::scale(budget, core::platform::ticks_per_second(), core::GuestTime::nanoseconds_per_second));
     if (options.restart_window_ns != 0)
         core::ExtensionStack::set_restart_window(options.restart_window_ns);
+    the_service->target.tell_hook_budget(budget);
     if (options.isolated_only)
         the_service->target.allow_isolated_only();
 }

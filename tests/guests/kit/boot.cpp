@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint32_t loader_magic{0x2bad'b002};
 constexpr std::uint32_t has_cmdline{1u << 2};
+constexpr std::uint32_t has_modules{1u << 3};
 constexpr std::uint32_t has_memory_map{1u << 6};
 constexpr std::uint32_t usable{1};
 constexpr std::uint64_t one_mib{1u << 20};
@@ -36,6 +37,10 @@ const Information& information()
 {
     return *reinterpret_cast<const Information*>(std::uintptr_t{guest_boot_information});
 }
+
+struct ModuleEntry {
+    std::uint32_t start, end, string, reserved;
+};
 
 template <typename Visit>
 void each_usable(Visit visit)
@@ -93,6 +98,14 @@ std::optional<std::uint64_t> parse_number(std::string_view text)
             __builtin_add_overflow(number, static_cast<std::uint64_t>(digit - '0'), &number))
             return std::nullopt;
     return number;
+}
+
+std::string_view first_module()
+{
+    if ((information().flags & has_modules) == 0 || information().mods_count == 0)
+        return {};
+    const auto& module = *reinterpret_cast<const ModuleEntry*>(std::uintptr_t{information().mods_addr});
+    return {reinterpret_cast<const char*>(std::uintptr_t{module.start}), module.end - module.start};
 }
 
 std::uint64_t memory_kb()

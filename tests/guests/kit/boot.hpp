@@ -18,6 +18,9 @@ std::string_view command_word(unsigned index);
 /// A decimal number, or nothing.
 std::optional<std::uint64_t> parse_number(std::string_view text);
 
+/// The bytes of its ramdisk, or none.
+std::string_view first_module();
+
 /// KiB of usable memory, by the loader's map.
 std::uint64_t memory_kb();
 

@@ -577,7 +577,14 @@ TEST_F(Xld, TheLongListOfExtensionsSaysWhatEachIsAndNeeds)
     EXPECT_EQ(one["needs"]["exits"][1099]["kind"], "halt");
     EXPECT_EQ(one["needs"]["exits"][1099]["count"], 1100);
     ASSERT_EQ(one["instances"].size(), 1u);
-    EXPECT_EQ(one["instances"][0]["domain"], "web1");
+    const Json& instance = one["instances"][0];
+    EXPECT_EQ(instance["domain"], "web1");
+    EXPECT_EQ(instance["placement"], "isolated");
+    EXPECT_EQ(instance["onFault"], "restart");
+    EXPECT_EQ(instance["state"], "ended");
+    EXPECT_EQ(instance["restarts"], 3);
+    EXPECT_EQ(instance["generation"], 2);
+    EXPECT_EQ(instance["budgetNanoseconds"], 1'000'000);
     EXPECT_FALSE(xl({"ext-list", "-o", "json"}).json()[0].contains("needs"));
 }
 

@@ -340,6 +340,12 @@ Expected<bool> FakeHypervisor::next_binding(protocol::DomainId id, std::uint64_t
     entry = {};
     protocol::set_text_truncated(entry.module, domain.modules[cursor]);
     entry.position = static_cast<std::uint32_t>(cursor++);
+    entry.placement = static_cast<std::uint32_t>(protocol::BindPlacement::isolated);
+    entry.on_fault = static_cast<std::uint32_t>(protocol::FaultPolicy::restart);
+    entry.restarts = 3;
+    entry.flags = protocol::binding_ended;
+    entry.generation = 2;
+    entry.budget_ns = 1'000'000;
     return true;
 }
 

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "hv/protocol/control.hpp"
+
 namespace hv::xl {
 
 /// Text of a guest or of the hypervisor need not be UTF-8; what is shown as JSON has to be.
@@ -30,6 +32,22 @@ namespace hv::xl {
         text += digits[byte & 0xf];
     }
     return text;
+}
+
+[[nodiscard]] inline std::string placement_name(std::uint32_t placement)
+{
+    return placement == static_cast<std::uint32_t>(protocol::BindPlacement::isolated) ? "isolated" : "trusted";
+}
+
+[[nodiscard]] inline std::string policy_name(std::uint32_t policy)
+{
+    switch (static_cast<protocol::FaultPolicy>(policy)) {
+    case protocol::FaultPolicy::restart: return "restart";
+    case protocol::FaultPolicy::detach: return "detach";
+    case protocol::FaultPolicy::pause: return "pause";
+    case protocol::FaultPolicy::crash: return "crash";
+    }
+    return "unknown";
 }
 
 }  // namespace hv::xl

@@ -73,6 +73,21 @@ void add_requests(Json& needs, const std::vector<protocol::ModuleRequest>& reque
     }
 }
 
+Json instance_json(const protocol::DomainInfo& domain, const protocol::Binding& binding)
+{
+    return {{"module", printable(protocol::text_of(binding.module))},
+            {"domain", printable(protocol::text_of(domain.name))},
+            {"position", binding.position},
+            {"placement", placement_name(binding.placement)},
+            {"onFault", policy_name(binding.on_fault)},
+            {"state", (binding.flags & protocol::binding_ended) != 0 ? "ended" : "running"},
+            {"restarts", binding.restarts},
+            {"generation", binding.generation},
+            {"budgetNanoseconds", binding.budget_ns},
+            {"cpuidBase", binding.cpuid_base},
+            {"memoryBytes", binding.memory_bytes}};
+}
+
 }  // namespace
 
 /// What ext-list -l says beyond the summary.
@@ -109,10 +124,7 @@ Task<Json> Daemon::instances_json()
             // destroyed since the list was made
         }
         for (const protocol::Binding& binding : bindings)
-            instances.push_back({{"module", printable(protocol::text_of(binding.module))},
-                                 {"domain", printable(protocol::text_of(domain.name))},
-                                 {"position", binding.position},
-                                 {"memoryBytes", binding.memory_bytes}});
+            instances.push_back(instance_json(domain, binding));
     }
     co_return instances;
 }

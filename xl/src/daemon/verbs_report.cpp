@@ -33,22 +33,11 @@ std::string function_name(std::string_view symbol)
     return plain ? std::string{plain.get()} : text;
 }
 
-std::string placement_name(std::uint32_t placement)
-{
-    return placement == static_cast<std::uint32_t>(protocol::BindPlacement::isolated) ? "isolated" : "trusted";
-}
-
 std::string action_name(const protocol::ExtReportReply& reply)
 {
     if ((reply.flags & protocol::report_of_bind) != 0)
         return "refused";
-    switch (static_cast<protocol::FaultPolicy>(reply.action)) {
-    case protocol::FaultPolicy::restart: return "restart";
-    case protocol::FaultPolicy::detach: return "detach";
-    case protocol::FaultPolicy::pause: return "pause";
-    case protocol::FaultPolicy::crash: return "crash";
-    }
-    return "unknown";
+    return policy_name(reply.action);
 }
 
 Json vcpu_json(std::uint32_t vcpu)

@@ -104,6 +104,12 @@ Expected<bool> CoreTarget::next_binding(protocol::DomainId id, std::uint64_t& cu
     entry.position = position;
     entry.cpuid_base = binding.cpuid_base;
     entry.memory_bytes = binding.memory_bytes;
+    entry.placement = static_cast<std::uint32_t>(binding.placement);
+    entry.on_fault = static_cast<std::uint32_t>(binding.on_fault);
+    entry.restarts = binding.restarts;
+    entry.flags = binding.failed ? protocol::binding_ended : 0;
+    entry.generation = domain->extensions->generation();
+    entry.budget_ns = hook_budget_ns_;
     ++cursor;
     return true;
 }

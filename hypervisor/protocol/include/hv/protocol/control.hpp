@@ -489,8 +489,16 @@ struct Binding {
     std::uint32_t position;
     std::uint32_t cpuid_base;    ///< first leaf of the block it was allotted; 0: none
     std::uint64_t memory_bytes;  ///< the hypervisor's memory that the instance holds
+    std::uint32_t placement;     ///< BindPlacement
+    std::uint32_t on_fault;      ///< FaultPolicy
+    std::uint32_t restarts;      ///< of instances that failed, since the bind
+    std::uint32_t flags;         ///< binding_*
+    std::uint64_t generation;    ///< of the domain's stack: 1, and one more with each swap
+    std::uint64_t budget_ns;     ///< how long a hook may run
 };
-static_assert(sizeof(Binding) == 112 && offsetof(Binding, position) == 96);
+static_assert(sizeof(Binding) == 144 && offsetof(Binding, position) == 96 && offsetof(Binding, placement) == 112 &&
+              offsetof(Binding, generation) == 128);
+inline constexpr std::uint32_t binding_ended{1};  ///< the instance has failed, and no hook is called any more
 
 /// ext_list; the cursor counts modules.  Reply: ListReply of ModuleInfo.
 struct ExtListRequest {

@@ -40,6 +40,8 @@ public:
     void show_control_domain(const ControlDomainView& view) { control_domain_ = view; }
     /// ext=isolated-only: a bind that asks for the trusted placement is refused, and the default is the other.
     void allow_isolated_only() { isolated_only_ = true; }
+    /// What operators are shown of it.
+    void tell_hook_budget(std::uint64_t nanoseconds) { hook_budget_ns_ = nanoseconds; }
 
     [[nodiscard]] DomainTable& domains() { return domains_; }
     /// Loads a module that was handed over at boot, with its signature or none; fails as the registry does.
@@ -139,6 +141,7 @@ private:
     DomainTable domains_{};
     ModuleRegistry modules_;
     bool isolated_only_{};
+    std::uint64_t hook_budget_ns_{};
     std::array<Upload, control::ControlServer::maximum_uploads> uploads_{};
     SwapUnderWay swap_{};
     ControlDomainView control_domain_{};
