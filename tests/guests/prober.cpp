@@ -5,7 +5,7 @@
 // command line, it has hooks take so many ticks instead, and says which were left in peace, and how long each took.
 #include <cstring>
 
-#include "extensions/prober/orders.hpp"
+#include "extensions/prober/probe_orders.hpp"
 #include "kit/boot.hpp"
 #include "kit/console.hpp"
 #include "kit/interfaces.hpp"

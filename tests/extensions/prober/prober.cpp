@@ -3,7 +3,7 @@
 // A module that on order reads, writes or executes one address, or takes its time.  Where that ends the instance, the next one is asked for the same
 // access again, and finds in the guest's memory that it was tried.  For tests alone.
 #include "hv/ext/extension.hpp"
-#include "orders.hpp"
+#include "probe_orders.hpp"
 
 using namespace hv;
 using namespace prober;
