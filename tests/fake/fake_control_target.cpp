@@ -338,6 +338,15 @@ Expected<std::size_t> FakeControlTarget::report_failure(const ExtReportRequest& 
     std::memcpy(reply.module, request.module, sizeof reply.module);
     return sizeof frame;
 }
+Status FakeControlTarget::detach_extension(const ExtOfDomainRequest& request, Reason& reason)
+{
+    FakeDomain* const found{HV_TRY(find(request.domain, reason))};
+    const auto place = std::find(found->modules.begin(), found->modules.end(), text_of(request.module));
+    if (place == found->modules.end())
+        return refuse_field(reason, Error::not_found, "/module", "no such extension");
+    found->modules.erase(place);
+    return Done{};
+}
 Expected<std::size_t> FakeControlTarget::inspect_extension(const ExtOfDomainRequest& request,
                                                            std::span<std::byte> room, ExtInspectReply& reply,
                                                            Reason& reason)

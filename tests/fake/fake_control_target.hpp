@@ -80,6 +80,7 @@ public:
                                      Reason& reason) override;
     void abort_module(std::uint32_t upload) override { uploads.erase(upload); }
     Status unload_module(std::string_view module, Reason& reason) override;
+    Status detach_extension(const protocol::ExtOfDomainRequest& request, core::control::Reason& reason) override;
     Expected<Progress> swap_extension(const protocol::ExtSwapRequest& request, core::control::SwapAnswer& answer,
                                       Reason& reason) override;
     Expected<Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,

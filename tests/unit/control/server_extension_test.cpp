@@ -205,6 +205,21 @@ TEST_F(ServerExtensions, BindHandsTheParametersOn)
     EXPECT_EQ(bindings[1].position, 1u);
 }
 
+TEST_F(ServerExtensions, DetachTakesOneAwayAndSaysWhichIsNotThere)
+{
+    target.modules["m"] = {};
+    const DomainId domain{client.create()};
+    ASSERT_TRUE(bind(domain, 0, {}).ok());
+    ExtOfDomainRequest request{domain, 0, {}};
+    EXPECT_EQ(client.ask(Command::ext_detach, request).field(), "/module");  // no name
+    ASSERT_TRUE(set_text(request.module, "n").has_value());
+    EXPECT_EQ(client.ask(Command::ext_detach, request).error(), Error::not_found);
+    ASSERT_TRUE(set_text(request.module, "m").has_value());
+    EXPECT_TRUE(client.ask(Command::ext_detach, request).ok());
+    EXPECT_TRUE(target.domains[domain].modules.empty());
+    EXPECT_EQ(client.ask(Command::ext_detach, request).error(), Error::not_found);
+}
+
 TEST_F(ServerExtensions, BindHandsListsOn)
 {
     target.modules["m"] = {};

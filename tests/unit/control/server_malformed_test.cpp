@@ -105,6 +105,7 @@ TEST_F(ServerMalformed, StructureTooShortIsRefusedForEveryCommand)
         {Command::registers_get, sizeof(RegistersGetRequest)},
         {Command::ext_bind, sizeof(ExtBindRequest)},
         {Command::ext_bindings, sizeof(DomainRequest)},
+        {Command::ext_detach, sizeof(ExtOfDomainRequest)},
         {Command::ext_list, sizeof(ExtListRequest)},
         {Command::ext_load_begin, required_size<ExtLoadBeginRequest>},
         {Command::ext_requests, sizeof(ExtRequestsRequest)},

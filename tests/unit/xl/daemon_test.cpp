@@ -737,6 +737,99 @@ TEST_F(Xld, AnotherXldGoesOnWithTheConfigsOfTheFirst)
     EXPECT_EQ(stored(), 0u);
 }
 
+TEST_F(Xld, AnAttachedExtensionIsOfTheConfigADetachedOneIsNotAnyMore)
+{
+    config["extensions"] = {{{"name", "novell"}}};
+    ASSERT_EQ(create().status, 0);
+    const Outcome attached{xl({"-o", "json", "ext-attach", "web1", "viridian", "features=[\"time\"]", "deep.word=x",
+                               "--on-fault", "pause"})};
+    ASSERT_EQ(attached.status, 0) << attached.err;
+    EXPECT_EQ(attached.json()["attached"], "viridian");
+    hypervisor.run([&] {
+        EXPECT_EQ(hypervisor.by_name("web1").modules, (std::vector<std::string>{"novell", "viridian"}));
+        EXPECT_EQ(hypervisor.by_name("web1").parameters, (std::vector<std::string>{"features", "deep.word"}));
+    });
+    ASSERT_EQ(xl({"ext-detach", "web1", "novell"}).status, 0);
+    stop_daemon();
+    start_daemon();
+    const Json extensions = xl({"list", "-l", "web1"}).json()[0]["config"]["extensions"];
+    ASSERT_EQ(extensions.size(), 1u);
+    EXPECT_EQ(extensions[0]["name"], "viridian");
+    EXPECT_EQ(extensions[0]["params"]["features"][0], "time");
+    EXPECT_EQ(extensions[0]["onFault"], "pause");
+
+    EXPECT_EQ(xl({"trigger", "web1", "reset"}).status, 0);
+    eventually([&] { return hypervisor.has("web1") && hypervisor.by_name("web1").info.domain == 2; });
+    eventually([&] { return hypervisor.by_name("web1").info.state == 3; });
+    hypervisor.run([&] { EXPECT_EQ(hypervisor.by_name("web1").modules, std::vector<std::string>{"viridian"}); });
+}
+
+TEST_F(Xld, WhatCannotBeAttachedOrDetachedLeavesTheConfig)
+{
+    config["extensions"] = {{{"name", "viridian"}}};
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"ext-attach", "web2", "novell"}).status, 3);
+    EXPECT_EQ(xl({"ext-attach", "dom0", "novell"}).status, 1);
+    EXPECT_EQ(xl({"ext-attach", "web1", "novel"}).status, 2);
+    EXPECT_EQ(xl({"ext-attach", "web1", "novell", "word"}).status, 2);
+    EXPECT_EQ(xl({"ext-attach", "web1", "novell", "--placement", "nowhere"}).status, 2);
+    EXPECT_EQ(xl({"ext-attach", "web1", "novell", "word=bad"}).status, 2);
+    const Outcome unknown{xl({"-o", "json", "ext-attach", "web1", "novell", "word=good", "unknown=1"})};
+    EXPECT_EQ(unknown.status, 2);
+    EXPECT_EQ(unknown.json()["error"]["pointer"], "/extensions/0/params/unknown");
+    hypervisor.run([&] { hypervisor.clashing_module = "novell"; });
+    const Outcome clash{xl({"-o", "json", "ext-attach", "web1", "novell"})};
+    EXPECT_EQ(clash.status, 4);
+    EXPECT_EQ(clash.json()["error"]["message"], "both want the same window");
+
+    const Outcome absent{xl({"-o", "json", "ext-detach", "web1", "viridan"})};
+    EXPECT_EQ(absent.status, 3);
+    EXPECT_EQ(absent.json()["error"]["suggestion"], "viridian");
+    hypervisor.run([&] { hypervisor.clashing_module = "viridian"; });
+    EXPECT_EQ(xl({"ext-detach", "web1", "viridian"}).status, 4);
+    const Json extensions = xl({"list", "-l", "web1"}).json()[0]["config"]["extensions"];
+    ASSERT_EQ(extensions.size(), 1u);
+    EXPECT_EQ(extensions[0]["name"], "viridian");
+}
+
+TEST_F(Xld, EachDomainSwapsOrKeepsWhatItHasAndTheAnswerListsAll)
+{
+    config["extensions"] = {{{"name", "viridian"}}};
+    for (const char* const name : {"one", "two", "three", "other"}) {
+        config["name"] = name;
+        if (std::string_view{name} == "other")
+            config["extensions"] = Json::array();
+        ASSERT_EQ(create().status, 0);
+    }
+    write("extensions/next.hvx", "next");
+    const std::string next{folder / "extensions/next.hvx"};
+    hypervisor.run([&] { hypervisor.keeping_domain = "two"; });
+    const Outcome tried{xl({"ext-swap", "--all", "--dry-run", "viridian", next})};
+    EXPECT_EQ(tried.status, 4) << tried.err;
+    hypervisor.run([&] { EXPECT_EQ(hypervisor.by_name("one").modules, std::vector<std::string>{"viridian"}); });
+
+    const Outcome swapped{xl({"-o", "json", "ext-swap", "--all", "viridian", next})};
+    EXPECT_EQ(swapped.status, 4) << swapped.err;
+    const Json domains = swapped.json()["domains"];
+    ASSERT_EQ(domains.size(), 3u);
+    EXPECT_EQ(domains[0]["domain"], "one");
+    EXPECT_EQ(domains[0]["report"]["new"]["name"], "next");
+    EXPECT_EQ(domains[1]["domain"], "two");
+    EXPECT_EQ(domains[1]["kept"], "the new one wants other windows");
+    EXPECT_EQ(domains[2]["domain"], "three");
+    hypervisor.run([&] {
+        EXPECT_EQ(hypervisor.by_name("one").modules, std::vector<std::string>{"next"});
+        EXPECT_EQ(hypervisor.by_name("two").modules, std::vector<std::string>{"viridian"});
+        EXPECT_EQ(hypervisor.by_name("three").modules, std::vector<std::string>{"next"});
+        EXPECT_EQ(hypervisor.by_name("other").modules, std::vector<std::string>{});
+        hypervisor.keeping_domain.clear();
+    });
+    EXPECT_EQ(xl({"ext-swap", "--all", "viridian", next}).status, 0);
+    EXPECT_EQ(xl({"ext-swap", "--all", "viridian", next}).status, 3);
+    EXPECT_EQ(xl({"ext-swap", "--all", "one", "next", next}).status, 2);
+    EXPECT_EQ(xl({"ext-swap", "one", "next"}).status, 2);
+}
+
 TEST_F(Xld, ARebootThatWasAskedOfTheFirstXldIsDoneByTheNext)
 {
     ASSERT_EQ(create().status, 0);

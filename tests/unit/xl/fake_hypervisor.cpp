@@ -381,6 +381,8 @@ Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest
         return refuse(reason, Error::conflict, "both want the same window");
     for (unsigned number = 0; !parameters.at_end(); ++number) {
         const auto parameter = parameters.next();
+        if (parameter.value().key == "unknown")
+            return refuse_field(reason, Error::not_found, "/params/" + std::to_string(number), "no such parameter");
         if (parameter.value().text == "bad")
             return refuse_field(reason, Error::invalid_argument, "/params/" + std::to_string(number),
                                 "no such word");
@@ -389,6 +391,32 @@ Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest
     reply.position = static_cast<std::uint32_t>(domain.modules.size());
     domain.modules.push_back(name);
     ++modules.at(name).bindings;
+    return Progress::done;
+}
+
+Status FakeHypervisor::detach_extension(const protocol::ExtOfDomainRequest& request, Reason& reason)
+{
+    FakeDomain& domain = domains.at(request.domain);
+    const std::string name{protocol::text_of(request.module)};
+    if (name == clashing_module)
+        return refuse(reason, Error::no_memory, "not enough memory to keep what the guest was told");
+    std::erase(domain.modules, name);
+    --modules.at(name).bindings;
+    return Done{};
+}
+
+Expected<Progress> FakeHypervisor::swap_extension(const protocol::ExtSwapRequest& request,
+                                                  core::control::SwapAnswer& answer, Reason& reason)
+{
+    FakeDomain& domain = domains.at(request.domain);
+    if (protocol::text_of(domain.info.name) == keeping_domain)
+        return refuse(reason, Error::conflict, "the new one wants other windows");
+    const std::string next{request.upload != 0 ? uploaded_ : std::string{protocol::text_of(request.new_module)}};
+    if ((request.flags & protocol::ext_swap_dry_run) == 0)
+        std::replace(domain.modules.begin(), domain.modules.end(), std::string{protocol::text_of(request.old_module)},
+                     next);
+    std::memcpy(answer.reply.old_module, request.old_module, sizeof answer.reply.old_module);
+    protocol::set_text_truncated(answer.reply.new_module, next);
     return Progress::done;
 }
 

@@ -60,7 +60,8 @@ public:
     std::function<void()> after_end;              ///< once the news of an end is on its way
     bool stall_finish{};
     bool ignore_powerbutton{};  ///< the guest does not see it
-    std::string clashing_module;  ///< refused by ext_bind
+    std::string clashing_module;  ///< refused by ext_bind and ext_detach
+    std::string keeping_domain;   ///< refuses every swap
 
 private:
     void serve();
@@ -123,12 +124,11 @@ private:
                                                     core::control::Reason& reason) override;
     void abort_module(std::uint32_t) override {}
     Status unload_module(std::string_view module, core::control::Reason& reason) override;
-    /// It holds no instances, so there is nothing to swap or to look into.
-    Expected<core::control::Progress> swap_extension(const protocol::ExtSwapRequest&, core::control::SwapAnswer&,
-                                                     core::control::Reason&) override
-    {
-        return Error::not_supported;
-    }
+    Status detach_extension(const protocol::ExtOfDomainRequest& request, core::control::Reason& reason) override;
+    Expected<core::control::Progress> swap_extension(const protocol::ExtSwapRequest& request,
+                                                     core::control::SwapAnswer& answer,
+                                                     core::control::Reason& reason) override;
+    /// It holds no instances, so there is nothing to go back to or to look into.
     Expected<core::control::Progress> rollback_extension(const protocol::ExtOfDomainRequest&,
                                                          core::control::SwapAnswer&,
                                                          core::control::Reason&) override

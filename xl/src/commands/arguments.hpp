@@ -18,12 +18,14 @@ struct Arguments {
     std::vector<std::string> keys;      ///< the public keys that ext-verify trusts
     std::string domain;                 ///< name, number or UUID
     std::string name;                   ///< a new name, or a module's
-    std::vector<std::string> settings;  ///< --set
+    std::vector<std::string> settings;  ///< --set, or params of ext-attach
+    std::string placement;              ///< of ext-attach; empty: the default
+    std::string on_fault;
     bool console{};
     bool paused{};
     bool dry_run{};
     bool long_form{};
-    bool all{};
+    bool all{};  ///< every report; or ext-swap in every domain: `domain` is then the old name, `name` the new one
     bool follow{};
     bool clear{};
     bool wait{};

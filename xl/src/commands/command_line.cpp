@@ -116,11 +116,21 @@ void extension_options(CLI::App& app, Arguments& arguments)
     app.add_option("extension", arguments.name, "the extension's name in the domain's stack")->required();
 }
 
+void attach_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("extension", arguments.name, "the extension's name")->required();
+    app.add_option("params", arguments.settings,
+                   "KEY=VALUE, as under \"params\" of a config; VALUE is JSON if it parses as such, else a string");
+    app.add_option("--placement", arguments.placement, "isolated, or trusted");
+    app.add_option("--on-fault", arguments.on_fault, "restart, detach, pause or crash");
+}
+
 void swap_options(CLI::App& app, Arguments& arguments)
 {
     app.add_option("old", arguments.name, "the extension's name in the domain's stack")->required();
-    app.add_option("new", arguments.file, "a file where it holds a /, else the name of a loaded module")->required();
+    app.add_option("new", arguments.file, "a file where it holds a /, else the name of a loaded module");
     app.add_flag("-n,--dry-run", arguments.dry_run, "judge and try the new module on a copy, and stop nothing");
+    app.add_flag("--all", arguments.all, "in every domain that has OLD; then no domain is named");
 }
 
 void report_options(CLI::App& app, Arguments& arguments)
@@ -152,6 +162,10 @@ constexpr Verb verbs[]{
     {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
     {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload,
      no_options},
+    {"ext-attach", "put an extension under a running domain, and into its config", Operand::domain, run_ext_attach,
+     attach_options},
+    {"ext-detach", "take an extension from a running domain, and out of its config", Operand::domain, run_ext_detach,
+     extension_options},
     {"ext-swap", "swap an extension of a running domain for another module", Operand::domain, run_ext_swap,
      swap_options},
     {"ext-rollback", "swap an extension back to the module before the last swap", Operand::domain,

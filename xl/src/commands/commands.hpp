@@ -38,6 +38,8 @@ namespace hv::xl {
 // extension.cpp
 [[nodiscard]] ExitCode run_ext_load(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_unload(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_attach(const Arguments& arguments);
+[[nodiscard]] ExitCode run_ext_detach(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_swap(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_rollback(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_inspect(const Arguments& arguments);

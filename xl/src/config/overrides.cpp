@@ -15,7 +15,7 @@ namespace {
 
 [[noreturn]] void refuse(std::string_view setting, const std::string& why)
 {
-    throw Failure{ExitCode::bad_text, "--set " + std::string{setting} + ": " + why};
+    throw Failure{ExitCode::bad_text, std::string{setting} + ": " + why};
 }
 
 std::vector<std::string> steps_of(std::string_view path)

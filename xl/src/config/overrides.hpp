@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// `--set a.b=VALUE`: one value of a config replaced on the command line, before the config is checked.
+// `--set a.b=VALUE`: one value of a config replaced on the command line, before the config is checked.  The same of the
+// params that ext-attach is given.
 #pragma once
 
 #include <string_view>

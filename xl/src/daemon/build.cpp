@@ -202,17 +202,54 @@ Task<void> Domains::fill(DomainPointer domain, CreateOptions options, std::uint3
 Task<void> Domains::bind_extensions(DomainPointer domain)
 {
     const auto& extensions = domain->config.extensions;
-    for (std::size_t i = 0; i < extensions.size(); ++i) {
-        const std::string pointer{"/extensions/" + std::to_string(i)};
-        const std::vector<ExtensionParam> params{flat_params(extensions[i].params)};
-        try {
-            co_await hypervisor_.bind(domain->id, extensions[i].name, encode_parameters(params),
-                                      static_cast<std::uint32_t>(params.size()), extensions[i].placement_number(),
-                                      extensions[i].on_fault_number());
-        } catch (const Refused& refused) {
-            throw at_pointer(refused, config_pointer(pointer, params, refused.field()));
-        }
+    for (std::size_t i = 0; i < extensions.size(); ++i)
+        co_await bind_extension(domain, extensions[i], "/extensions/" + std::to_string(i));
+}
+
+Task<void> Domains::bind_extension(DomainPointer domain, ExtensionConfig extension, std::string pointer)
+{
+    const std::vector<ExtensionParam> params{flat_params(extension.params)};
+    try {
+        co_await hypervisor_.bind(domain->id, extension.name, encode_parameters(params),
+                                  static_cast<std::uint32_t>(params.size()), extension.placement_number(),
+                                  extension.on_fault_number());
+    } catch (const Refused& refused) {
+        const bool unknown{refused.error() == hv::Error::not_found && refused.field().starts_with("/params/")};
+        throw at_pointer({unknown ? ExitCode::bad_text : refused.code(), refused.problems()},
+                         config_pointer(pointer, params, refused.field()));
     }
+}
+
+Task<void> Domains::attach_extension(DomainPointer domain, Json extension)
+{
+    const auto acquire = domain->lock.acquire();
+    const auto guard = co_await acquire;
+    // The rules are the schema's: a config with this extension must be acceptable.
+    const std::vector<std::string> known = co_await known_extensions();
+    const DomainConfig alone{resolve_config({{"apiVersion", 1},
+                                             {"name", "one"},
+                                             {"memory", "64MiB"},
+                                             {"boot", {{"kernel", "x"}}},
+                                             {"extensions", Json::array({std::move(extension)})}},
+                                            "/", known)};
+    const ExtensionConfig wanted{alone.extensions.at(0)};
+    co_await ensure_loaded(wanted.name, "/extensions/0/name");
+    co_await bind_extension(domain, wanted, "/extensions/0");
+    log_info(domain->name + ": extension " + wanted.name + " attached");
+    domain->config.extensions.push_back(wanted);
+    if (domain->has_config)
+        keep(*domain);
+}
+
+Task<void> Domains::detach_extension(DomainPointer domain, std::string name)
+{
+    const auto acquire = domain->lock.acquire();
+    const auto guard = co_await acquire;
+    co_await hypervisor_.detach(domain->id, name);
+    log_info(domain->name + ": extension " + name + " detached");
+    std::erase_if(domain->config.extensions, [&](const ExtensionConfig& one) { return one.name == name; });
+    if (domain->has_config)
+        keep(*domain);
 }
 
 Task<void> Domains::write_image(DomainPointer domain, CreateOptions options)

@@ -67,6 +67,16 @@ private:
     // What a verb needs.
     [[nodiscard]] Task<protocol::DomainInfo> target(CallPointer call);
     [[nodiscard]] Task<DomainPointer> target_record(CallPointer call);
+    struct SwapOrder {
+        std::string old_name;
+        std::string new_name;
+        std::vector<std::byte> file;
+        std::vector<std::byte> signature;
+        bool dry_run{};
+    };
+    [[nodiscard]] Task<Json> swap_one(protocol::DomainInfo domain, std::shared_ptr<const SwapOrder> order);
+    [[nodiscard]] Task<Json> swap_all(std::shared_ptr<const SwapOrder> order);
+    [[nodiscard]] Task<std::vector<std::string>> extensions_of(protocol::DomainId domain);
     [[nodiscard]] Task<void> require_extension(protocol::DomainInfo domain, std::string name);
     [[nodiscard]] Task<Json> domain_json(protocol::DomainInfo info, bool long_form);
     [[nodiscard]] Task<Json> module_json(protocol::ModuleInfo module);
@@ -94,6 +104,8 @@ private:
     Task<Json> exits(CallPointer call);
     Task<Json> ext_load(CallPointer call);
     Task<Json> ext_unload(CallPointer call);
+    Task<Json> ext_attach(CallPointer call);
+    Task<Json> ext_detach(CallPointer call);
     Task<Json> ext_swap(CallPointer call);
     Task<Json> ext_rollback(CallPointer call);
     Task<Json> ext_inspect(CallPointer call);

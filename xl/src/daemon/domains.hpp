@@ -66,6 +66,10 @@ public:
                                              FileDescriptor ramdisk, CreateOptions options);
     [[nodiscard]] Task<void> destroy(DomainPointer domain);
     [[nodiscard]] Task<void> rename(DomainPointer domain, std::string name);
+    /// Puts an extension, as in `extensions` of a config, under a domain that runs, and into its config.
+    [[nodiscard]] Task<void> attach_extension(DomainPointer domain, Json extension);
+    /// Takes one away, and out of the config.
+    [[nodiscard]] Task<void> detach_extension(DomainPointer domain, std::string name);
     /// Presses the power button; a power-off then starts the domain again.  Failure where that cannot be.
     [[nodiscard]] Task<void> reboot(DomainPointer domain);
 
@@ -89,6 +93,7 @@ private:
     [[nodiscard]] Task<void> build(DomainPointer domain, CreateOptions options);
     [[nodiscard]] Task<void> fill(DomainPointer domain, CreateOptions options, std::uint32_t console_slot);
     [[nodiscard]] Task<void> bind_extensions(DomainPointer domain);
+    [[nodiscard]] Task<void> bind_extension(DomainPointer domain, ExtensionConfig extension, std::string pointer);
     [[nodiscard]] Task<void> ensure_loaded(std::string name, std::string pointer);
     [[nodiscard]] Task<void> write_image(DomainPointer domain, CreateOptions options);
     [[nodiscard]] Task<void> open_console(DomainPointer domain, std::uint32_t slot);

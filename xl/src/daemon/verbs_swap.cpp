@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The verbs about an extension of a running domain: swap it, take the swap back, read its state.
+// The verbs about an extension of a running domain: attach it, detach it, swap it, take the swap back, read its state.
 #include <algorithm>
 #include <cstring>
 
@@ -119,15 +119,21 @@ Json records_json(std::span<const std::byte> bytes)
 
 }  // namespace
 
-/// Fails with the nearest right name where the domain has no such extension.
-Task<void> Daemon::require_extension(protocol::DomainInfo domain, std::string name)
+Task<std::vector<std::string>> Daemon::extensions_of(protocol::DomainId domain)
 {
     std::vector<std::string> names;
     std::vector<protocol::Binding> bindings;
-    if (domain.domain != protocol::control_domain)
-        bindings = co_await hypervisor_.bindings(domain.domain);
+    if (domain != protocol::control_domain)
+        bindings = co_await hypervisor_.bindings(domain);
     for (const protocol::Binding& binding : bindings)
         names.emplace_back(protocol::text_of(binding.module));
+    co_return names;
+}
+
+/// Fails with the nearest right name where the domain has no such extension.
+Task<void> Daemon::require_extension(protocol::DomainInfo domain, std::string name)
+{
+    const std::vector<std::string> names = co_await extensions_of(domain.domain);
     if (std::find(names.begin(), names.end(), name) == names.end())
         throw Failure{ExitCode::not_found,
                       {"the domain \"" + std::string{protocol::text_of(domain.name)} + "\" has no extension \"" +
@@ -135,28 +141,83 @@ Task<void> Daemon::require_extension(protocol::DomainInfo domain, std::string na
                        {}, nearest_name(name, names)}};
 }
 
+Task<Json> Daemon::ext_attach(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    const Json extension = call->args.at("extension");
+    co_await domains_.attach_extension(domain, extension);
+    co_return Json{{"domain", domain->name}, {"attached", extension.at("name")}};
+}
+
+Task<Json> Daemon::ext_detach(CallPointer call)
+{
+    const DomainPointer domain = co_await target_record(call);
+    const protocol::DomainInfo info = co_await target(call);
+    const std::string name{call->args.at("name").get<std::string>()};
+    co_await require_extension(info, name);
+    co_await domains_.detach_extension(domain, name);
+    co_return Json{{"domain", domain->name}, {"detached", name}};
+}
+
+Task<Json> Daemon::swap_one(protocol::DomainInfo domain, std::shared_ptr<const SwapOrder> order)
+{
+    const protocol::InfoReply info = co_await hypervisor_.info();
+    const Hypervisor::Swapped swapped = co_await hypervisor_.swap(domain.domain, order->old_name, order->new_name,
+                                                                  order->file, order->signature, order->dry_run);
+    if (!order->dry_run)
+        log_info(std::string{protocol::text_of(domain.name)} + ": extension " + order->old_name + " swapped for " +
+                 order->new_name);
+    co_return swap_json(swapped, info.ticks_per_second, order->dry_run);
+}
+
+/// Every domain that has it swaps or keeps what it has: one that cannot does not stand in the way of the next.
+Task<Json> Daemon::swap_all(std::shared_ptr<const SwapOrder> order)
+{
+    Json domains = Json::array();
+    const std::vector<protocol::DomainInfo> all = co_await hypervisor_.domains();
+    for (const protocol::DomainInfo& domain : all) {
+        const std::string name{protocol::text_of(domain.name)};
+        Json one{{"domain", name}};
+        try {
+            const std::vector<std::string> names = co_await extensions_of(domain.domain);
+            if (std::find(names.begin(), names.end(), order->old_name) == names.end())
+                continue;
+            Json report = co_await swap_one(domain, order);
+            one["report"] = std::move(report);
+        } catch (const Failure& failure) {
+            one["kept"] = failure.what();
+            log_info(name + ": extension " + order->old_name + " is kept: " + failure.what());
+        }
+        domains.push_back(std::move(one));
+    }
+    if (domains.empty())
+        throw Failure{ExitCode::not_found, "no domain has the extension \"" + order->old_name + "\""};
+    co_return Json{{"dryRun", order->dry_run}, {"domains", std::move(domains)}};
+}
+
 Task<Json> Daemon::ext_swap(CallPointer call)
 {
-    const protocol::DomainInfo domain = co_await target(call);
-    const std::string old_name{call->args.at("old").get<std::string>()};
-    const std::string new_name{call->args.at("new").get<std::string>()};
-    const bool dry_run{call->args.value("dryRun", false)};
-    co_await require_extension(domain, old_name);
-    std::vector<std::byte> file;
-    std::vector<std::byte> signature;
+    const bool all{call->args.value("all", false)};
+    auto order = std::make_shared<SwapOrder>();
+    order->old_name = call->args.at("old").get<std::string>();
+    order->new_name = call->args.at("new").get<std::string>();
+    order->dry_run = call->args.value("dryRun", false);
+    protocol::DomainInfo domain{};
+    if (!all) {
+        domain = co_await target(call);
+        co_await require_extension(domain, order->old_name);
+    }
     if (!call->files.empty())
-        file = read_whole(call->files[0].number(), largest_module, new_name);
+        order->file = read_whole(call->files[0].number(), largest_module, order->new_name);
     if (call->files.size() > 1)
-        signature = read_whole(call->files[1].number(), largest_module, new_name + ".sig");
-    if (!signature.empty() && signature.size() != sizeof protocol::ExtLoadBeginRequest::signature)
-        throw Failure{ExitCode::failed, new_name + ".sig has " + std::to_string(signature.size()) +
+        order->signature = read_whole(call->files[1].number(), largest_module, order->new_name + ".sig");
+    if (!order->signature.empty() && order->signature.size() != sizeof protocol::ExtLoadBeginRequest::signature)
+        throw Failure{ExitCode::failed, order->new_name + ".sig has " + std::to_string(order->signature.size()) +
                                             " bytes, which no signature has"};
-    const protocol::InfoReply info = co_await hypervisor_.info();
-    const Hypervisor::Swapped swapped = co_await hypervisor_.swap(domain.domain, old_name, new_name, file, signature,
-                                                                     dry_run);
-    if (!dry_run)
-        log_info(std::string{protocol::text_of(domain.name)} + ": extension " + old_name + " swapped for " + new_name);
-    co_return swap_json(swapped, info.ticks_per_second, dry_run);
+    const std::shared_ptr<const SwapOrder> whole{std::move(order)};
+    if (all)
+        co_return co_await swap_all(whole);
+    co_return co_await swap_one(domain, whole);
 }
 
 Task<Json> Daemon::ext_rollback(CallPointer call)

@@ -335,6 +335,12 @@ Task<Hypervisor::Swapped> Hypervisor::roll_back(DomainId id, std::string module)
     co_return swapped_of(frame);
 }
 
+Task<void> Hypervisor::detach(DomainId id, std::string module)
+{
+    ControlRequest request = of_domain(Command::ext_detach, id, module);
+    co_await link_.call(std::move(request));
+}
+
 Task<Hypervisor::Inspected> Hypervisor::inspect(DomainId id, std::string module)
 {
     ControlRequest request = of_domain(Command::ext_inspect, id, module);

@@ -48,6 +48,7 @@ public:
 
     [[nodiscard]] Task<std::vector<protocol::ModuleInfo>> modules();
     [[nodiscard]] Task<std::vector<protocol::Binding>> bindings(protocol::DomainId id);
+    [[nodiscard]] Task<void> detach(protocol::DomainId id, std::string module);
     /// `parameters` is the tail of ext_bind with `count` parameters in it.
     [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module,
                                   std::vector<std::byte> parameters, std::uint32_t count,

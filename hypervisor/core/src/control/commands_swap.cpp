@@ -57,6 +57,14 @@ Expected<Progress> ControlServer::ext_rollback(const FrameView& frame)
     return answer_swap(target_.rollback_extension(request, answer, reason_), answer);
 }
 
+Expected<Progress> ControlServer::ext_detach(const FrameView& frame)
+{
+    const auto request = HV_TRY(fixed<ExtOfDomainRequest>(frame));
+    HV_TRY(check_name("/module", request.module));
+    HV_TRY(target_.detach_extension(request, reason_));
+    return Progress::done;
+}
+
 Expected<Progress> ControlServer::ext_inspect(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExtOfDomainRequest>(frame));

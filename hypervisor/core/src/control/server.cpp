@@ -43,6 +43,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_unload, &ControlServer::ext_unload},
     {Command::ext_requests, &ControlServer::ext_requests},
     {Command::ext_swap, &ControlServer::ext_swap},
+    {Command::ext_detach, &ControlServer::ext_detach},
     {Command::ext_rollback, &ControlServer::ext_rollback},
     {Command::ext_inspect, &ControlServer::ext_inspect},
     {Command::ext_report, &ControlServer::ext_report},

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "failure.hpp"
 #include "hook_call.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
 #include "hv/core/machine.hpp"
@@ -153,19 +154,27 @@ Binding::Binding(Domain& owner, Module& of, Holdings& holds, BindOptions how)
 Binding::~Binding()
 {
     cancel_block_timers();
-    for (Window* const one : windows) {
-        one->leaves.destroy(heap);
-        one->reads.destroy(heap);
-        one->writes.destroy(heap);
-        destroy(heap, one);
-    }
-    for (unsigned index = 0; index < vcpu_count; ++index) {
-        release(vcpus[index]->state);
-        if (isolated == nullptr)
-            heap.release(vcpus[index]->seat.exchange);
-        heap.release(vcpus[index]->events.room());
+    for (Window* const one : windows)
+        destroy_window(one);
+    release_instance();
+    for (unsigned index = 0; index < vcpu_count; ++index)
         destroy(heap, vcpus[index]);
-    }
+    HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
+}
+
+void Binding::destroy_window(Window* window)
+{
+    window->leaves.destroy(heap);
+    window->reads.destroy(heap);
+    window->writes.destroy(heap);
+    destroy(heap, window);
+}
+
+/// All that hooks run on and with.
+void Binding::release_instance()
+{
+    for (unsigned index = 0; index < vcpu_count; ++index)
+        release(*vcpus[index]);
     release(state);
     if (isolated == nullptr)
         heap.release(seat.exchange);
@@ -176,7 +185,37 @@ Binding::~Binding()
         image_memory().release(image.placement, image.layout);
     if (isolated != nullptr)
         destroy(heap, isolated);
-    HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);
+    isolated = nullptr;
+    image = {};
+    seat = {};
+    grants = nullptr;
+    events.use(nullptr);
+}
+
+void Binding::release(VcpuBinding& vcpu)
+{
+    release(vcpu.state);
+    if (isolated == nullptr)
+        heap.release(vcpu.seat.exchange);
+    heap.release(vcpu.events.room());
+    vcpu.seat = {};
+    vcpu.events.use(nullptr);
+}
+
+void Binding::hollow_out()
+{
+    kept_name_.append(module.name());
+    cancel_block_timers();
+    detach(*this);
+    hooks = {};
+    release_instance();
+    for (std::size_t index = windows.size(); index-- > 0;) {
+        Window* const one = windows[index];
+        if (one->kind == abi::WindowKind::cpuid || one->kind == abi::WindowKind::msr)
+            continue;
+        destroy_window(one);
+        windows.erase(&windows[index]);
+    }
 }
 
 void Binding::cancel_block_timers()
@@ -195,6 +234,7 @@ void Binding::release(StateCopies& copies)
     if (isolated == nullptr)
         heap.release(copies.working);
     heap.release(copies.kept);
+    copies = {};
 }
 
 void Binding::take_residence(const Binding& before)

@@ -141,7 +141,7 @@ public:
     Binding(const Binding&) = delete;
     Binding& operator=(const Binding&) = delete;
 
-    [[nodiscard]] std::string_view name() const { return module.name(); }
+    [[nodiscard]] std::string_view name() const { return kept_name_.view().empty() ? module.name() : kept_name_.view(); }
 
     /// Image, contexts, blocks and windows, which are entered in `map`, in the order of binding; a sentence in
     /// `why`.
@@ -167,6 +167,9 @@ public:
     void adopt_hooks() { initialised_vcpus_ = vcpu_count; }
     /// Its space is the one that stays loaded, where that was the space of the instance before.  No VCPU runs.
     void take_residence(const Binding& before);
+    /// Gives back all but what the guest was told: its CPUID leaves stay, its MSRs have no answer any more, every other window is
+    /// gone.  No hook is called any more, no VCPU of the domain runs, and its windows are in no map.
+    void hollow_out();
     /// Block timers that were stopped stand again.
     void arm_block_timers();
     /// Block timers are stopped, and no callback of one is under way when this returns.
@@ -247,6 +250,9 @@ private:
     Status create_seat(Seat& of, unsigned index);
     void show_contexts();
     void release(StateCopies& copies);
+    void release(VcpuBinding& vcpu);
+    void release_instance();
+    void destroy_window(Window* window);
     struct Constants;
     struct ShownText {
         const char* key;
@@ -258,6 +264,7 @@ private:
     Status fill_hypercall_pages(TextWriter& why);
     Status initialise_vcpus(TextWriter& why);
 
+    BoundedText<32> kept_name_{};  ///< of one that is hollow: the module may be unloaded
     bool created_{};  ///< domain_create has succeeded
     unsigned initialised_vcpus_{};
 };

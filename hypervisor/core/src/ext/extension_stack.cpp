@@ -5,6 +5,8 @@
 // (hook_call.hpp calls it), and settle() says what the verdict means to the exit handler.
 #include "hv/core/ext/extension_stack.hpp"
 
+#include <algorithm>
+
 #include "hv/core/ext/failure_report.hpp"
 #include "hook_call.hpp"
 #include "hv/core/diag/log.hpp"
@@ -35,7 +37,8 @@ void leave(GuestPages& pages)
     pages.next = &pages;
 }
 
-/// Nothing leads to the binding any more, but for its place in the stack.
+}  // namespace
+
 void take_out(ExtensionStack::Implementation& own, Binding& binding)
 {
     binding.holdings.release_callbacks();
@@ -43,12 +46,8 @@ void take_out(ExtensionStack::Implementation& own, Binding& binding)
     own.windows.remove(binding);
 }
 
-}  // namespace
-
-Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
+Expected<ExtensionStack*> ExtensionStack::create(Domain& domain)
 {
-    if (domain.extensions != nullptr)
-        return domain.extensions;
     auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
     auto locks = HV_TRY(make<StackLocks>(domain.heap));
     auto reports = HV_TRY(make<FailureReports>(domain.heap, domain.heap));
@@ -56,7 +55,13 @@ Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
     stack->locks_ = locks.leak();
     stack->reports_ = reports.leak();
     stack->implementation_ = implementation.leak();
-    domain.extensions = stack.leak();
+    return stack.leak();
+}
+
+Expected<ExtensionStack*> ExtensionStack::of(Domain& domain)
+{
+    if (domain.extensions == nullptr)
+        domain.extensions = HV_TRY(create(domain));
     return domain.extensions;
 }
 
@@ -74,23 +79,30 @@ Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const Exte
     }
     const Status bound = stack.value()->add(domain, module, parameters, options, why, field);
     if (!bound && stack.value()->count_ == 0)
-        discard(domain);
+        discard(domain, domain.extensions);
     return bound;
+}
+
+/// What can be said of a module's place in the stack without an instance.
+Status ExtensionStack::check_place(const Module& module, TextWriter& why) const
+{
+    if (implementation_->bindings.full()) {
+        say(why, "a domain has at most ", Implementation::maximum_bindings, " extensions");
+        return Error::limit_reached;
+    }
+    for (const Binding* const other : implementation_->bindings)
+        if (other->name() == module.name()) {
+            say(why, "extension '", module.name(), "' is in the domain's stack already");
+            return Error::already_exists;
+        }
+    return Done{};
 }
 
 Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                            BindOptions options, TextWriter& why, TextWriter& field)
 {
     Implementation& own = *implementation_;
-    if (own.bindings.full()) {
-        say(why, "a domain has at most ", Implementation::maximum_bindings, " extensions");
-        return Error::limit_reached;
-    }
-    for (const Binding* const other : own.bindings)
-        if (&other->module == &module) {
-            say(why, "extension '", module.name(), "' is in the domain's stack already");
-            return Error::already_exists;
-        }
+    HV_TRY(check_place(module, why));
     auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages);
     auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value(), options)
                          : Expected<Owned<Binding>>{holdings.error()};
@@ -99,30 +111,59 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
         return made.error();
     }
     Binding& binding = *made.value();
-    if (!own.bindings.empty())
-        join(own.bindings[0]->pages, binding.pages);
-    auto done = binding.create(own.windows, why);
-    HV_ASSERT(own.bindings.push_back(
-        &binding));  // there is room; its hooks may already ask for what needs the stack
-    done = done ? binding.start(parameters, why, field) : done;
-    if (!done) {
-        binding.stop_hooks();
-        take_out(own, binding);
-        own.bindings.pop_back();
-        for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
-            update_hold(domain.vcpu(index));
-            if (binding.owns_assist(index))
-                domain.vcpu(index).eoi_assist = {};
-        }
-        return done;
+    if (const Status placed = binding.create(own.windows, why); !placed) {
+        own.windows.remove(binding);
+        return placed;
     }
+    HV_TRY(put_on_top(binding, parameters, why, field));
     static_cast<void>(holdings.value().leak());
     static_cast<void>(made.value().leak());
+    return Done{};
+}
+
+/// Calls the first hooks of a binding whose windows are in the map.  Where one fails nothing leads to it any more.
+Status ExtensionStack::put_on_top(Binding& binding, std::span<const ExtensionParameter> parameters, TextWriter& why,
+                                  TextWriter& field)
+{
+    Implementation& own = *implementation_;
+    Domain& domain = binding.domain;
+    if (!own.bindings.empty())
+        join(own.bindings[0]->pages, binding.pages);
+    else if (!detached_.empty())
+        join(detached_[0]->pages, binding.pages);
+    {
+        const LockGuard guard{own.locks.holds};
+        HV_ASSERT(own.bindings.push_back(&binding));  // there is room; its hooks may already ask for what needs the stack
+    }
+    if (const Status started = binding.start(parameters, why, field); !started) {
+        binding.stop_hooks();
+        take_out(own, binding);
+        take_off(binding);
+        return started;
+    }
     if (domain.resident_space == nullptr && binding.isolated != nullptr)
         domain.resident_space = &binding.isolated->space;
     ++count_;
-    ++module.bindings_;
+    ++binding.module.bindings_;
     return Done{};
+}
+
+/// No VCPU has anything of the binding under way any more, and it is not in the stack.
+void ExtensionStack::take_off(Binding& binding)
+{
+    Implementation& own = *implementation_;
+    {
+        const LockGuard guard{own.locks.holds};
+        own.bindings.erase(std::find(own.bindings.begin(), own.bindings.end(), &binding));
+    }
+    for (unsigned index = 0; index < binding.vcpu_count; ++index) {
+        Vcpu& vcpu = binding.domain.vcpu(index);
+        if (std::exchange(binding.vcpus[index]->continuing, false))
+            vcpu.entry_held = false;  // the guest makes its call once more
+        update_hold(vcpu);
+        if (binding.owns_assist(index))
+            vcpu.eoi_assist = {};
+    }
 }
 
 void ExtensionStack::unbind_all(Domain& domain)
@@ -147,16 +188,19 @@ void ExtensionStack::unbind_all(Domain& domain)
         destroy(domain.heap, holdings);
         own.bindings.pop_back();
     }
-    discard(domain);
+    while (!domain.extensions->detached_.empty())
+        domain.extensions->forget_detached(*domain.extensions->detached_.back());
+    discard(domain, domain.extensions);
 }
 
-void ExtensionStack::discard(Domain& domain)
+void ExtensionStack::discard(Domain& domain, ExtensionStack* stack)
 {
-    destroy(domain.heap, domain.extensions->implementation_);
-    destroy(domain.heap, domain.extensions->reports_);
-    destroy(domain.heap, domain.extensions->locks_);
-    destroy(domain.heap, domain.extensions);
-    domain.extensions = nullptr;
+    if (domain.extensions == stack)
+        domain.extensions = nullptr;
+    destroy(domain.heap, stack->implementation_);
+    destroy(domain.heap, stack->reports_);
+    destroy(domain.heap, stack->locks_);
+    destroy(domain.heap, stack);
 }
 
 // ---- CPUID and MSRs

@@ -2,6 +2,7 @@
 #include "pages.hpp"
 
 #include <cstring>
+#include <iterator>
 
 #include "hv/base/assert.hpp"
 #include "hv/core/domain/domain.hpp"
@@ -278,9 +279,8 @@ Status GuestPages::unpin(Handle handle)
     return Done{};
 }
 
-void GuestPages::clear()
+void GuestPages::release_slots()
 {
-    const LockGuard guard{lock_};
     for (std::uint32_t index = 0; index < capacity_; ++index) {
         GuestPage& page = slots_[index];
         if (page.placed)
@@ -291,6 +291,32 @@ void GuestPages::clear()
     heap_.release(slots_);
     slots_ = nullptr;
     capacity_ = 0;
+}
+
+void GuestPages::clear_handles()
+{
+    const LockGuard guard{lock_};
+    release_slots();
+}
+
+void GuestPages::take_hypercall_places(GuestPages& left)
+{
+    const LockGuard guard{lock_};
+    for (std::size_t number = 0; number < std::size(hypercall_pages_); ++number) {
+        GuestPage& old = left.hypercall_pages_[number];
+        GuestPage& own = hypercall_pages_[number];
+        if (!old.placed || own.placed || own.kind != GuestPage::Kind::overlay)
+            continue;
+        hide(old);
+        const Status shown = show(own, old.guest, access_read_execute);
+        HV_ASSERT(shown);  // a small page was there
+    }
+}
+
+void GuestPages::clear()
+{
+    const LockGuard guard{lock_};
+    release_slots();
     for (GuestPage& page : hypercall_pages_) {
         if (page.placed)
             hide(page);

@@ -85,6 +85,11 @@ public:
 
     /// Gives everything back and shows the guest its own pages again.  No VCPU runs.
     void clear();
+    /// The same, but hypercall pages stay where they are.
+    void clear_handles();
+    /// Where the guest sees a hypercall page of `left` it sees ours of that number from now on, unless ours is placed
+    /// already.  No VCPU runs.
+    void take_hypercall_places(GuestPages& left);
 
 private:
     [[nodiscard]] Expected<GuestPage*> look_up(Handle page);
@@ -98,6 +103,7 @@ private:
     Status show(GuestPage& page, GuestPhysical guest, NestedAccess access);
     void hide(GuestPage& page);
     void reclaim();
+    void release_slots();
     void free_frame(GuestPage& page);
     static void reuse(GuestPage& page);
 

@@ -34,6 +34,9 @@ struct ExtensionStack::Implementation {
     std::array<Binding*, 2> left_over{};
 };
 
+/// Nothing leads to the binding any more, but for its place in the stack (extension_stack.cpp).
+void take_out(ExtensionStack::Implementation& own, Binding& binding);
+
 // ---- declared answers (answer.cpp)
 // ------------------------------------------------------------------------------
 

@@ -170,8 +170,6 @@ Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& re
                                               Reason& reason)
 {
     Domain& domain = *HV_TRY(guest(request.domain, reason));
-    if (domain.state() != DomainState::building)
-        return refuse(reason, Error::conflict, "domain ", domain.name(), " is built already");
     const BindOptions options = HV_TRY(options_of(request, isolated_only_, reason));
     Module* const module = modules_.find(get_text(request.module));
     if (module == nullptr)
@@ -180,7 +178,8 @@ Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& re
     while (!parameters.at_end())
         static_cast<void>(values.push_back(parameter_of(HV_TRY(parameters.next()))));
     BoundedText<20> parameter;
-    const auto bound = ExtensionStack::bind(domain, *module, {values.data(), values.size()}, options, reason.text, parameter);
+    const auto put = domain.state() == DomainState::building ? ExtensionStack::bind : ExtensionStack::attach;
+    const Status bound = put(domain, *module, {values.data(), values.size()}, options, reason.text, parameter);
     if (!bound) {
         if (!parameter.view().empty())
             say(reason.field, "/params/", parameter.view());

@@ -171,6 +171,14 @@ Expected<Progress> CoreTarget::rollback_extension(const protocol::ExtOfDomainReq
     return swap(domain, name, *before, false, answer, reason);
 }
 
+Status CoreTarget::detach_extension(const protocol::ExtOfDomainRequest& request, Reason& reason)
+{
+    Domain& domain = *HV_TRY(guest(request.domain, reason));
+    HV_TRY(ExtensionStack::detach(domain, get_text(request.module), reason.text));
+    modules_.sweep();
+    return Done{};
+}
+
 Expected<std::size_t> CoreTarget::inspect_extension(const protocol::ExtOfDomainRequest& request,
                                                     std::span<std::byte> room, protocol::ExtInspectReply& reply,
                                                     Reason& reason)

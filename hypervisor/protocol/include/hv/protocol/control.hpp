@@ -92,6 +92,7 @@ enum class Command : std::uint16_t {
     ext_swap = 72,
     ext_rollback = 73,
     ext_inspect = 74,
+    ext_detach = 75,
     ext_requests = 80,
     ext_report = 90,
 };
@@ -464,8 +465,9 @@ enum class FaultPolicy : std::uint32_t {
     crash = 4,
 };
 
-/// Puts an instance of a loaded module on top of the domain's stack, while it is being built: the first bound
-/// is the first asked.  Tail: `parameter_count` parameters.  A refusal names the culprit as `/params/N`, N
+/// Puts an instance of a loaded module on top of the domain's stack: the first bound is the first asked.  While the
+/// domain is being built, or under a guest that runs or is paused, whose VCPUs then stand still meanwhile.  A refusal
+/// leaves everything as it was.  Tail: `parameter_count` parameters.  A refusal names the culprit as `/params/N`, N
 /// counting them from 0.
 struct ExtBindRequest {
     DomainId domain;
@@ -613,7 +615,8 @@ struct ExtSwapRequest {
 static_assert(sizeof(ExtSwapRequest) == 144 && offsetof(ExtSwapRequest, old_module) == 16);
 
 /// ext_rollback: swaps back to the module before the last swap; reply: ExtSwapReply.  ext_inspect: see
-/// ExtInspectReply.
+/// ExtInspectReply.  ext_detach: takes the instance from under a guest that runs or is paused, and gives back what it
+/// held; the guest's CPUID leaves stay as it was told them, MSRs are #GP, hypercalls #UD.  Reply: Empty.
 struct ExtOfDomainRequest {
     DomainId domain;
     std::uint32_t reserved;

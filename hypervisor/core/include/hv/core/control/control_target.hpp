@@ -119,8 +119,8 @@ public:
                                  protocol::VcpuRegisters& registers, Reason& reason) = 0;
 
     // ---- extensions ---------------------------------------------------------------------------------------
-    /// Sliced.  The reader stands at the first parameter in every call; all of them are well-formed, no key
-    /// twice.
+    /// Sliced, of a domain that is being built or has been.  The reader stands at the first parameter in every call;
+    /// all of them are well-formed, no key twice.
     virtual Expected<Progress> bind_extension(const protocol::ExtBindRequest& request,
                                               protocol::ParameterReader parameters,
                                               protocol::ExtBindReply& reply, Reason& reason) = 0;
@@ -141,6 +141,7 @@ public:
     /// Sliced likewise.
     virtual Expected<Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,
                                                   SwapAnswer& answer, Reason& reason) = 0;
+    virtual Status detach_extension(const protocol::ExtOfDomainRequest& request, Reason& reason) = 0;
     /// Writes state records into `room`; returns how many bytes.
     virtual Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request,
                                                     std::span<std::byte> room, protocol::ExtInspectReply& reply,

@@ -140,6 +140,7 @@ private:
     Expected<Progress> ext_unload(const protocol::FrameView& frame);
     Expected<Progress> ext_requests(const protocol::FrameView& frame);
     Expected<Progress> ext_swap(const protocol::FrameView& frame);
+    Expected<Progress> ext_detach(const protocol::FrameView& frame);
     Expected<Progress> ext_rollback(const protocol::FrameView& frame);
     Expected<Progress> ext_inspect(const protocol::FrameView& frame);
     Expected<Progress> ext_report(const protocol::FrameView& frame);

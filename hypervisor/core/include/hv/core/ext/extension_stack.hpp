@@ -13,18 +13,21 @@
 #include "hv/base/address.hpp"
 #include "hv/base/bounded_text.hpp"
 #include "hv/base/expected.hpp"
+#include "hv/base/static_vector.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/x86/cpuid.hpp"
 
 namespace hv::core {
 
+class Binding;
 class Domain;
 class FailureReports;
 class Heap;
 class Module;
 struct StackLocks;
 class Vcpu;
+struct WindowMap;
 template <typename T>
 class Owned;
 
@@ -58,6 +61,18 @@ public:
     /// leaving nothing behind.
     static Status bind(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                        BindOptions options, TextWriter& why, TextWriter& field);
+    /// The same under a guest that runs or is paused: the VCPUs stand still from the first hook to the last, and from then on the
+    /// guest finds the instance's windows.  By the control server.  Fails likewise, with everything as it was; before anything
+    /// stops where it is a window, the memory or the stack that is in the way.
+    static Status attach(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+                         BindOptions options, TextWriter& why, TextWriter& field);
+    /// Takes the instance of the module `name` out of a running or paused guest's stack and gives back what it held, in reverse
+    /// order.  What the guest was told stays: its CPUID leaves answer as they did (a computed one as it did last, for subleaves
+    /// below computed_subleaves), its hypercall pages keep their bytes.  Its MSRs are #GP, its hypercalls #UD.  The next attach of a
+    /// module of that name takes what is left.  Fails with not_found, conflict (the domain does not run), no_memory or
+    /// limit_reached and a sentence in `why`, with everything as it was.
+    static Status detach(Domain& domain, std::string_view name, TextWriter& why);
+    static constexpr std::uint32_t computed_subleaves{4};
     /// Takes all instances off, the topmost first, and gives back what they held.  No VCPU runs any more.
     static void unbind_all(Domain& domain);
 
@@ -117,8 +132,20 @@ private:
     friend class Restart;
     ExtensionStack() = default;
     ~ExtensionStack() = default;
+    static constexpr std::size_t maximum_detached{8};
+    static Expected<ExtensionStack*> create(Domain& domain);
     static Expected<ExtensionStack*> of(Domain& domain);
-    static void discard(Domain& domain);
+    static void discard(Domain& domain, ExtensionStack* stack);
+    Status check_place(const Module& module, TextWriter& why) const;
+    Status attach_instance(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
+                           BindOptions options, TextWriter& why, TextWriter& field);
+    Status put_under_guest(Domain& domain, Binding& binding, WindowMap& windows,
+                           std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
+    void take_away(Binding& binding);
+    Status put_on_top(Binding& binding, std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
+    void take_off(Binding& binding);
+    void forget_detached(Binding& rest);
+    [[nodiscard]] Binding* find_detached(std::string_view name) const;
     Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                BindOptions options, TextWriter& why, TextWriter& field);
 
@@ -126,6 +153,7 @@ private:
     StackLocks* locks_{};
     FailureReports* reports_{};
     unsigned count_{};
+    StaticVector<Binding*, maximum_detached> detached_{};  ///< what is left of detached ones: leaves, MSRs, hypercall pages
 };
 
 }  // namespace hv::core

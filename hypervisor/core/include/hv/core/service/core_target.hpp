@@ -103,6 +103,7 @@ public:
                                                control::Reason& reason) override;
     Expected<control::Progress> rollback_extension(const protocol::ExtOfDomainRequest& request,
                                                    control::SwapAnswer& answer, control::Reason& reason) override;
+    Status detach_extension(const protocol::ExtOfDomainRequest& request, control::Reason& reason) override;
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
                                             protocol::ExtInspectReply& reply, control::Reason& reason) override;
     Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+//
+// An extension that a running guest goes on without.  What the instance holds goes back while the VCPUs stand still; what the
+// guest was told of CPUID leaves and hypercall pages stays, in the hollow binding that is left.
+#include <utility>
+
+#include "hook_call.hpp"
+#include "hv/core/diag/log.hpp"
+#include "hv/core/ext/swap.hpp"
+#include "hv/core/machine.hpp"
+#include "standstill.hpp"
+#include "stack.hpp"
+
+namespace hv::core {
+namespace {
+
+/// What a leaf that nobody declared answers now, to VCPU 0.
+LeafAnswer computed_leaf(Binding& binding, const Window& window, std::uint32_t place, std::uint32_t subleaf)
+{
+    VcpuBinding& own = *binding.vcpus[0];
+    abi::CpuidResult& shared = own.seat.exchange->leaf;
+    shared = {};
+    const abi::Verdict verdict =
+        call_hook(own, Hook::cpuid, binding.hooks.cpuid, window.id, place, subleaf, own.seat.shown(&shared));
+    const bool answered = verdict.kind == abi::VerdictKind::done;
+    return {.values = answered ? shared : abi::CpuidResult{}, .subleaf = subleaf, .declared = true};
+}
+
+bool is_nothing(const abi::CpuidResult& leaf)
+{
+    return (leaf.eax | leaf.ebx | leaf.ecx | leaf.edx) == 0;
+}
+
+/// Calls `visit(place, answer)` for each computed leaf that has something to say.
+template <typename Visit>
+Status each_computed_leaf(Binding& binding, const Window& window, Visit visit)
+{
+    for (std::uint32_t place = 0; place < window.length; ++place)
+        for (std::uint32_t subleaf = 0; subleaf < ExtensionStack::computed_subleaves; ++subleaf) {
+            const auto declared = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
+            if (window.leaves.find(place, binding.conditions, declared) != nullptr)
+                continue;
+            const LeafAnswer answer = computed_leaf(binding, window, place, subleaf);
+            if (!is_nothing(answer.values))
+                HV_TRY(visit(place, answer));
+        }
+    return Done{};
+}
+
+/// Computed leaves become declared ones: first room for all of them, which may fail, then they themselves.
+Status keep_computed_leaves(Binding& binding)
+{
+    if (binding.hooks.cpuid == nullptr)
+        return Done{};
+    for (Window* const window : binding.windows)
+        if (window->kind == abi::WindowKind::cpuid)
+            HV_TRY(each_computed_leaf(binding, *window, [&](std::uint32_t place, LeafAnswer answer) -> Status {
+                answer.declared = false;
+                return window->leaves.prepare(binding.heap, place, 0, answer, binding.declared);
+            }));
+    for (Window* const window : binding.windows)
+        if (window->kind == abi::WindowKind::cpuid)
+            HV_TRY(each_computed_leaf(binding, *window, [&](std::uint32_t place, const LeafAnswer& answer) -> Status {
+                if (window->leaves.has(place, 0, answer))
+                    window->leaves.set(place, 0, answer);
+                return Done{};
+            }));
+    return Done{};
+}
+
+/// The tables of the next isolated instance stay loaded from now on.
+void choose_resident(Domain& domain, const ExtensionStack::Implementation& own)
+{
+    domain.resident_space = nullptr;
+    for (const Binding* const binding : own.bindings)
+        if (domain.resident_space == nullptr && binding->isolated != nullptr)
+            domain.resident_space = &binding->isolated->space;
+}
+
+Binding* find(const Domain& domain, std::string_view name, TextWriter& why)
+{
+    if (domain.extensions != nullptr)
+        for (Binding* const binding : domain.extensions->implementation().bindings)
+            if (binding->name() == name)
+                return binding;
+    say(why, "domain '", domain.name(), "' has no extension '", name, "'");
+    return nullptr;
+}
+
+}  // namespace
+
+Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter& why)
+{
+    const DomainState state = domain.state();
+    if (state != DomainState::running && state != DomainState::paused) {
+        say(why, "domain '", domain.name(), "' is not running");
+        return Error::conflict;
+    }
+    if (find(domain, name, why) == nullptr)
+        return Error::not_found;
+    forget_replaced(domain);  // it has a part in what the binding holds
+    ExtensionStack& stack = *domain.extensions;
+    if (stack.detached_.full()) {
+        say(why, "as many extensions were detached from domain '", domain.name(), "' as can be: ", maximum_detached);
+        return Error::limit_reached;
+    }
+    const Standstill standstill{domain};
+    carry_out_restarts(domain);
+    Binding* const binding = find(domain, name, why);
+    if (const Status kept = keep_computed_leaves(*binding); !kept) {
+        say(why, "not enough memory to keep what extension '", name, "' has told the guest");
+        return kept;
+    }
+    log_info("domain ", domain.id, ": extension ", binding->name(), " is detached");
+    const bool failed = binding->route.load() == Route::restarting;  // in the last hook
+    stack.take_away(*binding);
+    for (unsigned index = 0; failed && index < domain.vcpu_count(); ++index)
+        machine().scheduler.unblock(domain.vcpu(index), Blocker::restarting);
+    return Done{};
+}
+
+/// Cannot fail.  The VCPUs stand still.
+void ExtensionStack::take_away(Binding& binding)
+{
+    Implementation& own = *implementation_;
+    Holdings& holdings = binding.holdings;
+    binding.stop_hooks();
+    take_off(binding);
+    own.windows.remove(binding);
+    holdings.release_callbacks();
+    holdings.timers.clear();
+    holdings.pages.clear_handles();
+    choose_resident(binding.domain, own);
+    machine().wait_for_turn();  // nobody has the instance's tables loaded, and no callback is under way
+    --count_;
+    --binding.module.bindings_;
+    if (Module* const before = std::exchange(holdings.module_before, nullptr))
+        --before->kept_;
+    binding.hollow_out();
+    for (Window* const window : binding.windows)
+        HV_ASSERT(own.windows.enter(*window));  // it was there
+    HV_ASSERT(detached_.push_back(&binding));   // there is room
+}
+
+}  // namespace hv::core

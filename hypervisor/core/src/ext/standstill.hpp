@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+//
+// The VCPUs of one domain stand still, so that its stack can be changed in place: no hook of the domain is entered by a guest,
+// and nobody but timers' callbacks, which take locks, looks at its bindings.  By the control server.  The guest's time goes on.
+#pragma once
+
+#include "hv/core/domain/domain.hpp"
+
+namespace hv::core {
+
+class [[nodiscard]] Standstill {
+public:
+    /// Returns when every VCPU is out of the guest and off its processor.
+    explicit Standstill(Domain& domain);
+    /// Each VCPU looks at what waits for its extensions before its next instruction.
+    ~Standstill();
+    Standstill(const Standstill&) = delete;
+    Standstill& operator=(const Standstill&) = delete;
+
+private:
+    Domain& domain_;
+};
+
+}  // namespace hv::core
