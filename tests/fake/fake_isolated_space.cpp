@@ -28,6 +28,7 @@ struct State {
     unsigned hooks{}, switches{};
     std::optional<Failure> failure;
     core::platform::HookFault last_fault{};
+    core::platform::HookEnd last_end{};
     bool interrupt{};
     std::uint64_t budget{~0ull};
     const core::platform::IsolatedSpace* loaded{};
@@ -168,6 +169,28 @@ HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame)
         return {verdict, HookEnd::returned, interrupted};
     state.last_fault = state.failure->fault;
     return {0, std::exchange(state.failure, std::nullopt)->end, interrupted};
+}
+
+extern "C" TrustedOutcome hv_run_trusted_hook(std::uint64_t context, std::uint64_t a, std::uint64_t b, std::uint64_t c,
+                                              std::uint64_t d, std::uint64_t e, std::uint64_t function)
+{
+    using Hook = std::uint64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
+    const std::uint64_t verdict = reinterpret_cast<Hook>(function)(context, a, b, c, d, e);
+    if (!state.failure)
+        return {verdict, 0};
+    state.last_fault = state.failure->fault;
+    state.last_end = std::exchange(state.failure, std::nullopt)->end;
+    return {0, 1};
+}
+
+std::uint64_t hook_budget()
+{
+    return state.budget;
+}
+
+HookEnd last_hook_end()
+{
+    return state.last_end;
 }
 
 const HookFault& last_hook_fault()

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "hv/base/assert.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 #include "hv/core/platform/platform.hpp"
 
 namespace hv::fake {
@@ -182,5 +183,7 @@ void console_write(std::string_view text)
 {
     state().console.append(text);
 }
+
+void watch_trusted_hooks() {}
 
 }  // namespace hv::core::platform

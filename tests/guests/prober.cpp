@@ -40,13 +40,23 @@ void spin_on_order()
     }
 }
 
+/// Nothing is mapped there, in no space.
+void reach_nowhere()
+{
+    constexpr std::uint64_t nowhere{0x1000};
+    for (const Access access : {Access::read, Access::write, Access::execute})
+        expect("faults-nowhere", fate_of(nowhere, access) == Fate::faulted);
+}
+
 }  // namespace
 
 extern "C" void guest_main()
 {
     say_begin("prober");
-    if (parse_number(command_word(0)))
+    if (parse_number(command_word(0))) {
+        reach_nowhere();
         return spin_on_order();
+    }
     expect("reaches-its-own-page", fate_of(prober::own_page, Access::read) == Fate::reached);
     expect("may-not-execute-it", fate_of(prober::own_page, Access::execute) == Fate::faulted);
     constexpr Access accesses[]{Access::read, Access::write, Access::execute};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hv/core/machine.hpp"
 
+#include "hv/core/platform/isolated_space.hpp"
 #include "hv/core/time/guest_time.hpp"
 
 namespace hv::core {
@@ -37,6 +38,7 @@ void Machine::wait_for_turn()
         const std::uint64_t before = processors[processor].turns.load(std::memory_order_acquire);
         while (processors[processor].turns.load(std::memory_order_acquire) == before) {
             attend(processor);
+            platform::watch_trusted_hooks();
             for (unsigned pause = 0; pause < 100; ++pause)
                 __builtin_ia32_pause();
         }

@@ -53,7 +53,8 @@ void handle_nmi(InterruptFrame& frame)
         cpu.stopped.store(true);
         halt_forever();
     }
-    if (!cpu.own_nmi.exchange(false))
+    const bool accused = trusted_hook_is_accused(frame);
+    if (!cpu.own_nmi.exchange(false) && !accused)
         cpu.foreign_nmi.store(true);
     if (const NmiHook hook = nmi_hook.load(std::memory_order_acquire))
         hook(frame);
@@ -76,6 +77,8 @@ void handle_exception(InterruptFrame& frame)
             frame.rip = recovery;
             return;
         }
+        if (frame.vector != static_cast<std::uint64_t>(Exception::MC) && throw_trusted_out(frame, core::platform::HookEnd::fault))
+            return;
     } else if (!is_machine_failure(frame)) {
         return throw_module_out(frame);
     }

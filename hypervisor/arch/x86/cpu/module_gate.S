@@ -130,4 +130,36 @@ hv_module_thrown_out:
     movl $1, %edx
     jmp leave_module
 
+/* TrustedOutcome hv_run_trusted_hook(six arguments of the hook, its address): a call, but for the place to come back to. */
+    .balign 16
+    .globl hv_run_trusted_hook
+    .type hv_run_trusted_hook, @function
+hv_run_trusted_hook:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    subq $8, %rsp
+    incq %gs:PER_CPU_TRUSTED_HOOKS
+    movq %rsp, %gs:PER_CPU_TRUSTED_STACK
+    call *64(%rsp)
+    xorl %edx, %edx
+1:  movq $0, %gs:PER_CPU_TRUSTED_STACK
+    addq $8, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+/* Where IRETQ goes when it is thrown out, with the stack as it was at the call. */
+    .globl hv_trusted_thrown_out
+hv_trusted_thrown_out:
+    movl $1, %edx
+    jmp 1b
+    .size hv_run_trusted_hook, . - hv_run_trusted_hook
+
     .section .note.GNU-stack, "", @progbits

@@ -10,11 +10,15 @@
 #include "hv/arch/x86/cpu/per_cpu.hpp"
 #include "hv/arch/x86/mm/address_space.hpp"
 #include "hv/arch/x86/platform/clock.hpp"
+#include "hv/arch/x86/platform/local_apic.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/core/platform/isolated_space.hpp"
+#include "hv/core/platform/platform.hpp"
 #include "hv/x86/exceptions.hpp"
 
 static_assert(offsetof(hv::x86::PerCpu, tss) + offsetof(hv::x86::TaskStateSegment, rsp) == PER_CPU_RSP0);
+static_assert(offsetof(hv::x86::PerCpu, trusted_stack) == PER_CPU_TRUSTED_STACK);
+static_assert(offsetof(hv::x86::PerCpu, trusted_hooks) == PER_CPU_TRUSTED_HOOKS);
 static_assert(static_cast<unsigned>(hv::x86::Selector::kernel_data) == KERNEL_DATA);
 static_assert(static_cast<unsigned>(hv::x86::Selector::user_data) == USER_DATA);
 static_assert(static_cast<unsigned>(hv::x86::Selector::user_code) == USER_CODE);
@@ -38,6 +42,9 @@ extern "C" ModuleExit hv_enter_module(std::uint64_t, std::uint64_t, std::uint64_
                                       std::uint64_t, std::uint64_t function, std::uint64_t stack);
 extern "C" const std::byte hv_module_thrown_out[];
 extern "C" const std::byte hv_module_thrown_out_paranoid[];
+extern "C" const std::byte hv_trusted_thrown_out[];
+extern "C" const char image_text_begin[];
+extern "C" const char image_text_end[];
 extern "C" const std::uint32_t hv_isolated_service_count;
 constinit const std::uint32_t hv_isolated_service_count{services};
 
@@ -61,6 +68,13 @@ struct alignas(64) GateState {
 
 constinit GateState gates[core::platform::maximum_processors]{};
 constinit std::uint64_t budget{~0ull};
+
+/// What is known of the trusted hook that another processor runs: its number there, and since when.
+struct alignas(64) Watched {
+    std::atomic<std::uint64_t> hook;
+    std::atomic<std::uint64_t> since;
+};
+constinit Watched watched[core::platform::maximum_processors]{};
 
 GateState& this_gate()
 {
@@ -98,6 +112,27 @@ void throw_out(InterruptFrame& frame, HookEnd end)
     frame.rflags = 2;
 }
 
+bool is_in_hypervisor(std::uint64_t address)
+{
+    return address >= reinterpret_cast<std::uintptr_t>(image_text_begin) &&
+           address < reinterpret_cast<std::uintptr_t>(image_text_end);
+}
+
+void watch_hook_of(unsigned number, std::uint64_t now)
+{
+    PerCpu& cpu = cpu_data(number);
+    Watched& seen = watched[number];
+    const std::uint64_t hook = cpu.trusted_hooks.load(std::memory_order_relaxed);
+    if (cpu.trusted_stack.load(std::memory_order_relaxed) == 0 || seen.hook.load(std::memory_order_relaxed) != hook) {
+        seen.hook.store(hook, std::memory_order_relaxed);
+        seen.since.store(now, std::memory_order_relaxed);
+    } else if (now - seen.since.load(std::memory_order_relaxed) >= budget) {
+        seen.since.store(now, std::memory_order_relaxed);
+        cpu.accused_hook.store(hook);
+        send_interrupt(cpu.apic_id, DeliveryMode::nmi, 0);
+    }
+}
+
 /// Arms the watch over hooks where it is not armed.  It is left so when the hook ends: one interrupt in each budget's time, and
 /// only while hooks run, instead of two writes to the timer around each.
 void watch(GateState& gate)
@@ -112,6 +147,34 @@ void watch(GateState& gate)
 void throw_module_out(InterruptFrame& frame)
 {
     throw_out(frame, HookEnd::fault);
+}
+
+bool throw_trusted_out(InterruptFrame& frame, HookEnd end)
+{
+    PerCpu& cpu = this_cpu();
+    const std::uint64_t stack = cpu.trusted_stack.load(std::memory_order_relaxed);
+    if (stack == 0 || frame.from_user() || is_in_hypervisor(frame.rip))
+        return false;
+    GateState& gate = this_gate();
+    note_registers(gate.fault, frame);
+    gate.end = end;
+    frame.rip = reinterpret_cast<std::uintptr_t>(hv_trusted_thrown_out);
+    frame.cs = static_cast<std::uint64_t>(Selector::kernel_code);
+    frame.ss = static_cast<std::uint64_t>(Selector::kernel_data);
+    frame.rsp = stack;
+    frame.rflags = 2;
+    return true;
+}
+
+bool trusted_hook_is_accused(InterruptFrame& frame)
+{
+    PerCpu& cpu = this_cpu();
+    const std::uint64_t accused = cpu.accused_hook.exchange(0);
+    if (accused == 0)
+        return false;
+    if (accused == cpu.trusted_hooks.load(std::memory_order_relaxed))
+        static_cast<void>(throw_trusted_out(frame, HookEnd::over_budget));
+    return true;
 }
 
 void module_was_interrupted(InterruptFrame& frame)
@@ -162,6 +225,26 @@ HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame)
     if (elsewhere)
         write_cr3(gate.kept_root != 0 ? gate.kept_root : root_of(nullptr));
     return {exit.verdict, exit.thrown_out == 0 ? HookEnd::returned : gate.end, gate.interrupted};
+}
+
+void watch_trusted_hooks()
+{
+    if (budget == ~0ull)
+        return;
+    const std::uint64_t now = read_tsc();
+    for (unsigned number = 1; number < processor_count(); ++number)
+        if (number != this_cpu().number)
+            watch_hook_of(number, now);
+}
+
+std::uint64_t hook_budget()
+{
+    return budget;
+}
+
+HookEnd last_hook_end()
+{
+    return this_gate().end;
 }
 
 const HookFault& last_hook_fault()

@@ -149,10 +149,14 @@ Binding::Binding(Domain& owner, Module& of, Holdings& holds, BindOptions how)
       pages{holds.pages},
       timers{holds.timers}
 {
+    if (options.placement == Placement::trusted)
+        trusted_instances.fetch_add(1);
 }
 
 Binding::~Binding()
 {
+    if (options.placement == Placement::trusted)
+        trusted_instances.fetch_sub(1);
     cancel_block_timers();
     for (Window* const one : windows)
         destroy_window(one);

@@ -55,7 +55,8 @@ void add_fault(FailureReport& report, const HookCall& call, const platform::Hook
     const Seat& seat = call.vcpu != nullptr ? call.vcpu->seat : call.binding->seat;
     report.has_registers = true;
     report.fault = fault;
-    report.frame_count = walk_stack(*call.binding, seat, fault, report.frames);
+    if (call.binding->isolated != nullptr)
+        report.frame_count = walk_stack(*call.binding, seat, fault, report.frames);
 }
 
 }  // namespace
@@ -88,7 +89,7 @@ bool FailureReports::add(const HookCall& call, std::string_view reason, const pl
     report.action = action;
     report.in_bind = in_bind;
     describe(report, *call.binding);
-    if (fault != nullptr && call.binding->isolated != nullptr)
+    if (fault != nullptr)
         add_fault(report, call, *fault);
     collect_events(report, *call.binding);
     place = made.value().leak();

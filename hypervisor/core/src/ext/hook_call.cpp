@@ -208,6 +208,11 @@ abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, c
     return end_call(call, std::bit_cast<abi::Verdict>(outcome.verdict));
 }
 
+abi::Verdict end_thrown_out(HookCall& call)
+{
+    return fail_by_fault(call, platform::last_hook_end());
+}
+
 abi::Verdict judge_call(HookCall& call, abi::Verdict verdict)
 {
     Binding& binding = *call.binding;

@@ -13,6 +13,7 @@
 
 #include "binding.hpp"
 #include "hv/core/domain/domain.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 #include "hv/core/platform/platform.hpp"
 
 namespace hv::core {
@@ -121,6 +122,19 @@ using HookWords5 = std::array<std::uint64_t, 5>;
 /// The call of a hook that is not to be called directly: through the gate, or not at all.
 abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments);
 
+/// The call of a trusted hook that did not return.
+abi::Verdict end_thrown_out(HookCall& call);
+
+/// The call of a trusted hook.
+inline abi::Verdict call_trusted(HookCall& call, std::uint64_t context, std::uint64_t function, const HookWords5& arguments)
+{
+    const platform::TrustedOutcome outcome = platform::hv_run_trusted_hook(context, arguments[0], arguments[1], arguments[2],
+                                                                           arguments[3], arguments[4], function);
+    if (outcome.thrown_out != 0) [[unlikely]]
+        return end_thrown_out(call);
+    return end_call(call, std::bit_cast<abi::Verdict>(outcome.verdict));
+}
+
 template <typename... Parameters, typename... Arguments>
 [[gnu::always_inline]] inline abi::Verdict
 call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::VcpuContext*, Parameters...),
@@ -130,7 +144,7 @@ call_hook(VcpuBinding& vcpu, Hook hook, abi::Verdict (*function)(const abi::Vcpu
     begin_call(call, vcpu.binding, &vcpu, vcpu.events, hook, as_word(static_cast<Parameters>(arguments))...);
     if (vcpu.binding.route.load(std::memory_order_relaxed) != Route::direct)
         return call_isolated(call, vcpu.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
-    return end_call(call, function(&vcpu.context, arguments...));
+    return call_trusted(call, as_word(&vcpu.context), as_word(function), {as_word(static_cast<Parameters>(arguments))...});
 }
 
 template <typename... Parameters, typename... Arguments>
@@ -142,7 +156,7 @@ abi::Verdict call_hook(Binding& binding, Hook hook,
     begin_call(call, binding, nullptr, binding.events, hook, as_word(static_cast<Parameters>(arguments))...);
     if (binding.route.load(std::memory_order_relaxed) != Route::direct)
         return call_isolated(call, binding.seat, as_word(function), {as_word(static_cast<Parameters>(arguments))...});
-    return end_call(call, function(&binding.context, arguments...));
+    return call_trusted(call, as_word(&binding.context), as_word(function), {as_word(static_cast<Parameters>(arguments))...});
 }
 
 /// Of a hook that did not return well and whose instance is restarted: an access is left as if the guest had not made it yet, an

@@ -5,6 +5,7 @@
 #include "hv/core/sched/scheduler.hpp"
 
 #include "hv/base/assert.hpp"
+#include "hv/core/platform/isolated_space.hpp"
 
 namespace hv::core {
 namespace {
@@ -215,8 +216,10 @@ void Scheduler::kick(Schedulable& entity)
 
 void Scheduler::wait_until_off(const Schedulable& entity)
 {
-    while (entity.running())
+    while (entity.running()) {
+        platform::watch_trusted_hooks();  // the hook that it is in may never end
         __builtin_ia32_pause();
+    }
 }
 
 std::uint64_t Scheduler::cap_ticks(const Schedulable& entity) const

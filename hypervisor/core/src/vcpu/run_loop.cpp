@@ -14,11 +14,26 @@ namespace {
 std::atomic<bool> work_announced{};
 std::atomic<bool> work_under_way{};
 
+/// While there are trusted instances: looks, once in a hook's budget, whether another processor has one that goes on for ever.
+std::uint64_t watch_trusted_hooks(Processor& processor, std::uint64_t now)
+{
+    if (trusted_instances.load(std::memory_order_relaxed) == 0 || platform::processor_count() <= 2 ||
+        platform::hook_budget() == TimerQueue::never)
+        return TimerQueue::never;
+    if (now >= processor.next_watch) {
+        platform::watch_trusted_hooks();
+        processor.next_watch = now + platform::hook_budget();
+    }
+    return processor.next_watch;
+}
+
 void program_deadline(Processor& processor, std::uint64_t now)
 {
     const std::uint64_t timers = processor.timers.earliest();
     const std::uint64_t decision = machine().scheduler.next_decision(now);
-    const std::uint64_t deadline = timers < decision ? timers : decision;
+    const std::uint64_t watch = watch_trusted_hooks(processor, now);
+    const std::uint64_t earlier = timers < decision ? timers : decision;
+    const std::uint64_t deadline = earlier < watch ? earlier : watch;
     if (deadline == processor.programmed)
         return;
     processor.programmed = deadline;

@@ -25,7 +25,11 @@ struct Processor {
     std::uint64_t programmed{TimerQueue::never};  ///< the deadline that the hardware timer is set to
     std::atomic<bool> attention{};     ///< somebody wants the main loop to look around
     std::atomic<std::uint64_t> turns{};  ///< of the main loop: see wait_for_turn
+    std::uint64_t next_watch{};          ///< over the trusted hooks of other processors
 };
+
+/// Instances in the hypervisor's own ring, of all domains.
+inline constinit std::atomic<unsigned> trusted_instances{};
 
 struct Machine {
     FrameAllocator& frames;

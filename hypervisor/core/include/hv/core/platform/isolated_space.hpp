@@ -80,7 +80,23 @@ struct HookOutcome {
 
 /// Runs a hook to its end, with interrupts enabled while the module's own code runs.  Not nested.
 HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame);
+/// How a hook of a trusted instance ended: like abi::Verdict, it comes back in registers.
+struct TrustedOutcome {
+    std::uint64_t verdict;
+    std::uint64_t thrown_out;  ///< not 0: last_hook_end() says why
+};
+/// Runs a hook in the hypervisor's own ring.  It is thrown out when it faults in its own code, or when another processor finds
+/// that it runs too long while its own code runs; within a service it is left alone.  Not nested.
+extern "C" TrustedOutcome hv_run_trusted_hook(std::uint64_t context, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
+                                              std::uint64_t, std::uint64_t function);
+/// Looks whether trusted hooks on other processors run too long.  Any processor but the control domain's, more often than hooks
+/// have budgets.
+void watch_trusted_hooks();
+/// The budget of hooks in ticks().
+[[nodiscard]] std::uint64_t hook_budget();
+
 /// Of this processor's last hook that did not return.
+[[nodiscard]] HookEnd last_hook_end();
 [[nodiscard]] const HookFault& last_hook_fault();
 /// In ticks(), for all processors: how long a hook may run; ~0: as long as it likes.
 void set_hook_budget(std::uint64_t ticks);

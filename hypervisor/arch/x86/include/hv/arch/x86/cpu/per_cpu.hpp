@@ -42,6 +42,10 @@ struct PerCpu {
     std::uint32_t apic_id;
     std::uint64_t stack_top;  ///< %gs:16; of the processor's main stack
     std::uint64_t scratch;    ///< %gs:24; for entry paths written in assembly
+    /// %gs:32; where a trusted hook's caller goes on when the hook is thrown out; 0: none runs.
+    std::atomic<std::uint64_t> trusted_stack;
+    std::atomic<std::uint64_t> trusted_hooks;  ///< %gs:40; how many have begun here
+    std::atomic<std::uint64_t> accused_hook;   ///< another processor says that this one runs too long; 0: none
 
     std::array<std::uint64_t, 7> gdt;
     TaskStateSegment tss;
