@@ -29,6 +29,32 @@ SINGLE = {"MEMORY": MEMORY, "MOVE": MOVE, "FIRST": FIRST, "BARE": BARE}
 SINGLE_AIMS = {MEMORY: 256 * 1024, RATIO: 125}
 
 
+HOOKS = ("cpuid", "msr_read", "msr_write", "hypercall", "port_read", "port_write", "mmio_read", "mmio_write")
+CALL_AIMS = {"trusted": 60, "isolated": 350}
+
+
+def call_row(hook, placement):
+    return f"call of an empty {hook} and back, {placement}, on top of a declared answer"
+
+
+def price_row(hook):
+    return f"price of isolation: {hook}"
+
+
+def add_hooks(rows):
+    """What the hooks of the empty module cost in either placement, from its runs."""
+    values = {row["operation"]: row["median"] for row in rows}
+    for hook in HOOKS:
+        trusted, isolated = (values.get(f"empty {hook} [hooks-{placement}]") for placement in CALL_AIMS)
+        for placement, value in (("trusted", trusted), ("isolated", isolated)):
+            alone = values.get(f"declared {hook} [hooks-{placement}]")
+            if value is not None and alone is not None:
+                add_single(rows, call_row(hook, placement), value - alone)
+                SINGLE_AIMS[call_row(hook, placement)] = CALL_AIMS[placement]
+        if trusted is not None and isolated is not None:
+            add_single(rows, price_row(hook), isolated - trusted)
+
+
 def parse(lines):
     rows = []
     for line in lines:
@@ -39,6 +65,7 @@ def parse(lines):
                          "median": int(median), "max": int(high), "exits": int(exits) if exits.isdigit() else None})
         elif word in SINGLE:
             add_single(rows, SINGLE[word], sum(int(number, 0) for number in rest.split()))
+    add_hooks(rows)
     values = {row["operation"]: row["median"] for row in rows}
     if FIRST in values and BARE in values:
         add_single(rows, RATIO, round(100 * values[FIRST] / values[BARE]))
@@ -68,7 +95,7 @@ def main():
     options = parser.parse_args()
     with open(options.results, encoding="utf-8") as file:
         rows = parse(file)
-    missing = [name for name in [*COMPARED, MEMORY, MOVE, RATIO] if name not in {row["operation"] for row in rows}]
+    missing = [name for name in [*COMPARED, *map(price_row, HOOKS), MEMORY, MOVE, RATIO] if name not in {row["operation"] for row in rows}]
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     with open(options.output, "w", encoding="utf-8") as file:
         json.dump({"version": 1, "qemu": qemu.splitlines()[0], "rows": rows}, file, indent=2)

@@ -8,6 +8,7 @@
 #include <array>
 #include <span>
 
+#include "extensions/empty/empty.hpp"
 #include "kit/apic.hpp"
 #include "kit/boot.hpp"
 #include "kit/console.hpp"
@@ -191,12 +192,33 @@ void measure_apic()
     }
 }
 
+/// Of the module that has an empty one of each kind; what is declared beside them is the exit alone, and its answer.
+void measure_hooks()
+{
+    auto* const page = reinterpret_cast<volatile std::uint32_t*>(std::uintptr_t{empty::mmio});
+    measure("declared cpuid", "1", [] { static_cast<void>(cpuid(empty::first_leaf)); });
+    measure("empty cpuid", "1", [] { static_cast<void>(cpuid(empty::first_leaf + 1)); });
+    measure("declared msr_read", "1", [] { static_cast<void>(read_msr_that_exists(empty::first_msr)); });
+    measure("empty msr_read", "1", [] { static_cast<void>(read_msr_that_exists(empty::first_msr + 1)); });
+    measure("declared msr_write", "1", [] { write_msr_that_exists(empty::first_msr, 0); });
+    measure("empty msr_write", "1", [] { write_msr_that_exists(empty::first_msr + 1, 0); });
+    measure("empty hypercall", "1", [] { asm volatile("vmmcall" : : "a"(0) : "memory"); });
+    measure("empty port_read", "1", [] { static_cast<void>(in8(empty::port)); });
+    measure("empty port_write", "1", [] { out8(empty::port, 0); });
+    measure("empty mmio_read", "1", [=] { static_cast<void>(*page); });
+    measure("empty mmio_write", "1", [=] { *page = 0; });
+}
+
 }  // namespace
 
 extern "C" void guest_main()
 {
     say_begin("bench");
     calibrate();
+    if (command_word(0) == "hooks") {
+        measure_hooks();
+        return say_end();
+    }
     constexpr std::uint32_t first_leaf{0x4000'0000};
     if (block_at(0))
         measure("CPUID 0x40000000 (declared)", "1", [] { static_cast<void>(cpuid(first_leaf)); });
