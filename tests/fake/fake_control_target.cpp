@@ -227,6 +227,20 @@ Status FakeControlTarget::get_registers(DomainId domain, std::uint32_t vcpu, Vcp
     return Done{};
 }
 
+Status FakeControlTarget::announce_extensions(DomainId domain, const EntryView<ModuleName>& names, Reason& reason)
+{
+    FakeDomain* const found{HV_TRY(find(domain, reason))};
+    std::vector<std::string> announced;
+    for (std::size_t index = 0; index < names.size(); ++index) {
+        const ModuleName entry{names.at(index)};
+        announced.emplace_back(text_of(entry.name));
+        if (!modules.contains(announced.back()))
+            return refuse_field(reason, Error::not_found, "/modules/" + std::to_string(index), "no such module");
+    }
+    found->announced = announced;
+    return Done{};
+}
+
 Expected<core::control::Progress> FakeControlTarget::bind_extension(const ExtBindRequest& request,
                                                                     ParameterReader parameters,
                                                                     ExtBindReply& reply, Reason& reason)

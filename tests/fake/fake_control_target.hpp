@@ -20,6 +20,7 @@ struct FakeDomain {
     std::vector<std::byte> memory{};
     std::map<std::uint32_t, protocol::VcpuRegisters> registers{};
     std::vector<std::string> modules{};
+    std::vector<std::string> announced{};
     std::string parameters{};
     std::string log{};
     std::uint32_t masks{};
@@ -69,6 +70,8 @@ public:
     Status get_registers(protocol::DomainId domain, std::uint32_t vcpu, protocol::VcpuRegisters& registers,
                          Reason& reason) override;
 
+    Status announce_extensions(protocol::DomainId domain, const protocol::EntryView<protocol::ModuleName>& modules,
+                               Reason& reason) override;
     Expected<Progress> bind_extension(const protocol::ExtBindRequest& request,
                                       protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
                                       Reason& reason) override;

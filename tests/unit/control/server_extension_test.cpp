@@ -188,6 +188,29 @@ TEST_F(ServerExtensions, WhatAModuleAsksForIsListedByCursor)
     EXPECT_EQ(client.ask(Command::ext_requests, request).field(), "/module");
 }
 
+TEST_F(ServerExtensions, TheWholeStackIsAnnounced)
+{
+    target.modules["m"] = {};
+    target.modules["n"] = {};
+    const DomainId domain{client.create()};
+    const auto announce = [&](std::uint32_t count, std::initializer_list<const char*> names) {
+        Bytes tail;
+        for (const char* const name : names) {
+            ModuleName entry{};
+            EXPECT_TRUE(set_text(entry.name, name).has_value());
+            const auto bytes = std::as_bytes(std::span{&entry, 1});
+            tail.insert(tail.end(), bytes.begin(), bytes.end());
+        }
+        return client.ask(Command::ext_announce, ExtAnnounceRequest{domain, count, sizeof(ModuleName), 0}, tail);
+    };
+    EXPECT_EQ(announce(3, {"n", "m"}).field(), "/modules");
+    EXPECT_EQ(announce(2, {"n", ""}).field(), "/modules/1");
+    EXPECT_EQ(announce(2, {"n", "none"}).field(), "/modules/1");
+    EXPECT_TRUE(target.domains[domain].announced.empty());
+    ASSERT_TRUE(announce(2, {"n", "m"}).ok());
+    EXPECT_EQ(target.domains[domain].announced, (std::vector<std::string>{"n", "m"}));
+}
+
 TEST_F(ServerExtensions, BindHandsTheParametersOn)
 {
     target.modules["m"] = {};

@@ -103,6 +103,7 @@ TEST_F(ServerMalformed, StructureTooShortIsRefusedForEveryCommand)
         {Command::memory_read, sizeof(MemoryReadRequest)},
         {Command::registers_set, sizeof(RegistersSetRequest)},
         {Command::registers_get, sizeof(RegistersGetRequest)},
+        {Command::ext_announce, sizeof(ExtAnnounceRequest)},
         {Command::ext_bind, sizeof(ExtBindRequest)},
         {Command::ext_bindings, sizeof(DomainRequest)},
         {Command::ext_detach, sizeof(ExtOfDomainRequest)},

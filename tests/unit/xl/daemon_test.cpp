@@ -397,6 +397,16 @@ TEST_F(Xld, RefusalsReachTheUserWithPlaceAndExitCode)
     EXPECT_EQ(error_of(clash)["message"], "both want the same window");
     expect_nothing_created();
 
+    hypervisor.run([&] {
+        hypervisor.clashing_module.clear();
+        hypervisor.binding_fails = "novell";
+    });
+    const Outcome bind{create({"-o", "json"})};
+    EXPECT_EQ(bind.status, 4);
+    EXPECT_EQ(error_of(bind)["pointer"], "/extensions/1");
+    expect_nothing_created();
+    hypervisor.run([&] { hypervisor.binding_fails.clear(); });
+
     config["extensions"] = {{{"name", "viridan"}}};
     const Outcome unknown{create({"-o", "json"})};
     EXPECT_EQ(unknown.status, 2);
@@ -777,10 +787,10 @@ TEST_F(Xld, WhatCannotBeAttachedOrDetachedLeavesTheConfig)
     const Outcome unknown{xl({"-o", "json", "ext-attach", "web1", "novell", "word=good", "unknown=1"})};
     EXPECT_EQ(unknown.status, 2);
     EXPECT_EQ(unknown.json()["error"]["pointer"], "/extensions/0/params/unknown");
-    hypervisor.run([&] { hypervisor.clashing_module = "novell"; });
+    hypervisor.run([&] { hypervisor.binding_fails = "novell"; });
     const Outcome clash{xl({"-o", "json", "ext-attach", "web1", "novell"})};
     EXPECT_EQ(clash.status, 4);
-    EXPECT_EQ(clash.json()["error"]["message"], "both want the same window");
+    EXPECT_EQ(clash.json()["error"]["message"], "it does not like the domain");
 
     const Outcome absent{xl({"-o", "json", "ext-detach", "web1", "viridan"})};
     EXPECT_EQ(absent.status, 3);

@@ -371,14 +371,32 @@ Status FakeHypervisor::set_registers(protocol::DomainId id, std::uint32_t,
     return Done{};
 }
 
+Status FakeHypervisor::announce_extensions(protocol::DomainId id,
+                                           const protocol::EntryView<protocol::ModuleName>& names, Reason& reason)
+{
+    FakeDomain& domain = domains.at(id);
+    for (std::size_t index = 0; index < names.size(); ++index) {
+        const protocol::ModuleName entry = names.at(index);
+        domain.announced.emplace_back(protocol::text_of(entry.name));
+        if (domain.announced.back() == clashing_module)
+            return refuse_field(reason, Error::conflict, "/modules/" + std::to_string(index),
+                                "both want the same window");
+    }
+    return Done{};
+}
+
 Expected<Progress> FakeHypervisor::bind_extension(const protocol::ExtBindRequest& request,
                                                   protocol::ParameterReader parameters,
                                                   protocol::ExtBindReply& reply, Reason& reason)
 {
     FakeDomain& domain = domains.at(request.domain);
     const std::string name{protocol::text_of(request.module)};
-    if (name == clashing_module)
-        return refuse(reason, Error::conflict, "both want the same window");
+    if (name == binding_fails)
+        return refuse(reason, Error::conflict, "it does not like the domain");
+    const bool being_built{domain.info.state == static_cast<std::uint32_t>(protocol::DomainState::building)};
+    const std::size_t place{domain.modules.size()};
+    if (being_built && (place >= domain.announced.size() || domain.announced[place] != name))
+        return refuse(reason, Error::conflict, "not the one that was announced");
     for (unsigned number = 0; !parameters.at_end(); ++number) {
         const auto parameter = parameters.next();
         if (parameter.value().key == "unknown")

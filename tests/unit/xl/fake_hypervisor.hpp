@@ -22,6 +22,7 @@ struct FakeDomain {
     std::map<std::uint64_t, std::vector<std::byte>> memory;
     protocol::VcpuRegisters registers{};
     std::vector<std::string> modules;
+    std::vector<std::string> announced;
     std::vector<std::string> parameters;
     FileDescriptor console;  ///< the guest's end
     unsigned powerbutton{};
@@ -60,7 +61,8 @@ public:
     std::function<void()> after_end;              ///< once the news of an end is on its way
     bool stall_finish{};
     bool ignore_powerbutton{};  ///< the guest does not see it
-    std::string clashing_module;  ///< refused by ext_bind and ext_detach
+    std::string clashing_module;  ///< refused by ext_announce and ext_detach
+    std::string binding_fails;    ///< refused by ext_bind
     std::string keeping_domain;   ///< refuses every swap
 
 private:
@@ -112,6 +114,8 @@ private:
     {
         return Error::not_supported;
     }
+    Status announce_extensions(protocol::DomainId domain, const protocol::EntryView<protocol::ModuleName>& modules,
+                               core::control::Reason& reason) override;
     Expected<core::control::Progress> bind_extension(const protocol::ExtBindRequest& request,
                                                      protocol::ParameterReader parameters,
                                                      protocol::ExtBindReply& reply,

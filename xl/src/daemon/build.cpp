@@ -199,9 +199,26 @@ Task<void> Domains::fill(DomainPointer domain, CreateOptions options, std::uint3
              (options.paused ? ", paused" : ""));
 }
 
+Task<void> Domains::announce_extensions(DomainPointer domain)
+{
+    std::vector<std::string> names;
+    for (const auto& extension : domain->config.extensions)
+        names.push_back(extension.name);
+    try {
+        co_await hypervisor_.announce(domain->id, std::move(names));
+    } catch (const Refused& refused) {
+        static constexpr std::string_view prefix{"/modules/"};
+        const std::string field{refused.field()};
+        const std::string place{field.starts_with(prefix) ? "/" + field.substr(prefix.size()) : ""};
+        throw at_pointer(refused, "/extensions" + place);
+    }
+}
+
 Task<void> Domains::bind_extensions(DomainPointer domain)
 {
     const auto& extensions = domain->config.extensions;
+    if (!extensions.empty())
+        co_await announce_extensions(domain);
     for (std::size_t i = 0; i < extensions.size(); ++i)
         co_await bind_extension(domain, extensions[i], "/extensions/" + std::to_string(i));
 }

@@ -92,6 +92,7 @@ public:
 private:
     [[nodiscard]] Task<void> build(DomainPointer domain, CreateOptions options);
     [[nodiscard]] Task<void> fill(DomainPointer domain, CreateOptions options, std::uint32_t console_slot);
+    [[nodiscard]] Task<void> announce_extensions(DomainPointer domain);
     [[nodiscard]] Task<void> bind_extensions(DomainPointer domain);
     [[nodiscard]] Task<void> bind_extension(DomainPointer domain, ExtensionConfig extension, std::string pointer);
     [[nodiscard]] Task<void> ensure_loaded(std::string name, std::string pointer);

@@ -194,6 +194,17 @@ Task<std::vector<Binding>> Hypervisor::bindings(DomainId id)
     co_return entries;
 }
 
+Task<void> Hypervisor::announce(DomainId id, std::vector<std::string> modules)
+{
+    std::vector<ModuleName> entries(modules.size());
+    for (std::size_t i = 0; i < modules.size(); ++i)
+        put_text(entries[i].name, modules[i], "the module's name");
+    const ExtAnnounceRequest fixed{id, static_cast<std::uint32_t>(entries.size()), sizeof(ModuleName), 0};
+    ControlRequest request =
+        request_of(Command::ext_announce, fixed, std::as_bytes(std::span{entries}));
+    co_await link_.call(std::move(request));
+}
+
 Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::byte> parameters,
                             std::uint32_t count, std::uint32_t placement, std::uint32_t on_fault)
 {

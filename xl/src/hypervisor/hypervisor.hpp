@@ -48,6 +48,8 @@ public:
 
     [[nodiscard]] Task<std::vector<protocol::ModuleInfo>> modules();
     [[nodiscard]] Task<std::vector<protocol::Binding>> bindings(protocol::DomainId id);
+    /// The whole stack, in stacking order, before the first bind.
+    [[nodiscard]] Task<void> announce(protocol::DomainId id, std::vector<std::string> modules);
     [[nodiscard]] Task<void> detach(protocol::DomainId id, std::string module);
     /// `parameters` is the tail of ext_bind with `count` parameters in it.
     [[nodiscard]] Task<void> bind(protocol::DomainId id, std::string module,

@@ -38,7 +38,8 @@ inline constexpr std::uint32_t match_protected_16{1u << static_cast<unsigned>(Gu
 inline constexpr std::uint32_t match_real{1u << static_cast<unsigned>(GuestMode::real)};
 
 /// Which uses of this processor's hypercall instruction (VMMCALL or VMCALL) belong to a module.  Rules are
-/// tried in stacking order, the first that matches takes the call; a call that nobody takes raises #UD.
+/// tried in stacking order, but a rule that another shadows before that one; the first that matches takes the call; a call
+/// that nobody takes raises #UD.
 struct HypercallMatch {
     std::uint32_t modes{};        ///< match_* bits; none is an error
     std::uint32_t maximum_cpl{};  ///< 0 to 3; from above it the rule does not match
@@ -63,7 +64,7 @@ constexpr bool matches(const HypercallMatch& rule, GuestMode mode, std::uint32_t
     return rule.operand == match_always || (general[rule.operand & 15] & rule.mask) == rule.value;
 }
 
-/// True when every call that `second` would take is taken by `first` already: a clash.
+/// True when every call that `second` would take is one that `first` takes.  Two rules that shadow each other clash.
 constexpr bool shadows(const HypercallMatch& first, const HypercallMatch& second)
 {
     if ((second.modes & ~first.modes) != 0 || second.maximum_cpl > first.maximum_cpl)

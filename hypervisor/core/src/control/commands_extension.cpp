@@ -31,6 +31,22 @@ Expected<bool> has_key(std::span<const std::byte> tail, std::uint32_t count, std
 
 }  // namespace
 
+Expected<Progress> ControlServer::ext_announce(const FrameView& frame)
+{
+    const auto request = HV_TRY(fixed<ExtAnnounceRequest>(frame));
+    const auto modules =
+        EntryView<ModuleName>::over(frame.tail(), request.module_count, request.module_entry_size);
+    if (!modules.has_value())
+        return refuse_field(reason_, Error::malformed, "/modules", "the modules do not fit the request");
+    for (std::size_t index = 0; index < modules.value().size(); ++index) {
+        BoundedText<24> field;
+        say(field, "/modules/", index);
+        HV_TRY(check_name(field.view(), modules.value().at(index).name));
+    }
+    HV_TRY(target_.announce_extensions(request.domain, modules.value(), reason_));
+    return Progress::done;
+}
+
 // Every parameter is read once before the target sees any, so that it meets only good ones.
 Status ControlServer::check_parameters(const ExtBindRequest& request, std::span<const std::byte> tail)
 {

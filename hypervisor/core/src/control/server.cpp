@@ -33,6 +33,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::memory_read, &ControlServer::memory_read},
     {Command::registers_set, &ControlServer::registers_set},
     {Command::registers_get, &ControlServer::registers_get},
+    {Command::ext_announce, &ControlServer::ext_announce},
     {Command::ext_bind, &ControlServer::ext_bind},
     {Command::ext_bindings, &ControlServer::ext_bindings},
     {Command::ext_list, &ControlServer::ext_list},

@@ -62,7 +62,7 @@ Status ExtensionStack::attach_instance(Domain& domain, Module& module, std::span
     *windows.value() = implementation_->windows;
     if (const Binding* const rest = find_detached(module.name()))
         windows.value()->remove(*rest);
-    HV_TRY(made.value()->create(*windows.value(), why));
+    HV_TRY(made.value()->create(*windows.value(), nullptr, why));
     HV_TRY(put_under_guest(domain, *made.value(), *windows.value(), parameters, why, field));
     static_cast<void>(holdings.value().leak());
     static_cast<void>(made.value().leak());

@@ -220,6 +220,8 @@ void Binding::hollow_out()
         destroy_window(one);
         windows.erase(&windows[index]);
     }
+    for (Window* const window : windows)
+        window->owner = name();
 }
 
 void Binding::cancel_block_timers()
@@ -254,7 +256,7 @@ void Binding::arm_block_timers()
             machine().arm_here(timer, domain.time.host_tick_of(timer.deadline_ns));
 }
 
-Status Binding::create(WindowMap& map, TextWriter& why)
+Status Binding::create(WindowMap& map, const PlannedWindows* planned, TextWriter& why)
 {
     if (const auto made = options.placement == Placement::isolated ? create_isolated() : Status{Done{}}; !made)
         return say_memory(why, name(), made.error());
@@ -263,7 +265,7 @@ Status Binding::create(WindowMap& map, TextWriter& why)
         return say_memory(why, name(), made.error());
     if (const auto made = create_holdings(); !made)
         return say_memory(why, name(), made.error());
-    HV_TRY(open_windows(map, why));
+    HV_TRY(open_windows(map, planned, why));
     if (isolated != nullptr)
         show_contexts();
     return declare_constants(why);
@@ -412,36 +414,29 @@ void Binding::set_start_reason(std::uint32_t reason)
         show_contexts();
 }
 
-Status Binding::open_windows(WindowMap& map, TextWriter& why)
+Status Binding::open_windows(WindowMap& map, const PlannedWindows* planned, TextWriter& why)
 {
-    for (std::uint32_t index = 0; index < module.manifest().window_count; ++index)
-        HV_TRY(choose_window(map, module.verified().window(index), grants[index], why));
+    for (std::uint32_t index = 0; index < module.manifest().window_count; ++index) {
+        const abi::WindowRequest request = module.verified().window(index);
+        const PlannedWindows::Place place =
+            planned != nullptr ? planned->places[index] : HV_TRY(PlannedWindows::choose(map, request, name(), why));
+        grants[index] = {request.id, request.kind, 0, 0, 0, 0};
+        if (place.granted)
+            HV_TRY(grant_window(map, request, place.base, grants[index], why));
+    }
     return Done{};
 }
 
-Status Binding::choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
-                              TextWriter& why)
+Status Binding::grant_window(WindowMap& map, const abi::WindowRequest& request, std::uint64_t base,
+                             abi::WindowGrant& grant, TextWriter& why)
 {
-    grant = {request.id, request.kind, 0, 0, 0, 0};
-    BoundedText<200> reason;
-    const auto base = map.choose(request, name(), reason);
-    if (!base && (request.flags & abi::window_optional) != 0)
-        return Done{};
-    if (!base) {
-        why.append(reason.view());
-        return base.error();
-    }
-    if (request.kind == abi::WindowKind::mmio && touches_memory(domain, base.value(), request.length)) {
-        say(why, "extension '", name(), "' wants guest-physical addresses from ", Hex{base.value()},
+    if (request.kind == abi::WindowKind::mmio && touches_memory(domain, base, request.length)) {
+        say(why, "extension '", name(), "' wants guest-physical addresses from ", Hex{base},
             ", where the domain has RAM or a device");
         return Error::conflict;
     }
-    Window* const opened = HV_TRY(open_window(request, base.value(), why));
-    if (const auto entered = map.enter(*opened); !entered) {
-        say(why, "the domain's extensions want more windows than ", WindowMap::maximum_windows,
-            " of one kind");
-        return entered.error();
-    }
+    Window* const opened = HV_TRY(open_window(request, base, why));
+    HV_TRY(map.enter(*opened, why));
     grant = {request.id, request.kind, 1, 0, opened->base, opened->length};
     return Done{};
 }
@@ -453,6 +448,7 @@ Expected<Window*> Binding::open_window(const abi::WindowRequest& request, std::u
         return say_memory(why, name(), made.error());
     Window* const opened = made.value().leak();
     opened->binding = this;
+    opened->owner = name();
     opened->id = request.id;
     opened->kind = request.kind;
     opened->base = base;

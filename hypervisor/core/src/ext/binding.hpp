@@ -19,6 +19,7 @@
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
 #include "module_memory.hpp"
+#include "window_plan.hpp"
 #include "windows.hpp"
 
 namespace hv::core {
@@ -128,7 +129,7 @@ struct VcpuBinding {
 
 class Binding {
 public:
-    static constexpr std::size_t maximum_windows{16};
+    static constexpr std::size_t maximum_windows{PlannedWindows::maximum};
     static constexpr std::uint32_t maximum_declared{4096};
     /// Frames that one instance may hold: 64 MiB.
     static constexpr std::uint64_t frame_limit{16384};
@@ -143,9 +144,9 @@ public:
 
     [[nodiscard]] std::string_view name() const { return kept_name_.view().empty() ? module.name() : kept_name_.view(); }
 
-    /// Image, contexts, blocks and windows, which are entered in `map`, in the order of binding; a sentence in
-    /// `why`.
-    Status create(WindowMap& map, TextWriter& why);
+    /// Image, contexts, blocks and windows, which are entered in `map`: at the places that were planned for the
+    /// module, or without a plan (null) where the map has room now.  A sentence in `why`.
+    Status create(WindowMap& map, const PlannedWindows* planned, TextWriter& why);
     /// The same for an instance that is to take the place of another: nothing is asked of its holdings, and it
     /// gets the other's windows, which are in no map.
     Status create_beside(const Binding& old, TextWriter& why);
@@ -244,9 +245,9 @@ private:
     Status create_contexts();
     Status create_events(EventLog& of);
     Status create_holdings();
-    Status open_windows(WindowMap& map, TextWriter& why);
-    Status choose_window(WindowMap& map, const abi::WindowRequest& request, abi::WindowGrant& grant,
-                         TextWriter& why);
+    Status open_windows(WindowMap& map, const PlannedWindows* planned, TextWriter& why);
+    Status grant_window(WindowMap& map, const abi::WindowRequest& request, std::uint64_t base,
+                        abi::WindowGrant& grant, TextWriter& why);
     Status create_seat(Seat& of, unsigned index);
     void show_contexts();
     void release(StateCopies& copies);

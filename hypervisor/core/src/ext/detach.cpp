@@ -137,8 +137,9 @@ void ExtensionStack::take_away(Binding& binding)
     if (Module* const before = std::exchange(holdings.module_before, nullptr))
         --before->kept_;
     binding.hollow_out();
+    BoundedText<128> ignored;
     for (Window* const window : binding.windows)
-        HV_ASSERT(own.windows.enter(*window));  // it was there
+        HV_ASSERT(own.windows.enter(*window, ignored));  // it was there
     HV_ASSERT(detached_.push_back(&binding));   // there is room
 }
 

@@ -108,7 +108,8 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
 
 void ExtensionStack::freeze()
 {
-    carry_out_restarts(implementation_->bindings[0]->domain);
+    if (!implementation_->bindings.empty())  // else announced and none bound, or all of them detached
+        carry_out_restarts(implementation_->bindings[0]->domain);
     implementation_->frozen = true;
     for (Binding* const binding : implementation_->bindings) {
         tell(*binding, Hook::freeze);
@@ -120,7 +121,8 @@ void ExtensionStack::freeze()
 
 void ExtensionStack::thaw()
 {
-    carry_out_restarts(implementation_->bindings[0]->domain);
+    if (!implementation_->bindings.empty())  // else announced and none bound, or all of them detached
+        carry_out_restarts(implementation_->bindings[0]->domain);
     const bool was_frozen = std::exchange(implementation_->frozen, false);  // else the guest starts
     for (Binding* const binding : implementation_->bindings) {
         if (was_frozen)

@@ -6,6 +6,7 @@
 #include "hv/core/ext/extension_stack.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "hv/core/ext/failure_report.hpp"
 #include "hook_call.hpp"
@@ -46,6 +47,27 @@ void take_out(ExtensionStack::Implementation& own, Binding& binding)
     own.windows.remove(binding);
 }
 
+namespace {
+
+/// What can be said of a stack before any window is looked at.
+Status check_list(std::span<Module* const> modules, std::size_t& culprit, TextWriter& why)
+{
+    for (culprit = 0; culprit < modules.size(); ++culprit) {
+        if (culprit == ExtensionStack::Implementation::maximum_bindings) {
+            say(why, "a domain has at most ", culprit, " extensions");
+            return Error::limit_reached;
+        }
+        const auto before = modules.first(culprit);
+        if (std::find(before.begin(), before.end(), modules[culprit]) != before.end()) {
+            say(why, "extension '", modules[culprit]->name(), "' is twice in the domain's stack");
+            return Error::already_exists;
+        }
+    }
+    return Done{};
+}
+
+}  // namespace
+
 Expected<ExtensionStack*> ExtensionStack::create(Domain& domain)
 {
     auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
@@ -78,7 +100,7 @@ Status ExtensionStack::bind(Domain& domain, Module& module, std::span<const Exte
         return stack.error();
     }
     const Status bound = stack.value()->add(domain, module, parameters, options, why, field);
-    if (!bound && stack.value()->count_ == 0)
+    if (!bound && stack.value()->count_ == 0 && stack.value()->plan_ == nullptr)
         discard(domain, domain.extensions);
     return bound;
 }
@@ -98,11 +120,57 @@ Status ExtensionStack::check_place(const Module& module, TextWriter& why) const
     return Done{};
 }
 
+Status ExtensionStack::announce(Domain& domain, std::span<Module* const> modules, std::size_t& culprit,
+                                TextWriter& why)
+{
+    if (domain.state() != DomainState::building || domain.extensions != nullptr) {
+        say(why, "a domain's extensions are announced once, before the first is bound");
+        return Error::conflict;
+    }
+    HV_TRY(check_list(modules, culprit, why));
+    culprit = modules.size();
+    auto stack = of(domain);
+    auto plan = stack ? make<WindowPlan>(domain.heap) : Expected<Owned<WindowPlan>>{stack.error()};
+    if (!plan)
+        say(why, "not enough memory for an extension stack");
+    const Status decided =
+        plan ? plan.value()->decide(domain.heap, modules, culprit, why) : Status{plan.error()};
+    if (decided)
+        stack.value()->plan_ = plan.value().leak();
+    else if (stack)
+        discard(domain, domain.extensions);
+    return decided;
+}
+
+Status ExtensionStack::complete(Domain& domain, TextWriter& why)
+{
+    if (plan_ == nullptr)
+        return Done{};
+    if (count_ < plan_->size()) {
+        say(why, "of the ", plan_->size(), " extensions that were announced ", count_, " are bound");
+        return Error::conflict;
+    }
+    destroy(domain.heap, std::exchange(plan_, nullptr));
+    return Done{};
+}
+
+/// What was planned for the instance that is bound next; null without a plan.
+Expected<const PlannedWindows*> ExtensionStack::planned_for(const Module& module, TextWriter& why) const
+{
+    if (plan_ == nullptr)
+        return nullptr;
+    if (count_ < plan_->size() && plan_->at(count_).generation == module.generation())
+        return &plan_->at(count_);
+    say(why, "extension '", module.name(), "' is not the one that was announced for place ", count_);
+    return Error::conflict;
+}
+
 Status ExtensionStack::add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                            BindOptions options, TextWriter& why, TextWriter& field)
 {
     Implementation& own = *implementation_;
     HV_TRY(check_place(module, why));
+    const PlannedWindows* const planned = HV_TRY(planned_for(module, why));
     auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages);
     auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value(), options)
                          : Expected<Owned<Binding>>{holdings.error()};
@@ -111,7 +179,7 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
         return made.error();
     }
     Binding& binding = *made.value();
-    if (const Status placed = binding.create(own.windows, why); !placed) {
+    if (const Status placed = binding.create(own.windows, planned, why); !placed) {
         own.windows.remove(binding);
         return placed;
     }
@@ -197,6 +265,7 @@ void ExtensionStack::discard(Domain& domain, ExtensionStack* stack)
 {
     if (domain.extensions == stack)
         domain.extensions = nullptr;
+    destroy(domain.heap, stack->plan_);
     destroy(domain.heap, stack->implementation_);
     destroy(domain.heap, stack->reports_);
     destroy(domain.heap, stack->locks_);

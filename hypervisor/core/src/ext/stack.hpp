@@ -19,7 +19,7 @@ struct StackLocks {
 /// Everything that dispatch looks at.  A swap makes another and puts it in this one's place by one pointer,
 /// while no VCPU of the domain runs: nobody ever sees parts of both.
 struct ExtensionStack::Implementation {
-    static constexpr std::size_t maximum_bindings{8};
+    static constexpr std::size_t maximum_bindings{WindowPlan::maximum_modules};
 
     explicit Implementation(StackLocks& of) : locks{of} {}
 

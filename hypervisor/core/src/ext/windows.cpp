@@ -97,7 +97,7 @@ Expected<std::uint64_t> WindowMap::choose_cpuid(const abi::WindowRequest& reques
             Hex{abi::cpuid_first_block + cpuid_blocks * abi::cpuid_block_stride - 1});
         return Error::not_supported;
     }
-    say(why, "extensions '", asker, "' and '", cpuid[wanted]->binding->name(),
+    say(why, "extensions '", asker, "' and '", cpuid[wanted]->owner,
         "' both want the CPUID leaves from ", Hex{request.base});
     return Error::conflict;
 }
@@ -118,7 +118,7 @@ Expected<std::uint64_t> WindowMap::choose_range(const abi::WindowRequest& reques
     if (other == nullptr && (fixed || request.base != 0))
         return request.base;
     if (fixed) {
-        say(why, "extensions '", asker, "' and '", other->binding->name(), "' both want ");
+        say(why, "extensions '", asker, "' and '", other->owner, "' both want ");
         say_range(why, request.kind, request.base, request.length);
         return Error::conflict;
     }
@@ -139,9 +139,8 @@ Status WindowMap::check_hypercall(const abi::WindowRequest& request, std::string
                                   TextWriter& why) const
 {
     for (const Window* const before : hypercalls)
-        if (abi::shadows(before->match, request.hypercall)) {
-            say(why, "extensions '", asker, "' and '", before->binding->name(),
-                "' both want the same hypercalls: the first would take all of the second's");
+        if (abi::shadows(before->match, request.hypercall) && abi::shadows(request.hypercall, before->match)) {
+            say(why, "extensions '", asker, "' and '", before->owner, "' both want the same hypercalls");
             return Error::conflict;
         }
     return Done{};
@@ -163,22 +162,32 @@ Expected<std::uint64_t> WindowMap::choose(const abi::WindowRequest& request, std
     return Error::not_supported;
 }
 
-Status WindowMap::enter(Window& window)
+bool WindowMap::enter_hypercall(Window& window)
+{
+    Window** place = hypercalls.begin();
+    while (place != hypercalls.end() && !abi::shadows((*place)->match, window.match))
+        ++place;
+    return hypercalls.insert(place, &window);
+}
+
+Status WindowMap::enter(Window& window, TextWriter& why)
 {
     bool entered{};
     switch (window.kind) {
     case abi::WindowKind::cpuid:
         cpuid[(window.base - abi::cpuid_first_block) / abi::cpuid_block_stride] = &window;
         return Done{};
-    case abi::WindowKind::hypercall: entered = hypercalls.push_back(&window); break;
+    case abi::WindowKind::hypercall: entered = enter_hypercall(window); break;
     default: {
         Ranges& ranges = ranges_of(window.kind);
         entered = ranges.size() < maximum_windows && ranges.push_back({window.base, window.length, &window});
         break;
     }
     }
-    if (!entered)
+    if (!entered) {
+        say(why, "the domain's extensions want more windows than ", maximum_windows, " of one kind");
         return Error::limit_reached;
+    }
     return Done{};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "declared_table.hpp"
 #include "hv/abi/manifest.hpp"
@@ -49,7 +50,8 @@ struct MsrWriteAnswer {
 
 /// One granted window.  Which members are used depends on the kind.
 struct Window {
-    Binding* binding{};
+    Binding* binding{};  ///< null where a place is only kept for it
+    std::string_view owner{};  ///< the module's name, as long as the window is there
     std::uint32_t id{};
     abi::WindowKind kind{};
     std::uint64_t base{};
@@ -83,7 +85,8 @@ struct WindowMap {
     Ranges msrs{};
     Ranges mmio{};
     Ranges ports{};
-    StaticVector<Window*, maximum_windows> hypercalls{};  ///< in stacking order
+    /// A rule before every other that would take all its calls, else in stacking order.
+    StaticVector<Window*, maximum_windows> hypercalls{};
 
     [[nodiscard]] static Window* find(const Ranges& ranges, std::uint64_t number)
     {
@@ -96,8 +99,8 @@ struct WindowMap {
     /// has it), limit_reached or not_supported, and a sentence in `why`.
     Expected<std::uint64_t> choose(const abi::WindowRequest& request, std::string_view asker,
                                    TextWriter& why) const;
-    /// Enters a window whose place choose() has found.  Fails with limit_reached.
-    Status enter(Window& window);
+    /// Enters a window whose place choose() has found.  Fails with limit_reached, and a sentence in `why`.
+    Status enter(Window& window, TextWriter& why);
     void remove(const Binding& binding);
     /// Where `old`'s windows were, `fresh`'s are: it has one for each, at the same place.
     void replace(const Binding& old, const Binding& fresh);
@@ -107,6 +110,7 @@ private:
                                          TextWriter& why) const;
     Expected<std::uint64_t> choose_range(const abi::WindowRequest& request, std::string_view asker,
                                          TextWriter& why) const;
+    [[nodiscard]] bool enter_hypercall(Window& window);
     Status check_hypercall(const abi::WindowRequest& request, std::string_view asker, TextWriter& why) const;
     [[nodiscard]] const Ranges& ranges_of(abi::WindowKind kind) const;
     [[nodiscard]] Ranges& ranges_of(abi::WindowKind kind);

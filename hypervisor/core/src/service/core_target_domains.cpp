@@ -95,6 +95,8 @@ Expected<Progress> CoreTarget::finish_build(protocol::DomainId id, Reason& reaso
     Domain& domain = *HV_TRY(guest(id, reason));
     if (!domain.vcpu(0).started)
         return refuse(reason, Error::conflict, "VCPU 0 has no registers to start with");
+    if (domain.extensions != nullptr && domain.state() == DomainState::building)
+        HV_TRY(domain.extensions->complete(domain, reason.text));
     if (!domain.finish_build())
         return refuse(reason, Error::conflict, "domain ", domain.name(), " is built already");
     return Progress::done;

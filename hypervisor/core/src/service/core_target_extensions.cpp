@@ -165,6 +165,28 @@ Expected<BindOptions> options_of(const protocol::ExtBindRequest& request, bool i
 
 }  // namespace
 
+Status CoreTarget::announce_extensions(protocol::DomainId id, const protocol::EntryView<protocol::ModuleName>& modules,
+                                       Reason& reason)
+{
+    Domain& domain = *HV_TRY(guest(id, reason));
+    StaticVector<Module*, ModuleRegistry::maximum_modules> stack;  // more than a domain may have
+    for (std::size_t index = 0; index < modules.size() && !stack.full(); ++index) {
+        const protocol::ModuleName entry = modules.at(index);
+        Module* const module = modules_.find(get_text(entry.name));
+        if (module == nullptr) {
+            say(reason.field, "/modules/", index);
+            return refuse(reason, Error::not_found, "no module ", get_text(entry.name), " is loaded");
+        }
+        static_cast<void>(stack.push_back(module));
+    }
+    std::size_t culprit{stack.size()};
+    const Status announced =
+        ExtensionStack::announce(domain, {stack.data(), stack.size()}, culprit, reason.text);
+    if (!announced && culprit < stack.size())
+        say(reason.field, "/modules/", culprit);
+    return announced;
+}
+
 Expected<Progress> CoreTarget::bind_extension(const protocol::ExtBindRequest& request,
                                               protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
                                               Reason& reason)

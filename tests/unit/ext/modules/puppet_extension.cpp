@@ -12,6 +12,11 @@ constexpr std::string_view puppet_name{"puppet-serial"};
 constexpr std::uint64_t rule_value{0x3000};
 constexpr std::uint16_t first_port{0x630};
 constexpr std::uint64_t mmio_base{0xfed2'0000};
+#elif defined(PUPPET_FIXED)
+constexpr std::string_view puppet_name{"puppet-fixed"};
+constexpr std::uint64_t rule_value{0x2100};  // some of the calls of puppet-two's rule
+constexpr std::uint16_t first_port{0x640};
+constexpr std::uint64_t mmio_base{0xfed3'0000};
 #elif defined(PUPPET_SECOND)
 constexpr std::string_view puppet_name{"puppet-two"};
 constexpr std::uint64_t rule_value{0x2000};
@@ -59,8 +64,12 @@ struct Puppet {
                                     .description = "does what a test says"};
 
     static constexpr std::array windows{
+#ifdef PUPPET_FIXED
+        ext::cpuid_block(1, 0x40, abi::cpuid_first_block),
+#else
         ext::cpuid_block(1, 0x40),
-#ifdef PUPPET_CLASHES
+#endif
+#if defined(PUPPET_CLASHES) || defined(PUPPET_FIXED)
         ext::fixed_msrs(2, 0x4000'8000, 0x100),
 #else
         ext::any_msrs(2, 0x100),
@@ -68,7 +77,7 @@ struct Puppet {
         ext::hypercalls_where(3, {.modes = abi::match_long_64,
                                   .maximum_cpl = 0,
                                   .operand = static_cast<std::uint32_t>(abi::GeneralRegister::rcx),
-                                  .mask = 0xf000,
+                                  .mask = rule_value == 0x2100 ? 0xff00 : 0xf000,
                                   .value = rule_value}),
         ext::fixed_ports(4, first_port, 4),
         ext::fixed_mmio(5, mmio_base, 0x1000),

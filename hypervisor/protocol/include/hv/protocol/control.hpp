@@ -94,6 +94,7 @@ enum class Command : std::uint16_t {
     ext_inspect = 74,
     ext_detach = 75,
     ext_requests = 80,
+    ext_announce = 81,
     ext_report = 90,
 };
 
@@ -464,6 +465,24 @@ enum class FaultPolicy : std::uint32_t {
     pause = 3,
     crash = 4,
 };
+
+struct ModuleName {
+    char name[name_size];
+};
+static_assert(sizeof(ModuleName) == 64);
+
+/// Says the whole stack before its first instance is bound, so that windows are allotted for all of it: what a
+/// module demands at a fixed place is kept free of those that are content with another.  Tail: `module_count`
+/// entries (ModuleName) of `module_entry_size` bytes, in stacking order.  After it ext_bind takes just these, in
+/// this order, and domain_finish_build wants them all bound.  A domain that is announced nothing takes what is
+/// bound, each placed by itself.  A refusal names the culprit as `/modules/N`.  Reply: Empty.
+struct ExtAnnounceRequest {
+    DomainId domain;
+    std::uint32_t module_count;
+    std::uint32_t module_entry_size;
+    std::uint32_t reserved;
+};
+static_assert(sizeof(ExtAnnounceRequest) == 16);
 
 /// Puts an instance of a loaded module on top of the domain's stack: the first bound is the first asked.  While the
 /// domain is being built, or under a guest that runs or is paused, whose VCPUs then stand still meanwhile.  A refusal

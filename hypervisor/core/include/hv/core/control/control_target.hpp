@@ -119,6 +119,10 @@ public:
                                  protocol::VcpuRegisters& registers, Reason& reason) = 0;
 
     // ---- extensions ---------------------------------------------------------------------------------------
+    /// The modules that will be bound to the domain, in stacking order; the names are texts.
+    virtual Status announce_extensions(protocol::DomainId domain,
+                                       const protocol::EntryView<protocol::ModuleName>& modules,
+                                       Reason& reason) = 0;
     /// Sliced, of a domain that is being built or has been.  The reader stands at the first parameter in every call;
     /// all of them are well-formed, no key twice.
     virtual Expected<Progress> bind_extension(const protocol::ExtBindRequest& request,

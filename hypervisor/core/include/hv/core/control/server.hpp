@@ -131,6 +131,7 @@ private:
     Expected<Progress> memory_read(const protocol::FrameView& frame);
     Expected<Progress> registers_set(const protocol::FrameView& frame);
     Expected<Progress> registers_get(const protocol::FrameView& frame);
+    Expected<Progress> ext_announce(const protocol::FrameView& frame);
     Expected<Progress> ext_bind(const protocol::FrameView& frame);
     Expected<Progress> ext_bindings(const protocol::FrameView& frame);
     Expected<Progress> ext_list(const protocol::FrameView& frame);

@@ -25,9 +25,11 @@ class Domain;
 class FailureReports;
 class Heap;
 class Module;
+struct PlannedWindows;
 struct StackLocks;
 class Vcpu;
 struct WindowMap;
+class WindowPlan;
 template <typename T>
 class Owned;
 
@@ -56,6 +58,14 @@ struct ExtensionParameter {
 
 class ExtensionStack {
 public:
+    /// Decides where the windows of a whole stack lie before its first instance is bound.  After it bind() takes
+    /// just these modules in this order.  While the domain is being built, once.  Fails as a bind does, with the
+    /// position in `modules` of the culprit in `culprit` where there is one, leaving nothing behind.
+    static Status announce(Domain& domain, std::span<Module* const> modules, std::size_t& culprit,
+                           TextWriter& why);
+    /// The domain is whole, and its stack as it is to stay.  Fails with conflict, and the name of the first announced module that is
+    /// missing in `why`.
+    Status complete(Domain& domain, TextWriter& why);
     /// Puts an instance of `module` on top of the domain's stack, which is made with the first.  While the
     /// domain is being built.  Fails with a sentence in `why` (and, for a parameter, its number in `field`),
     /// leaving nothing behind.
@@ -134,6 +144,7 @@ private:
     ~ExtensionStack() = default;
     static constexpr std::size_t maximum_detached{8};
     static Expected<ExtensionStack*> create(Domain& domain);
+    Expected<const PlannedWindows*> planned_for(const Module& module, TextWriter& why) const;
     static Expected<ExtensionStack*> of(Domain& domain);
     static void discard(Domain& domain, ExtensionStack* stack);
     Status check_place(const Module& module, TextWriter& why) const;
@@ -152,6 +163,7 @@ private:
     Implementation* implementation_{};
     StackLocks* locks_{};
     FailureReports* reports_{};
+    WindowPlan* plan_{};  ///< from announce() to complete()
     unsigned count_{};
     StaticVector<Binding*, maximum_detached> detached_{};  ///< what is left of detached ones: leaves, MSRs, hypercall pages
 };

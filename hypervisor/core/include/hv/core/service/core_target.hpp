@@ -88,6 +88,8 @@ public:
     Status get_registers(protocol::DomainId domain, std::uint32_t vcpu, protocol::VcpuRegisters& registers,
                          control::Reason& reason) override;
 
+    Status announce_extensions(protocol::DomainId domain, const protocol::EntryView<protocol::ModuleName>& modules,
+                               control::Reason& reason) override;
     Expected<control::Progress> bind_extension(const protocol::ExtBindRequest& request,
                                                protocol::ParameterReader parameters, protocol::ExtBindReply& reply,
                                                control::Reason& reason) override;
