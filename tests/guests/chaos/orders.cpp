@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "orders.hpp"
 
+#include "kit/console.hpp"
 #include "kit/interfaces.hpp"
 #include "kit/machine.hpp"
 #include "kit/processors.hpp"
@@ -42,6 +43,12 @@ std::uint16_t port_of(unsigned instance)
 
 bool reset_the_other()
 {
+    static bool started{};
+    if (started) {
+        reset_processor(second_processor);
+        return true;
+    }
+    started = true;
     ApicIds ids;
     static_cast<void>(ids.push_back(second_processor));
     return start_processors(ids, 0, [](unsigned) { stop_for_good(); }) == 1;
@@ -119,6 +126,9 @@ Outcome order(unsigned instance, Hook hook, std::uint32_t crime)
     place_order(instance, hook, crime);
     const bool answered = provoke(instance, hook);
     const bool committed = comes(instance);
+    if (!committed)
+        fact("not-taken", chaos::hooks[static_cast<unsigned>(hook)], ", crime ", crime, ", instance ", instance, ", answered ",
+             answered ? 1 : 0);
     const bool lost = read_msr(msr_of(instance, chaos::msr_age)) == 0u;
     return {committed ? 1u : 0u, committed && lost ? 1u : 0u, answered && is_alive(instance) ? 1u : 0u};
 }

@@ -63,9 +63,7 @@ void send(std::uint32_t apic_id, hv::x86::DeliveryMode mode, std::uint8_t vector
 bool start(std::uint32_t apic_id)
 {
     const unsigned before{entered.load()};
-    send(apic_id, hv::x86::DeliveryMode::init, 0);
-    for (unsigned message = 0; message < 2; ++message)  // kernels send it twice
-        send(apic_id, hv::x86::DeliveryMode::startup, startup_address >> 12);
+    reset_processor(apic_id);
     for (std::uint32_t look = 0; look < patience; ++look) {
         if (entered.load() != before)
             return true;
@@ -92,6 +90,13 @@ ApicIds madt_processors()
             static_cast<void>(ids.push_back(read_at<std::uint32_t>(at + 4)));
     }
     return ids;
+}
+
+void reset_processor(std::uint32_t apic_id)
+{
+    send(apic_id, hv::x86::DeliveryMode::init, 0);
+    for (unsigned message = 0; message < 2; ++message)  // kernels send it twice
+        send(apic_id, hv::x86::DeliveryMode::startup, startup_address >> 12);
 }
 
 unsigned start_processors(const ApicIds& ids, std::uint32_t own_id, ProcessorMain main)

@@ -21,5 +21,7 @@ using ProcessorMain = void (*)(unsigned number);
 /// Starts the processors of these ids but the one that calls, one after the other; `main` gets their numbers from 0 on.
 /// Returns how many came up, each within some seconds.
 unsigned start_processors(const ApicIds& ids, std::uint32_t own_id, ProcessorMain main);
+/// INIT and startup messages to one that was started before; nobody waits for it.  After 64 starts of all together it halts at once.
+void reset_processor(std::uint32_t apic_id);
 
 }  // namespace guest
