@@ -108,6 +108,19 @@ free_is() {
     [ "$(free_bytes)" = "$1" ]
 }
 
+dom0_exits() {
+    xl exits dom0 -o json | json total
+}
+
+# dom0_exits_during COMMAND...: the exits that dom0 makes meanwhile, less what asking for them costs.
+dom0_exits_during() {
+    first=$(dom0_exits)
+    asking=$(($(dom0_exits) - first))
+    first=$(dom0_exits)
+    "$@"
+    echo $(($(dom0_exits) - first - asking))
+}
+
 # stop_xld, start_xld: as a service manager would restart it.
 stop_xld() {
     kill "$(pidof xld)"

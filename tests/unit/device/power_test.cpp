@@ -60,7 +60,7 @@ TEST(AcpiPm, KeepsExactlyTheDefinedBits)
     Machine machine;
     for (unsigned bit = 0; bit < 16; ++bit) {
         machine.write(0x602, 1u << bit, 2);
-        EXPECT_EQ(machine.read(0x602, 2), 1u << bit & 0x0121u) << bit;
+        EXPECT_EQ(machine.read(0x602, 2), 1u << bit & 0x0521u) << bit;
         machine.write(0x602, 0, 2);
         machine.write(0x604, 1u << bit, 2);
         EXPECT_EQ(machine.read(0x604, 2), (1u << bit & 0x1c02u) | 1u) << bit;

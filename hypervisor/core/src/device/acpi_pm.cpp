@@ -15,6 +15,8 @@ constexpr std::uint16_t timer_event{1 << 0};   // TMR_STS, TMR_EN
 constexpr std::uint16_t global_event{1 << 5};  // GBL_STS, GBL_EN
 constexpr std::uint16_t power_button{1 << 8};  // PWRBTN_STS, PWRBTN_EN
 constexpr std::uint16_t events{timer_event | global_event | power_button};
+// RTC_EN keeps what is written: no event comes by it, and the FADT says so, but there are guests that set it and read it back.
+constexpr std::uint16_t enable_kept{events | 1 << 10};
 
 // [ACPI-6.5 "PM1 Control Registers"].
 constexpr std::uint16_t sci_enable{1 << 0};
@@ -102,7 +104,7 @@ void AcpiPm::write(std::uint16_t port, std::uint8_t value, std::uint64_t now)
     if (in(port, status_port, 2)) {  // writing one clears
         state_.status &= static_cast<std::uint16_t>(~(value << shift_in(port, status_port)));
     } else if (in(port, enable_port, 2)) {
-        state_.enable = replace_byte(state_.enable, shift_in(port, enable_port), value) & events;
+        state_.enable = replace_byte(state_.enable, shift_in(port, enable_port), value) & enable_kept;
     } else if (in(port, protocol::pm1a_control_port, protocol::pm1a_control_bytes)) {
         const unsigned shift = shift_in(port, protocol::pm1a_control_port);
         write_control(replace_byte(state_.control, shift, value));
@@ -146,7 +148,7 @@ void AcpiPm::expire(std::uint64_t now)
 
 bool AcpiPm::restore(const AcpiPmState& state)
 {
-    if ((state.status & ~events) != 0 || (state.enable & ~events) != 0 ||
+    if ((state.status & ~events) != 0 || (state.enable & ~enable_kept) != 0 ||
         (state.control & ~control_kept) != 0)
         return false;
     state_ = state;
