@@ -268,6 +268,16 @@ TEST_F(Attaches, the_next_of_the_name_takes_what_is_left)
     EXPECT_EQ(found.eax, 0x4000'0103u);
 }
 
+TEST_F(Attaches, a_guest_whose_last_extension_is_gone_is_paused_and_goes_on)
+{
+    bound();
+    start();
+    ASSERT_TRUE(detach("puppet-one")) << why.view();
+    ASSERT_TRUE(domain->pause());
+    ASSERT_TRUE(domain->unpause());
+    expect_guest_runs();
+}
+
 TEST_F(Attaches, an_extension_that_is_not_there_is_not_detached)
 {
     start();

@@ -184,6 +184,40 @@ TEST_F(Swaps, it_goes_back_to_the_module_before)
     EXPECT_EQ(read(0), 2u);
 }
 
+TEST_F(Swaps, one_that_fails_on_probation_gives_way_to_the_one_before)
+{
+    if (binding().isolated == nullptr)
+        return;  // the fake machine makes isolated instances fail
+    ASSERT_TRUE(swap("swap-2", {.probation_s = 10})) << why.view();
+    write(0, 0x2345);
+    fake::fail_next_hook(platform::HookEnd::fault, {.vector = 13});
+    EXPECT_EQ(domain->extensions->write_msr(domain->vcpu(0), msr(0), 6), Answered::taken);
+    ExtensionStack::carry_out_restarts(*domain);
+    EXPECT_EQ(domain->state(), DomainState::running);
+    EXPECT_TRUE(domain->vcpu(0).runnable());
+    EXPECT_EQ(read(4), 1u);
+    EXPECT_EQ(read(0), 0x2345u);
+    EXPECT_EQ(domain->extensions->generation(), 3u);
+    EXPECT_EQ(domain->extensions->describe(0).restarts, 0u);
+    EXPECT_EQ(binding().module.bindings(), 1u);
+    EXPECT_EQ(module_before(*domain, "swappable", why), nullptr);
+    ASSERT_TRUE(swap("swap-2")) << why.view();
+    EXPECT_EQ(read(0), 0x2345u);
+}
+
+TEST_F(Swaps, one_that_fails_after_its_probation_does_not)
+{
+    if (binding().isolated == nullptr)
+        return;
+    ASSERT_TRUE(swap("swap-2", {.probation_s = 10})) << why.view();
+    fake::advance_ticks(10 * platform::ticks_per_second());
+    fake::fail_next_hook(platform::HookEnd::fault, {.vector = 13});
+    static_cast<void>(domain->extensions->write_msr(domain->vcpu(0), msr(0), 6));
+    ExtensionStack::carry_out_restarts(*domain);
+    EXPECT_NE(module_before(*domain, "swappable", why), nullptr);
+    EXPECT_EQ(domain->extensions->generation(), 2u);
+}
+
 TEST_F(Swaps, a_dry_run_changes_nothing)
 {
     ASSERT_TRUE(swap("swap-2", {.dry_run = true})) << why.view();

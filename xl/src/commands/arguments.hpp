@@ -24,6 +24,8 @@ struct Arguments {
     bool console{};
     bool paused{};
     bool dry_run{};
+    unsigned rollback_after{};  ///< seconds of a swap's probation; 0: none
+    unsigned fail_at{};         ///< the step of a swap that is to fail; 0: none
     bool long_form{};
     bool all{};  ///< every report; or ext-swap in every domain: `domain` is then the old name, `name` the new one
     bool follow{};

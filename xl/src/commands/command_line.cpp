@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <map>
+#include <string>
 
 #include "base/file.hpp"
 #include "base/suggest.hpp"
 #include "commands/commands.hpp"
+#include "hv/protocol/control.hpp"
 #include "output/output.hpp"
 
 namespace hv::xl {
@@ -125,11 +128,26 @@ void attach_options(CLI::App& app, Arguments& arguments)
     app.add_option("--on-fault", arguments.on_fault, "restart, detach, pause or crash");
 }
 
+std::map<std::string, unsigned> swap_steps()
+{
+    using enum protocol::SwapStepNumber;
+    const auto number = [](protocol::SwapStepNumber step) { return static_cast<unsigned>(step); };
+    return {{"create", number(create)},           {"offer", number(offer)},
+            {"trial-export", number(trial_export)}, {"trial-import", number(trial_import)},
+            {"stop", number(stop)},               {"final-export", number(final_export)},
+            {"final-import", number(final_import)}, {"publish", number(publish)}};
+}
+
 void swap_options(CLI::App& app, Arguments& arguments)
 {
     app.add_option("old", arguments.name, "the extension's name in the domain's stack")->required();
     app.add_option("new", arguments.file, "a file where it holds a /, else the name of a loaded module");
     app.add_flag("-n,--dry-run", arguments.dry_run, "judge and try the new module on a copy, and stop nothing");
+    app.add_option("--rollback-after", arguments.rollback_after,
+                   "SECONDS of probation: if the new module fails within them, the old one takes its place again, whatever onFault says");
+    app.add_option("--fail-at", arguments.fail_at, "let a step fail, to see that the guest goes on with the old module: create, "
+                   "offer, trial-export, trial-import, stop, final-export, final-import or publish")
+        ->transform(CLI::CheckedTransformer(swap_steps()));
     app.add_flag("--all", arguments.all, "in every domain that has OLD; then no domain is named");
 }
 

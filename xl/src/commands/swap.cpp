@@ -114,7 +114,8 @@ ExitCode run_ext_swap(const Arguments& arguments)
 {
     const SwapWords words{swap_words(arguments)};
     const Json request{{"verb", "ext-swap"},    {"domain", words.domain},      {"old", words.old_name},
-                       {"new", words.new_name}, {"dryRun", arguments.dry_run}, {"all", arguments.all}};
+                       {"new", words.new_name}, {"dryRun", arguments.dry_run}, {"all", arguments.all},
+                       {"rollbackAfter", arguments.rollback_after}, {"failAt", arguments.fail_at}};
     Connection connection{arguments.socket};
     FileDescriptor file;
     FileDescriptor signature;

@@ -72,7 +72,7 @@ private:
         std::string new_name;
         std::vector<std::byte> file;
         std::vector<std::byte> signature;
-        bool dry_run{};
+        Hypervisor::SwapFlags how{};
     };
     [[nodiscard]] Task<Json> swap_one(protocol::DomainInfo domain, std::shared_ptr<const SwapOrder> order);
     [[nodiscard]] Task<Json> swap_all(std::shared_ptr<const SwapOrder> order);

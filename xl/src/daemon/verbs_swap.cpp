@@ -163,11 +163,11 @@ Task<Json> Daemon::swap_one(protocol::DomainInfo domain, std::shared_ptr<const S
 {
     const protocol::InfoReply info = co_await hypervisor_.info();
     const Hypervisor::Swapped swapped = co_await hypervisor_.swap(domain.domain, order->old_name, order->new_name,
-                                                                  order->file, order->signature, order->dry_run);
-    if (!order->dry_run)
+                                                                  order->file, order->signature, order->how);
+    if (!order->how.dry_run)
         log_info(std::string{protocol::text_of(domain.name)} + ": extension " + order->old_name + " swapped for " +
                  order->new_name);
-    co_return swap_json(swapped, info.ticks_per_second, order->dry_run);
+    co_return swap_json(swapped, info.ticks_per_second, order->how.dry_run);
 }
 
 /// Every domain that has it swaps or keeps what it has: one that cannot does not stand in the way of the next.
@@ -192,7 +192,7 @@ Task<Json> Daemon::swap_all(std::shared_ptr<const SwapOrder> order)
     }
     if (domains.empty())
         throw Failure{ExitCode::not_found, "no domain has the extension \"" + order->old_name + "\""};
-    co_return Json{{"dryRun", order->dry_run}, {"domains", std::move(domains)}};
+    co_return Json{{"dryRun", order->how.dry_run}, {"domains", std::move(domains)}};
 }
 
 Task<Json> Daemon::ext_swap(CallPointer call)
@@ -201,7 +201,9 @@ Task<Json> Daemon::ext_swap(CallPointer call)
     auto order = std::make_shared<SwapOrder>();
     order->old_name = call->args.at("old").get<std::string>();
     order->new_name = call->args.at("new").get<std::string>();
-    order->dry_run = call->args.value("dryRun", false);
+    order->how.dry_run = call->args.value("dryRun", false);
+    order->how.fail_at = call->args.value("failAt", 0u);
+    order->how.probation_s = call->args.value("rollbackAfter", 0u);
     protocol::DomainInfo domain{};
     if (!all) {
         domain = co_await target(call);

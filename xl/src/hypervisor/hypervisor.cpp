@@ -324,11 +324,12 @@ ControlRequest of_domain(Command command, DomainId id, const std::string& module
 
 Task<Hypervisor::Swapped> Hypervisor::swap(DomainId id, std::string old_module, std::string new_module,
                                            std::span<const std::byte> file,
-                                           std::span<const std::byte> signature, bool dry_run)
+                                           std::span<const std::byte> signature, SwapFlags how)
 {
     ExtSwapRequest fixed{};
     fixed.domain = id;
-    fixed.flags = dry_run ? ext_swap_dry_run : 0;
+    fixed.flags = (how.dry_run ? ext_swap_dry_run : 0) | how.fail_at << ext_swap_fail_at_shift;
+    fixed.probation_s = how.probation_s;
     put_text(fixed.old_module, old_module, "the old module's name");
     if (file.empty())
         put_text(fixed.new_module, new_module, "the new module's name");

@@ -65,11 +65,16 @@ public:
         protocol::ExtSwapReply reply{};
         std::vector<protocol::SwappedVcpu> vcpus;
     };
+    struct SwapFlags {
+        bool dry_run{};
+        std::uint32_t fail_at{};      ///< a SwapStepNumber
+        std::uint32_t probation_s{};  ///< 0: none
+    };
     /// Swaps `old_module` for the loaded module `new_module`, or for `file` where that is not empty, with its
     /// signature or none.
     [[nodiscard]] Task<Swapped> swap(protocol::DomainId id, std::string old_module, std::string new_module,
                                      std::span<const std::byte> file, std::span<const std::byte> signature,
-                                     bool dry_run);
+                                     SwapFlags how);
     [[nodiscard]] Task<Swapped> roll_back(protocol::DomainId id, std::string module);
     struct Inspected {
         protocol::ExtInspectReply reply{};

@@ -41,6 +41,9 @@ Expected<Progress> ControlServer::ext_swap(const FrameView& frame)
     if ((request.flags & ~ext_swap_known_flags) != 0)
         return refuse_field(reason_, Error::not_supported, "/flags", "flags ", Hex{request.flags},
                             " are not all known");
+    const std::uint32_t step{(request.flags & ext_swap_fail_at_mask) >> ext_swap_fail_at_shift};
+    if (step > static_cast<std::uint32_t>(SwapStepNumber::publish))
+        return refuse_field(reason_, Error::invalid_argument, "/flags", "a swap has no step ", step);
     HV_TRY(whole_upload(request.upload));
     SwapAnswer answer{};
     const auto progress = target_.swap_extension(request, answer, reason_);

@@ -111,7 +111,7 @@ void VcpuBinding::take_over(VcpuBinding& before)
     wake = before.wake;
     wake_deadline_ns = before.wake_deadline_ns;
     block_timer.deadline_ns = before.block_timer.deadline_ns;
-    block_timer.armed = std::exchange(before.block_timer.armed, false);
+    block_timer.armed.store(before.block_timer.armed.exchange(false));
     eoi_assist_page = std::exchange(before.eoi_assist_page, 0);
     wants_window = std::exchange(before.wants_window, false);
 }
@@ -228,7 +228,7 @@ void Binding::cancel_block_timers()
 {
     bool any{};
     for (unsigned index = 0; index < vcpu_count; ++index) {
-        any = any || vcpus[index]->block_timer.armed;
+        any = any || vcpus[index]->block_timer.armed.load() || vcpus[index]->block_timer.firing.load() != 0;
         TimerQueue::cancel(vcpus[index]->block_timer);
     }
     if (any)
@@ -252,7 +252,7 @@ void Binding::take_residence(const Binding& before)
 void Binding::arm_block_timers()
 {
     for (unsigned index = 0; index < vcpu_count; ++index)
-        if (BlockTimer& timer = vcpus[index]->block_timer; timer.armed && domain.time.running())
+        if (BlockTimer& timer = vcpus[index]->block_timer; timer.armed.load() && domain.time.running())
             machine().arm_here(timer, domain.time.host_tick_of(timer.deadline_ns));
 }
 

@@ -87,7 +87,8 @@ struct BlockTimer final : Timer {
     explicit BlockTimer(VcpuBinding& owner);
     VcpuBinding& vcpu;
     std::uint64_t deadline_ns{};
-    bool armed{};
+    std::atomic<bool> armed{};
+    std::atomic<std::uint32_t> firing{};  ///< callbacks of a deadline that came, and that are not at their end
 };
 
 /// What a binding has of one VCPU.
@@ -171,6 +172,8 @@ public:
     /// Gives back all but what the guest was told: its CPUID leaves stay, its MSRs have no answer any more, every other window is
     /// gone.  No hook is called any more, no VCPU of the domain runs, and its windows are in no map.
     void hollow_out();
+    /// It has failed on probation: an instance of the module before takes its place.
+    bool rolls_back{};
     /// Block timers that were stopped stand again.
     void arm_block_timers();
     /// Block timers are stopped, and no callback of one is under way when this returns.

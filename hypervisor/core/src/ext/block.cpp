@@ -20,8 +20,10 @@ void deadline_came(Timer& timer)
     auto& self = static_cast<BlockTimer&>(timer);
     if (!self.vcpu.vcpu.domain.time.running())
         return;  // thaw() arms it again
-    self.armed = false;
+    self.firing.fetch_add(1);  // before it counts as not armed: who cancels it waits for this to end
+    self.armed.store(false);
     wake_vcpu(self.vcpu);
+    self.firing.fetch_sub(1);
 }
 
 /// True where the deadline lies ahead and the timer now stands for it.
@@ -31,7 +33,7 @@ bool arm(BlockTimer& timer, std::uint64_t deadline_ns)
     if (time.nanoseconds(platform::ticks()) >= deadline_ns)
         return false;
     timer.deadline_ns = deadline_ns;
-    timer.armed = true;
+    timer.armed.store(true);
     if (time.running())
         machine().arm_here(timer, time.host_tick_of(deadline_ns));
     return true;
@@ -60,12 +62,16 @@ void block_vcpu(VcpuBinding& own)
 {
     const std::uint32_t wake = own.wake != 0 ? own.wake : abi::wake_interrupt | abi::wake_kick;
     own.wake = 0;
-    if ((wake & abi::wake_deadline) != 0 && !arm(own.block_timer, own.wake_deadline_ns))
+    const bool has_deadline = (wake & abi::wake_deadline) != 0;
+    if ((wake & abi::wake_interrupt) != 0) {
+        if (!has_deadline || arm(own.block_timer, own.wake_deadline_ns))
+            machine().scheduler.block_unless(own.vcpu, Blocker::halted, has_wake_event);
         return;
-    if ((wake & abi::wake_interrupt) != 0)
-        return machine().scheduler.block_unless(own.vcpu, Blocker::halted, has_wake_event);
-    own.held.store(true);
+    }
+    own.held.store(true);  // before the deadline can come
     update_hold(own.vcpu);
+    if (has_deadline && !arm(own.block_timer, own.wake_deadline_ns))
+        wake_vcpu(own);
 }
 
 void wake_vcpu(VcpuBinding& own)

@@ -62,7 +62,7 @@ void serve(VcpuBinding& own)
 
 void thaw_block(VcpuBinding& own)
 {
-    if (own.block_timer.armed)
+    if (own.block_timer.armed.load())
         machine().arm_here(own.block_timer, own.vcpu.domain.time.host_tick_of(own.block_timer.deadline_ns));
 }
 
@@ -106,10 +106,16 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
     }
 }
 
+/// None where extensions were announced and none is bound, or all were detached.
+void ExtensionStack::carry_out_all_restarts()
+{
+    if (!implementation_->bindings.empty())
+        carry_out_restarts(implementation_->bindings[0]->domain);
+}
+
 void ExtensionStack::freeze()
 {
-    if (!implementation_->bindings.empty())  // else announced and none bound, or all of them detached
-        carry_out_restarts(implementation_->bindings[0]->domain);
+    carry_out_all_restarts();
     implementation_->frozen = true;
     for (Binding* const binding : implementation_->bindings) {
         tell(*binding, Hook::freeze);
@@ -121,8 +127,7 @@ void ExtensionStack::freeze()
 
 void ExtensionStack::thaw()
 {
-    if (!implementation_->bindings.empty())  // else announced and none bound, or all of them detached
-        carry_out_restarts(implementation_->bindings[0]->domain);
+    carry_out_all_restarts();
     const bool was_frozen = std::exchange(implementation_->frozen, false);  // else the guest starts
     for (Binding* const binding : implementation_->bindings) {
         if (was_frozen)

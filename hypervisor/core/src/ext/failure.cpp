@@ -115,6 +115,10 @@ void ask_for_restart(Domain& domain)
 OnFault action_after(Binding& binding, TextWriter& text)
 {
     const OnFault wanted = binding.options.on_fault;
+    if (binding.rolls_back) {
+        say(text, "; it is on probation, and rolled back");
+        return OnFault::restart;
+    }
     if (wanted != OnFault::restart || binding.holdings.restarts.allow(platform::ticks(), platform::ticks_per_second()))
         return wanted;
     say(text, "; restarted ", Restarts::most, " times in ", Restarts::window_ns / 1'000'000, " ms, so it is detached");
@@ -182,8 +186,10 @@ abi::Verdict end_instance(HookCall& call, TextWriter& text, const platform::Hook
         return {};
     }
     const bool alone = is_of_bind(call.hook) || is_of_end(call.hook);
-    const bool restarts = !alone && binding.options.on_fault == OnFault::restart;
+    const bool rolls_back = !alone && binding.holdings.on_probation(platform::ticks());
+    const bool restarts = rolls_back || (!alone && binding.options.on_fault == OnFault::restart);
     if (claim_failure(binding, restarts ? Route::restarting : Route::ended)) {
+        binding.rolls_back = rolls_back;
         close(binding);
         const OnFault action = alone ? OnFault::detach : action_after(binding, text);
         if (action != OnFault::restart)

@@ -49,6 +49,9 @@ struct Holdings {
 
     Module* module_before{};  ///< to which a rollback goes, kept for that; null: none
     bool reverts{};           ///< this instance's records were seen to import into that module
+    std::uint64_t probation_ends{};  ///< tick until which a failure leads back to that module; 0: none does
+
+    [[nodiscard]] bool on_probation(std::uint64_t now) const { return reverts && now < probation_ends; }
 
     Restarts restarts{};
 };

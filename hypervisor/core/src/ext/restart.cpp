@@ -3,11 +3,14 @@
 // A fresh instance in the place of one that has failed.  The VCPUs of its domain stand still from the failure on; the next
 // instance of the same module gets the state blocks as of the last hook that returned well, hears domain_create with
 // start_restart, and takes over what is the binding's: handles, pages, timers, open calls, pauses.  Then the failed one's memory
-// goes back, and the VCPUs go on: each makes its access once more, or is told its event once more.
+// goes back, and the VCPUs go on: each makes its access once more, or is told its event once more.  One that has failed on
+// probation after a swap gives way to an instance of the module before, which imports the blocks instead.
 #include "failure.hpp"
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
+#include "scratch.hpp"
 #include "stack.hpp"
+#include "transfer.hpp"
 
 namespace hv::core {
 namespace {
@@ -31,7 +34,7 @@ public:
         BoundedText<maximum_end_text> why;
         if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused)
             place_->route.store(Route::ended);
-        else if (auto fresh = instance(why); !fresh)
+        else if (auto fresh = place_->rolls_back ? instance_before(why) : instance(why); !fresh)
             give_up(why);
         else
             succeed(fresh.value().leak());
@@ -66,6 +69,23 @@ private:
         return made;
     }
 
+    /// The records that a swap saw go into that module are of this kind; those of an export_state nobody can ask for any more.
+    Expected<Owned<Binding>> instance_before(TextWriter& why)
+    {
+        Binding& failed = *place_;
+        auto made = make<Binding>(domain_.heap, domain_, *failed.holdings.module_before, failed.holdings, failed.options);
+        const Scratch room{export_bytes(failed)};
+        if (!made || room.bytes().empty()) {
+            say(why, "not enough memory for an instance of extension '", failed.holdings.module_before->name(), "'");
+            return Error::no_memory;
+        }
+        HV_TRY(made.value()->create_beside(failed, why));
+        StateWriter writer{room.bytes()};
+        HV_TRY(export_blocks(failed, writer, why));
+        HV_TRY(import_state(*made.value(), writer.written(), why));
+        return made;
+    }
+
     /// Nobody but this processor looks at the stack now: no VCPU runs, and timers find their VCPU under their lock.
     void succeed(Binding* fresh)
     {
@@ -80,14 +100,36 @@ private:
         fresh->arm_block_timers();
         fresh->take_residence(*failed);
         const Hook owed = failed->owed;
-        ++fresh->holdings.restarts.count;
-        log_info("domain ", domain_.id, ": extension ", fresh->name(), " is restarted, for the ",
-                 fresh->holdings.restarts.count, ". time");
+        if (failed->rolls_back)
+            count_rollback(failed->module, fresh->module);
+        else
+            count_restart(*fresh);
         machine().wait_for_turn();  // a callback of the failed one's block timers may be at its end
         failed->forget_hooks();
         destroy(domain_.heap, failed);
         if (owed != Hook::exit)
             tell(*fresh, owed);
+    }
+
+    void count_restart(Binding& fresh)
+    {
+        ++fresh.holdings.restarts.count;
+        log_info("domain ", domain_.id, ": extension ", fresh.name(), " is restarted, for the ",
+                 fresh.holdings.restarts.count, ". time");
+    }
+
+    /// There is nothing to go back to from here.
+    void count_rollback(Module& from, Module& to)
+    {
+        Holdings& holdings = place_->holdings;
+        --from.bindings_;
+        ++to.bindings_;
+        --to.kept_;
+        holdings.module_before = nullptr;
+        holdings.reverts = false;
+        holdings.probation_ends = 0;
+        ++stack_.implementation_->generation;
+        log_info("domain ", domain_.id, ": extension ", from.name(), " has failed on probation and is rolled back to ", to.name());
     }
 
     void give_up(const TextWriter& why)

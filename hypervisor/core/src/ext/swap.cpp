@@ -13,39 +13,14 @@
 #include "hv/core/diag/log.hpp"
 #include "hv/core/machine.hpp"
 #include "offer.hpp"
+#include "scratch.hpp"
 #include "stack.hpp"
 #include "transfer.hpp"
 
 namespace hv::core {
 namespace {
 
-constexpr std::size_t module_record_bytes{64 * 1024};  ///< that a module's own records may have
 constexpr int int3{0xcc};                              // [APM3-3.35 "INT3"]
-
-std::size_t export_bytes(const Binding& binding)
-{
-    const abi::Manifest& manifest = binding.module.manifest();
-    const std::size_t blocks = manifest.domain_state.size + sizeof(abi::StateRecordHeader) +
-                               binding.vcpu_count * (manifest.vcpu_state.size + sizeof(abi::StateRecordHeader));
-    return blocks + (binding.hooks.export_state != nullptr ? module_record_bytes : 0);
-}
-
-/// Bytes of the hypervisor's own heap.
-class Scratch {
-public:
-    explicit Scratch(std::size_t bytes)
-        : bytes_{static_cast<std::byte*>(machine().heap.allocate(bytes))}, size_{bytes_ != nullptr ? bytes : 0}
-    {
-    }
-    ~Scratch() { machine().heap.release(bytes_); }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-    [[nodiscard]] std::span<std::byte> bytes() const { return {bytes_, size_}; }
-
-private:
-    std::byte* bytes_;
-    std::size_t size_;
-};
 
 Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why)
 {
@@ -290,6 +265,9 @@ private:
             --holdings.module_before->kept_;
         holdings.module_before = &before;
         holdings.reverts = report_.reverts;
+        holdings.probation_ends = options_.probation_s == 0
+                                      ? 0
+                                      : platform::ticks() + options_.probation_s * platform::ticks_per_second();
     }
 
     void let_go()

@@ -4,6 +4,8 @@
 // finds it, takes the lock, and sees that nothing is due.
 #include "timers.hpp"
 
+#include <utility>
+
 #include "binding.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/core/domain/domain.hpp"
@@ -157,24 +159,27 @@ void Timers::expire(ExtensionTimer& timer)
     if (timer.setting_.action == abi::TimerAction::inject_vector)
         return inject(vcpu, static_cast<std::uint8_t>(timer.setting_.vector));
     timer.missed_ += missed + (timer.delivering_ ? 1 : 0);
-    timer.delivering_ = true;
+    if (!std::exchange(timer.delivering_, true))
+        timer.turn_ = ++turns_;
     timer.vcpu_->ask(VcpuBinding::Pending::timer);
 }
 
 bool Timers::take_expiry(VcpuBinding& vcpu, TimerExpiry& expiry)
 {
     const LockGuard guard{lock_};
+    std::uint32_t first{used_};
     for (std::uint32_t index = 0; index < used_; ++index) {
-        ExtensionTimer& timer = *slots_[index];
-        if (timer.vcpu_ != &vcpu || !timer.delivering_)
-            continue;
-        timer.delivering_ = false;
-        expiry = {Handle{HandleKind::timer, binding_, timer.generation_, index}.raw(), timer.cookie_,
-                  timer.missed_};
-        timer.missed_ = 0;
-        return true;
+        const ExtensionTimer& timer = *slots_[index];
+        if (timer.vcpu_ == &vcpu && timer.delivering_ && (first == used_ || timer.turn_ < slots_[first]->turn_))
+            first = index;
     }
-    return false;
+    if (first == used_)
+        return false;
+    ExtensionTimer& timer = *slots_[first];
+    timer.delivering_ = false;
+    expiry = {Handle{HandleKind::timer, binding_, timer.generation_, first}.raw(), timer.cookie_, timer.missed_};
+    timer.missed_ = 0;
+    return true;
 }
 
 void Timers::deliver_again(const TimerExpiry& expiry)

@@ -33,6 +33,7 @@ private:
     std::uint64_t cookie_{};
     abi::TimerSetting setting_{};
     std::uint64_t missed_{};
+    std::uint64_t turn_{};  ///< among those that wait for delivery
     std::uint32_t generation_{1};
     bool armed_{};       ///< setting_.deadline_ns is ahead
     bool delivering_{};  ///< expired, and the hook has not been called yet
@@ -82,6 +83,7 @@ public:
     void clear();
 
 private:
+    std::uint64_t turns_{};  ///< given to expiries, so that they are told in order
     friend class ExtensionTimer;
     [[nodiscard]] Expected<ExtensionTimer*> look_up(Handle timer);
     void arm(ExtensionTimer& timer);

@@ -9,6 +9,8 @@
 namespace hv::core {
 namespace {
 
+constexpr std::size_t module_record_bytes{64 * 1024};  ///< that a module's own records may have
+
 std::span<const std::byte> bytes_of(const StateCopies& copies)
 {
     return std::as_bytes(std::span{copies.kept, copies.words});
@@ -208,6 +210,19 @@ Status export_state(Binding& binding, StateWriter& writer, Continuations continu
     if (continuations == Continuations::put_in)
         HV_TRY(say_too_large(write_continuations(binding, writer), binding, why));
     return export_own(binding, writer, why);
+}
+
+Status export_blocks(Binding& binding, StateWriter& writer, TextWriter& why)
+{
+    return say_too_large(write_blocks(binding, writer), binding, why);
+}
+
+std::size_t export_bytes(const Binding& binding)
+{
+    const abi::Manifest& manifest = binding.module.manifest();
+    const std::size_t blocks = manifest.domain_state.size + sizeof(abi::StateRecordHeader) +
+                               binding.vcpu_count * (manifest.vcpu_state.size + sizeof(abi::StateRecordHeader));
+    return blocks + (binding.hooks.export_state != nullptr ? module_record_bytes : 0);
 }
 
 Status import_state(Binding& fresh, std::span<const std::byte> records, TextWriter& why)

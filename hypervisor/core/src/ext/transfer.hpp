@@ -15,6 +15,10 @@ enum class Continuations : bool { leave_out, put_in };
 /// All records of the binding.  Blocks as of the last hook that returned well.  Fails with limit_reached, or
 /// as export_state refuses.
 Status export_state(Binding& binding, StateWriter& writer, Continuations continuations, TextWriter& why);
+/// The blocks alone, which an instance that has failed has too.  Fails with limit_reached.
+Status export_blocks(Binding& binding, StateWriter& writer, TextWriter& why);
+/// Room that is enough for what `binding` exports.
+[[nodiscard]] std::size_t export_bytes(const Binding& binding);
 
 /// Fills the blocks of a fresh instance from records, then calls domain_create (start_import) and
 /// import_state.  A block of the instance's own version and size is the framework's to copy; one of another is

@@ -50,6 +50,16 @@ Error as_refusal(Error error)
     }
 }
 
+static_assert(static_cast<unsigned>(SwapStep::publish) == static_cast<unsigned>(protocol::SwapStepNumber::publish));
+
+SwapOptions options_of(const protocol::ExtSwapRequest& request)
+{
+    const std::uint32_t step = (request.flags & protocol::ext_swap_fail_at_mask) >> protocol::ext_swap_fail_at_shift;
+    return {.dry_run = (request.flags & protocol::ext_swap_dry_run) != 0,
+            .probation_s = request.probation_s,
+            .fail_at = static_cast<SwapStep>(step)};
+}
+
 const Module* module_of(const Domain& domain, std::string_view name)
 {
     for (unsigned position = 0; domain.extensions != nullptr && position < domain.extensions->size(); ++position)
@@ -79,22 +89,21 @@ Expected<Module*> CoreTarget::replacement(const protocol::ExtSwapRequest& reques
     return loaded;
 }
 
-Expected<Progress> CoreTarget::swap(Domain& domain, std::string_view old_name, Module& next, bool dry_run,
+Expected<Progress> CoreTarget::swap(Domain& domain, std::string_view old_name, Module& next, const SwapOptions& options,
                                     SwapAnswer& answer, Reason& reason)
 {
     swap_ = {};
     if (const Module* const old = module_of(domain, old_name))
         put_module(*old, swap_.names.old_module, swap_.names.old_version);
     put_module(next, swap_.names.new_module, swap_.names.new_version);
-    const auto swapped =
-        core::swap_extension(domain, old_name, next, {.dry_run = dry_run}, swap_.report, reason.text);
-    if (swapped && !dry_run)
+    const auto swapped = core::swap_extension(domain, old_name, next, options, swap_.report, reason.text);
+    if (swapped && !options.dry_run)
         modules_.supersede(next);
     modules_.sweep();
     if (!swapped)
         return as_refusal(swapped.error());
     swap_.names.flags = swap_.report.reverts ? protocol::swap_reverts : 0;
-    if (dry_run) {
+    if (options.dry_run) {
         answer.reply = swap_.names;
         return Progress::done;
     }
@@ -151,8 +160,7 @@ Expected<Progress> CoreTarget::swap_extension(const protocol::ExtSwapRequest& re
     if (is_under_way(request.domain))
         return watch_swap(answer);
     Module& next = *HV_TRY(replacement(request, reason));
-    return swap(*known.value(), get_text(request.old_module), next,
-                (request.flags & protocol::ext_swap_dry_run) != 0, answer, reason);
+    return swap(*known.value(), get_text(request.old_module), next, options_of(request), answer, reason);
 }
 
 Expected<Progress> CoreTarget::rollback_extension(const protocol::ExtOfDomainRequest& request, SwapAnswer& answer,
@@ -168,7 +176,7 @@ Expected<Progress> CoreTarget::rollback_extension(const protocol::ExtOfDomainReq
     Module* const before = module_before(domain, name, reason.text);
     if (before == nullptr)
         return Error::conflict;
-    return swap(domain, name, *before, false, answer, reason);
+    return swap(domain, name, *before, {}, answer, reason);
 }
 
 Status CoreTarget::detach_extension(const protocol::ExtOfDomainRequest& request, Reason& reason)

@@ -618,7 +618,21 @@ struct ExtUnloadRequest {
 static_assert(sizeof(ExtUnloadRequest) == 64);
 
 inline constexpr std::uint32_t ext_swap_dry_run{1};  ///< everything that is judged before anything stops, and no more
-inline constexpr std::uint32_t ext_swap_known_flags{1};
+/// In bits 11:8 of the flags the number of a step that is to fail, to see that nothing comes of it; 0: none.
+enum class SwapStepNumber : std::uint32_t {
+    none = 0,
+    create = 1,
+    offer = 2,
+    trial_export = 3,
+    trial_import = 4,
+    stop = 5,
+    final_export = 6,
+    final_import = 7,
+    publish = 8,
+};
+inline constexpr unsigned ext_swap_fail_at_shift{8};
+inline constexpr std::uint32_t ext_swap_fail_at_mask{0xf00};
+inline constexpr std::uint32_t ext_swap_known_flags{ext_swap_dry_run | ext_swap_fail_at_mask};
 
 /// Gives the place of `old_module` in a running domain's stack to another module, with the state that it has: a
 /// loaded one, or a file that was sent as for ext_load_finish and is loaded by this.  Either way the upload is
@@ -627,7 +641,7 @@ struct ExtSwapRequest {
     DomainId domain;
     std::uint32_t upload;  ///< 0: the module is named
     std::uint32_t flags;   ///< ext_swap_*
-    std::uint32_t reserved;
+    std::uint32_t probation_s;  ///< an instance that fails within so many seconds gives way to the old module; 0: it does not
     char old_module[name_size];
     char new_module[name_size];
 };

@@ -156,6 +156,7 @@ private:
     Status put_on_top(Binding& binding, std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     void take_off(Binding& binding);
     void forget_detached(Binding& rest);
+    void carry_out_all_restarts();
     [[nodiscard]] Binding* find_detached(std::string_view name) const;
     Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                BindOptions options, TextWriter& why, TextWriter& field);

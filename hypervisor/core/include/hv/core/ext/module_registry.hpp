@@ -45,6 +45,7 @@ public:
 private:
     friend class ModuleRegistry;
     friend class ExtensionStack;
+    friend class Restart;
     friend class Swap;
     template <typename T, typename... A>
     friend Expected<Owned<T>> make(Heap&, A&&...);

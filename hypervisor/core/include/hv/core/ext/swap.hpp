@@ -19,7 +19,7 @@ namespace hv::core {
 class Domain;
 class Module;
 
-/// The steps of a swap, in order; a test may have one fail.
+/// The steps of a swap, in order, numbered as in the control protocol; a test may have one fail.
 enum class SwapStep : std::uint8_t {
     none,
     create,         ///< the new instance is placed
@@ -34,6 +34,9 @@ enum class SwapStep : std::uint8_t {
 
 struct SwapOptions {
     bool dry_run{};      ///< everything up to the trial import, and nothing stops
+    /// An instance that fails within so many seconds gives its place back to the module before, if that was seen to
+    /// read its records; 0: it does not.
+    std::uint32_t probation_s{};
     SwapStep fail_at{};  ///< for tests: this step fails as if there were no memory
 };
 

@@ -131,7 +131,7 @@ private:
     };
     [[nodiscard]] Upload* find_upload(std::uint32_t number);
     Expected<Module*> replacement(const protocol::ExtSwapRequest& request, control::Reason& reason);
-    Expected<control::Progress> swap(Domain& domain, std::string_view old_name, Module& next, bool dry_run,
+    Expected<control::Progress> swap(Domain& domain, std::string_view old_name, Module& next, const SwapOptions& options,
                                      control::SwapAnswer& answer, control::Reason& reason);
     [[nodiscard]] bool is_under_way(protocol::DomainId domain) const;
     Expected<control::Progress> watch_swap(control::SwapAnswer& answer);
