@@ -19,6 +19,7 @@ COMPARED = {
     "OUT to a port that somebody emulates": (1136, 2468, 350),
     "HLT until a timer's deadline (deadline to next instruction)": (43463, 13026, 3000),
 }
+SWAP = "blackout of a swap, four VCPUs on one processor"
 MEMORY = "hypervisor memory per idle one-VCPU domain, nested tables and all, bytes"
 MOVE = "xl create, ticks of the whole machine per MiB moved"
 COPIES = "xl create, hundredths of copies of each byte moved: into xld, out of it, into the guest"
@@ -27,7 +28,7 @@ BARE = "the same kernel to its first process on the bare emulator, ticks"
 RATIO = "the former in percent of the latter"
 
 SINGLE = {"MEMORY": MEMORY, "MOVE": MOVE, "COPIES": COPIES, "FIRST": FIRST, "BARE": BARE}
-SINGLE_AIMS = {MEMORY: 256 * 1024, RATIO: 125}
+SINGLE_AIMS = {SWAP: 20000, MEMORY: 256 * 1024, RATIO: 125}
 
 
 HOOKS = ("cpuid", "msr_read", "msr_write", "hypercall", "port_read", "port_write", "mmio_read", "mmio_write")
@@ -96,7 +97,7 @@ def main():
     options = parser.parse_args()
     with open(options.results, encoding="utf-8") as file:
         rows = parse(file)
-    expected = [*COMPARED, *map(price_row, HOOKS), MEMORY, MOVE, COPIES, RATIO]
+    expected = [*COMPARED, *map(price_row, HOOKS), SWAP, MEMORY, MOVE, COPIES, RATIO]
     missing = [name for name in expected if name not in {row["operation"] for row in rows}]
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     with open(options.output, "w", encoding="utf-8") as file:
