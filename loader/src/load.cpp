@@ -142,6 +142,15 @@ Expected<Image> Module::instantiate(ModuleMemory& memory, const abi::HostTable& 
     return Image{placement, layout_, placed_hooks(placement)};
 }
 
+std::optional<SectionAt> Module::section(std::size_t index) const
+{
+    HV_ASSERT(verified());
+    for (const Section& one : sections_.sections)
+        if (one.place != SectionPlace::none && one.size != 0 && index-- == 0)
+            return SectionAt{one.name, one.image_offset};
+    return std::nullopt;
+}
+
 std::optional<SymbolAt> Module::symbolise(const Image& image, std::uint64_t address) const
 {
     HV_ASSERT(verified());

@@ -360,6 +360,16 @@ Status FakeControlTarget::detach_extension(const ExtOfDomainRequest& request, Re
         return refuse_field(reason, Error::not_found, "/module", "no such extension");
     found->modules.erase(place);
     return Done{};
+Expected<std::size_t> FakeControlTarget::read_core(const ExtCoreRequest& request, std::span<std::byte> room,
+                                                   ExtCoreReply& reply, Reason& reason)
+{
+    HV_TRY(find(request.domain, reason));
+    if (request.segment != 0)
+        return refuse(reason, Error::not_found, "there is no such segment");
+    const std::size_t bytes = std::min<std::size_t>(room.size(), 100'000 - std::min<std::uint64_t>(request.offset, 100'000));
+    std::memset(room.data(), 'c', bytes);
+    reply = {5, 0x4000, 100'000, core_writable, 1};
+    return bytes;
 }
 Expected<std::size_t> FakeControlTarget::inspect_extension(const ExtOfDomainRequest& request,
                                                            std::span<std::byte> room, ExtInspectReply& reply,

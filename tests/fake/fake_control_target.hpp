@@ -90,6 +90,8 @@ public:
                                           core::control::SwapAnswer& answer, Reason& reason) override;
     Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
                                          protocol::ExtReportReply& reply, core::control::Reason& reason) override;
+    Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
+                                    protocol::ExtCoreReply& reply, core::control::Reason& reason) override;
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
                                             protocol::ExtInspectReply& reply, Reason& reason) override;
 

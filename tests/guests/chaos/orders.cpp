@@ -11,7 +11,7 @@ namespace {
 
 using chaos::Hook;
 
-constexpr std::uint32_t patience{200'000'000};
+constexpr std::uint32_t patience{10'000'000};
 constexpr std::uint32_t second_processor{1};
 constexpr auto low_word = static_cast<std::uint32_t>(chaos::alive_word);
 

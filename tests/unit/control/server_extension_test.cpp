@@ -66,6 +66,27 @@ TEST_F(ServerExtensions, AReportComesWithItsEntriesAsBulk)
     EXPECT_EQ(client.ask(Command::ext_report, request).error(), Error::malformed);
 }
 
+TEST_F(ServerExtensions, TheMemoryOfAFailedInstanceComesInPieces)
+{
+    ExtCoreRequest request{1, 0, 0};
+    EXPECT_EQ(client.ask(Command::ext_core, request).error(), Error::not_found);  // no such domain
+    request.domain = client.create();
+    std::size_t bytes{};
+    for (unsigned pieces = 0; pieces < 3 && bytes < 100'000; ++pieces) {
+        request.offset = bytes;
+        const auto answer = client.ask(Command::ext_core, request);
+        ASSERT_TRUE(answer.ok()) << answer.text();
+        EXPECT_EQ(answer.fixed<ExtCoreReply>().bytes, 100'000u);
+        EXPECT_LE(answer.bulk.size(), std::size_t{maximum_reply_bulk});
+        bytes += answer.bulk.size();
+    }
+    EXPECT_EQ(bytes, 100'000u);
+    request.offset = ~0ull;
+    EXPECT_TRUE(client.ask(Command::ext_core, request).bulk.empty());
+    request.segment = 1;
+    EXPECT_EQ(client.ask(Command::ext_core, request).error(), Error::not_found);
+}
+
 TEST_F(ServerExtensions, ModuleIsLoadedInPieces)
 {
     target.slices = 3;

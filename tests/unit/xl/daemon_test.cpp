@@ -557,6 +557,26 @@ TEST_F(Xld, TheReportOfAFailedExtensionIsShownWithItsCallsAndEvents)
     EXPECT_EQ(xl({"ext-report", "nosuch"}).status, 3);
 }
 
+TEST_F(Xld, TheMemoryOfAFailedExtensionBecomesACoreFile)
+{
+    config["extensions"] = {{{"name", "novell"}}};
+    ASSERT_EQ(create().status, 0);
+    const std::string path{(folder / "novell.core").string()};
+    const Outcome written{xl({"ext-report", "web1", "--core", path})};
+    ASSERT_EQ(written.status, 0) << written.err;
+    EXPECT_NE(written.out.find("core:       gdb -ex 'core-file " + path + "' -ex 'add-symbol-file "), std::string::npos) << written.out;
+    std::ifstream file{path, std::ios::binary};
+    std::stringstream bytes;
+    bytes << file.rdbuf();
+    const std::string core{bytes.str()};
+    ASSERT_EQ(core.size(), 4096u + 151'552u + 4096u);  // headers and notes, and two segments in whole pages
+    EXPECT_EQ(core.substr(0, 4), "\x7f" "ELF");
+    for (const std::size_t at : {0u, 1u, 250u, 251u, 70'000u, 149'999u})
+        EXPECT_EQ(static_cast<unsigned char>(core[4096 + at]), at % 251) << at;
+    EXPECT_EQ(xl({"ext-report", "dom0", "--core", path}).status, 3);
+    EXPECT_EQ(xl({"ext-report", "web1", "--core", (folder / "no-such" / "file").string()}).status, 1);
+}
+
 TEST_F(Xld, TheLongListOfExtensionsSaysWhatEachIsAndNeeds)
 {
     write("plain", "plain");

@@ -491,6 +491,20 @@ Expected<Progress> FakeHypervisor::finish_module(std::uint32_t, protocol::Module
     return Progress::done;
 }
 
+/// Two segments, of which the first takes several pieces: its byte n is n modulo 251.
+Expected<std::size_t> FakeHypervisor::read_core(const ExtCoreRequest& request, std::span<std::byte> room,
+                                                ExtCoreReply& reply, Reason& reason)
+{
+    if (domains.at(request.domain).modules.empty() || request.segment > 1)
+        return refuse(reason, Error::not_found, "nothing is kept");
+    const std::uint64_t length{request.segment == 0 ? 150'000u : 4096u};
+    reply = {1, request.segment == 0 ? 0x5000u : 0x9'0000u, length, request.segment == 0 ? core_executable : core_writable, 2};
+    const std::size_t bytes = std::min<std::size_t>(room.size(), length - std::min(request.offset, length));
+    for (std::size_t index = 0; index < bytes; ++index)
+        room[index] = static_cast<std::byte>((request.offset + index) % 251);
+    return bytes;
+}
+
 /// A domain with an extension has had one failure, with what a report can say.
 Expected<std::size_t> FakeHypervisor::report_failure(const ExtReportRequest& request, std::span<std::byte> room,
                                                      ExtReportReply& reply, Reason& reason)

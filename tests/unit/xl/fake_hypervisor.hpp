@@ -141,6 +141,8 @@ private:
     }
     Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
                                          protocol::ExtReportReply& reply, core::control::Reason& reason) override;
+    Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
+                                    protocol::ExtCoreReply& reply, core::control::Reason& reason) override;
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest&, std::span<std::byte>,
                                             protocol::ExtInspectReply&, core::control::Reason&) override
     {

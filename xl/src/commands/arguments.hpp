@@ -32,6 +32,7 @@ struct Arguments {
     bool clear{};
     bool wait{};
     unsigned timeout{120};  ///< seconds that --wait waits
+    std::string core;  ///< ext-report: the file that the module's memory goes to
     std::string trigger;
     unsigned vcpu{};
 };

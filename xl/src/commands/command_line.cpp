@@ -155,6 +155,7 @@ void report_options(CLI::App& app, Arguments& arguments)
 {
     app.add_option("extension", arguments.name, "only failures of this extension");
     app.add_flag("-a,--all", arguments.all, "every report that is kept, not the newest alone; JSON always has all");
+    app.add_option("-c,--core", arguments.core, "write the memory of the instance that failed last to this file, as an ELF core for gdb");
 }
 
 constexpr Verb verbs[]{

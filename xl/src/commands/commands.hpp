@@ -44,6 +44,8 @@ namespace hv::xl {
 [[nodiscard]] ExitCode run_ext_rollback(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_inspect(const Arguments& arguments);
 [[nodiscard]] ExitCode run_ext_report(const Arguments& arguments);
+/// --core of ext-report: writes the file; `report` is the newest of the domain.
+void write_core(const Arguments& arguments, const Json& report);
 [[nodiscard]] ExitCode run_ext_list(const Arguments& arguments);
 
 // verify.cpp

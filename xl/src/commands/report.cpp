@@ -87,6 +87,11 @@ ExitCode run_ext_report(const Arguments& arguments)
 {
     const Json request{{"verb", "ext-report"}, {"domain", arguments.domain}, {"name", arguments.name}};
     const Json all = Connection{arguments.socket}.call(request);
+    if (!arguments.core.empty()) {
+        if (all.empty())
+            throw Failure{ExitCode::not_found, "no extension of the domain has failed"};
+        write_core(arguments, all[0]);
+    }
     if (arguments.json) {
         print(json_text(all));
         return ExitCode::done;

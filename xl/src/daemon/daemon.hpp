@@ -110,6 +110,7 @@ private:
     Task<Json> ext_rollback(CallPointer call);
     Task<Json> ext_inspect(CallPointer call);
     Task<Json> ext_report(CallPointer call);
+    Task<Json> ext_core(CallPointer call);
     Task<Json> ext_list(CallPointer call);
     Task<Json> ext_names(CallPointer call);
 

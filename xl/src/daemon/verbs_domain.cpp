@@ -24,6 +24,7 @@ const std::map<std::string, Daemon::Verb>& Daemon::verbs()
         {"ext-swap", &Daemon::ext_swap},   {"ext-rollback", &Daemon::ext_rollback},
         {"ext-attach", &Daemon::ext_attach}, {"ext-detach", &Daemon::ext_detach},
         {"ext-inspect", &Daemon::ext_inspect}, {"ext-report", &Daemon::ext_report},
+        {"ext-core", &Daemon::ext_core},
         {"ext-list", &Daemon::ext_list},   {"ext-names", &Daemon::ext_names}};
     return all;
 }

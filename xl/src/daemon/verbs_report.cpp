@@ -130,4 +130,21 @@ Task<Json> Daemon::ext_report(CallPointer call)
     co_return all;
 }
 
+/// One piece of a segment, its bytes as pairs of hexadecimal digits.
+Task<Json> Daemon::ext_core(CallPointer call)
+{
+    const protocol::DomainInfo domain = co_await target(call);
+    const auto segment = call->args.at("segment").get<std::uint32_t>();
+    const auto offset = call->args.at("offset").get<std::uint64_t>();
+    const Hypervisor::CorePiece piece = co_await hypervisor_.core(domain.domain, segment, offset);
+    const protocol::ExtCoreReply& reply = piece.reply;
+    co_return Json{{"number", reply.number},
+                   {"address", reply.address},
+                   {"bytes", reply.bytes},
+                   {"writable", (reply.flags & protocol::core_writable) != 0},
+                   {"executable", (reply.flags & protocol::core_executable) != 0},
+                   {"segments", reply.segment_count},
+                   {"data", hex_text({reinterpret_cast<const std::uint8_t*>(piece.bytes.data()), piece.bytes.size()})}};
+}
+
 }  // namespace hv::xl

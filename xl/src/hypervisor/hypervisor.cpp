@@ -378,4 +378,11 @@ Task<std::vector<Hypervisor::Report>> Hypervisor::reports(DomainId id, std::stri
     co_return all;
 }
 
+Task<Hypervisor::CorePiece> Hypervisor::core(DomainId id, std::uint32_t segment, std::uint64_t offset)
+{
+    ControlRequest request = request_of(Command::ext_core, ExtCoreRequest{id, segment, offset});
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    co_return CorePiece{fixed_of<ExtCoreReply>(frame), frame.bulk};
+}
+
 }  // namespace hv::xl

@@ -88,6 +88,12 @@ public:
     };
     /// The reports of failures of `module` (empty: of any) that are kept, the newest first.
     [[nodiscard]] Task<std::vector<Report>> reports(protocol::DomainId id, std::string module);
+    struct CorePiece {
+        protocol::ExtCoreReply reply{};
+        std::vector<std::byte> bytes;
+    };
+    /// A piece of the memory of the newest instance of the domain that failed.
+    [[nodiscard]] Task<CorePiece> core(protocol::DomainId id, std::uint32_t segment, std::uint64_t offset);
 
 private:
     /// Sends a module's file; returns the upload's number.

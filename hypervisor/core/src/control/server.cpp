@@ -48,6 +48,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_rollback, &ControlServer::ext_rollback},
     {Command::ext_inspect, &ControlServer::ext_inspect},
     {Command::ext_report, &ControlServer::ext_report},
+    {Command::ext_core, &ControlServer::ext_core},
 };
 
 // ---- connection -------------------------------------------------------------------------------------------

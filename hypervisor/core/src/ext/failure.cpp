@@ -147,7 +147,7 @@ void keep_report(const HookCall& call, const TextWriter& text, const platform::H
 {
     Domain& domain = call.binding->domain;
     if (!domain.extensions->reports().add(call, text.view(), fault, action, is_of_bind(call.hook)))
-        log_warning("domain ", domain.id, ": no memory to keep a report of this");
+        log_warning("domain ", domain.id, ": no memory to keep all of this for the operator");
 }
 
 /// True for whoever is first to say that the instance has failed.

@@ -93,7 +93,8 @@ bool FailureReports::add(const HookCall& call, std::string_view reason, const pl
         add_fault(report, call, *fault);
     collect_events(report, *call.binding);
     place = made.value().leak();
-    return true;
+    const Seat& seat = call.vcpu != nullptr ? call.vcpu->seat : call.binding->seat;
+    return in_bind || call.binding->isolated == nullptr || core_.take(*call.binding->isolated, seat.stack, number);
 }
 
 const FailureReport* FailureReports::find(std::string_view module, std::uint32_t skip) const

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "hv/abi/registers.hpp"
 #include "hv/base/static_vector.hpp"
@@ -70,6 +71,34 @@ public:
     /// for `write`, writable.
     [[nodiscard]] std::byte* reach(std::uint64_t address, std::uint64_t bytes, bool write);
 
+    /// Calls `show(address, bytes, writable, executable)` for all that the instance can reach, but of the stacks only for the one
+    /// that `stack` lies in.
+    template <typename Show>
+    void visit(std::uint64_t stack, Show show) const
+    {
+        const auto whole = [&](const Region& region) {
+            show(region.address, std::span<const std::byte>{region.own, static_cast<std::size_t>(region.bytes)}, region.writable, false);
+        };
+        const auto part = [&](const loader::Region& of, bool writable, bool executable) {
+            show(image_.address + of.offset,
+                 std::span<const std::byte>{image_.own + of.offset, static_cast<std::size_t>(of.bytes)}, writable, executable);
+        };
+        whole(constants_);
+        whole(writable_);
+        for (const Region& seat : seats_)
+            if (stack - seat.address < seat.bytes)
+                whole(seat);
+        if (image_.own != nullptr) {
+            part(layout_.text, false, true);
+            part(layout_.rodata, false, false);
+            part(layout_.data, true, false);
+        }
+        const LockGuard guard{allocation_lock_};
+        for (const Block& block : blocks_)
+            if (block.used)
+                whole(block.region);
+    }
+
     /// Zeroed memory of the module's; its address.  Fails with no_memory or limit_reached.
     Expected<std::uint64_t> allocate(std::uint64_t bytes);
     /// Ends an allocation.  Its frames stay the instance's, for its next allocation of that size: another processor may still
@@ -111,7 +140,7 @@ private:
     StaticVector<Region, maximum_seats> seats_{};
     Region image_{};
     loader::ImageLayout layout_{};
-    Spinlock allocation_lock_{};
+    mutable Spinlock allocation_lock_{};
     StaticVector<Block, maximum_blocks> blocks_{};
 };
 

@@ -13,6 +13,7 @@ namespace hv::core::service {
 
 using control::Reason;
 using control::refuse;
+using control::refuse_field;
 
 namespace {
 
@@ -121,6 +122,30 @@ Expected<std::size_t> CoreTarget::report_failure(const protocol::ExtReportReques
     if (!bytes && bytes.error() == Error::not_found)
         return refuse(reason, Error::not_found, "no ", request.skip == 0 ? "failure" : "older failure", " of ",
                       name.empty() ? "an extension" : name, " in domain '", domain.name(), "' is known");
+    return bytes;
+}
+
+Expected<std::size_t> CoreTarget::read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
+                                            protocol::ExtCoreReply& reply, Reason& reason)
+{
+    Domain& domain = *HV_TRY(guest(request.domain, reason));
+    Expected<std::size_t> bytes{Error::not_found};
+    const auto read = [&](const FailureCore& core) {
+        if (request.segment >= core.segments().size())
+            return;
+        const FailureCore::Segment& segment = core.segments()[request.segment];
+        reply = {core.number(), segment.address, segment.bytes,
+                 (segment.writable ? protocol::core_writable : 0) | (segment.executable ? protocol::core_executable : 0),
+                 static_cast<std::uint32_t>(core.segments().size())};
+        const std::uint64_t left = segment.bytes - std::min(request.offset, segment.bytes);
+        bytes = std::min(room.size(), static_cast<std::size_t>(left));
+        std::memcpy(room.data(), segment.copy + (segment.bytes - left), bytes.value());
+    };
+    if (domain.extensions == nullptr || !domain.extensions->reports().visit_core(read))
+        return refuse(reason, Error::not_found, "no memory of an isolated extension that failed is kept in domain '", domain.name(),
+                      "'");
+    if (!bytes)
+        return refuse_field(reason, Error::not_found, "/segment", "there is no segment ", request.segment);
     return bytes;
 }
 

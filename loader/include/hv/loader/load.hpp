@@ -51,6 +51,12 @@ struct SymbolAt {
     std::uint64_t offset;
 };
 
+/// A section of the file that the image has: its offset there.
+struct SectionAt {
+    std::string_view name;
+    std::uint64_t image_offset;
+};
+
 /// Some 10 KiB: keep it in a registry's entry, not on a stack.  Refers to the file's bytes, which must stay.
 class Module {
 public:
@@ -87,6 +93,9 @@ public:
     /// host.header.size is filled in.  Fails as the memory provider does; nothing is then held.
     [[nodiscard]] Expected<Image> instantiate(ModuleMemory& memory, const abi::HostTable& host) const;
 
+    /// What the file calls the part of an image at this offset, one after the other by `index`: a debugger asks by name.  Nothing:
+    /// there are no more.
+    [[nodiscard]] std::optional<SectionAt> section(std::size_t index) const;
     /// The function that an address of the image lies in.
     [[nodiscard]] std::optional<SymbolAt> symbolise(const Image& image, std::uint64_t address) const;
 

@@ -96,6 +96,7 @@ enum class Command : std::uint16_t {
     ext_requests = 80,
     ext_announce = 81,
     ext_report = 90,
+    ext_core = 91,
 };
 
 /// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user
@@ -784,6 +785,29 @@ struct ReportEvent {
     char result[40];  ///< the verdict, or the service's answer, in words
 };
 static_assert(sizeof(ReportEvent) == 136);
+
+/// ext_core: the memory of the newest instance of the domain that failed after its bind, as it was then, piece by piece: an isolated
+/// one's image, constants, state, allocations and the stack of the hook that failed.  Error::not_found where none is kept, or there
+/// is no such segment.
+struct ExtCoreRequest {
+    DomainId domain;
+    std::uint32_t segment;  ///< from 0
+    std::uint64_t offset;   ///< in the segment
+};
+static_assert(sizeof(ExtCoreRequest) == 16);
+
+inline constexpr std::uint32_t core_writable{1};
+inline constexpr std::uint32_t core_executable{2};
+
+/// Bulk data: the segment's bytes from the offset on, as many as a reply takes.
+struct ExtCoreReply {
+    std::uint64_t number;   ///< of the failure: as in ExtReportReply
+    std::uint64_t address;  ///< of the segment, the module's
+    std::uint64_t bytes;    ///< of the whole segment
+    std::uint32_t flags;    ///< core_*
+    std::uint32_t segment_count;
+};
+static_assert(sizeof(ExtCoreReply) == 32);
 
 // ---- events -----------------------------------------------------------------------------------------------
 

@@ -154,6 +154,9 @@ public:
     /// The report of a failed instance; its frames and events go to `room`.  Returns how many bytes.
     virtual Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
                                                  protocol::ExtReportReply& reply, Reason& reason) = 0;
+    /// A piece of the memory of one, to `room`.  Returns how many bytes.
+    virtual Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
+                                            protocol::ExtCoreReply& reply, Reason& reason) = 0;
 
     // ---- the target's own work ----------------------------------------------------------------------------
     /// What somebody asked of the target that is no client: a pause that an extension wants.

@@ -145,6 +145,7 @@ private:
     Expected<Progress> ext_rollback(const protocol::FrameView& frame);
     Expected<Progress> ext_inspect(const protocol::FrameView& frame);
     Expected<Progress> ext_report(const protocol::FrameView& frame);
+    Expected<Progress> ext_core(const protocol::FrameView& frame);
     Expected<Progress> answer_swap(Expected<Progress> progress, const SwapAnswer& answer);
     Expected<const Upload*> whole_upload(std::uint32_t number);
     Status check_create(const protocol::DomainCreateRequest& request);

@@ -10,8 +10,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "hv/core/ext/event_log.hpp"
 #include "hv/base/bounded_text.hpp"
+#include "hv/core/ext/event_log.hpp"
+#include "hv/core/ext/failure_core.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/memory/heap.hpp"
 #include "hv/core/platform/isolated_space.hpp"
@@ -70,7 +71,7 @@ class FailureReports {
 public:
     static constexpr std::size_t kept{4};
 
-    explicit FailureReports(Heap& heap) : heap_{heap} {}
+    explicit FailureReports(Heap& heap) : heap_{heap}, core_{heap} {}
     ~FailureReports();
     FailureReports(const FailureReports&) = delete;
     FailureReports& operator=(const FailureReports&) = delete;
@@ -94,6 +95,16 @@ public:
         return found != nullptr;
     }
 
+    /// Calls `visit(const FailureCore&)` with the memory of the newest failure that it was kept of.  False: of none.
+    template <typename Visit>
+    bool visit_core(Visit visit) const
+    {
+        const LockGuard guard{lock_};
+        if (core_.number() != 0)
+            visit(core_);
+        return core_.number() != 0;
+    }
+
 private:
     [[nodiscard]] const FailureReport* find(std::string_view module, std::uint32_t skip) const;
 
@@ -101,6 +112,7 @@ private:
     mutable Spinlock lock_{};
     std::atomic<std::uint64_t> count_{};
     FailureReport* reports_[kept]{};  ///< number n at (n - 1) % kept
+    FailureCore core_;
 };
 
 }  // namespace hv::core

@@ -110,6 +110,8 @@ public:
                                             protocol::ExtInspectReply& reply, control::Reason& reason) override;
     Expected<std::size_t> report_failure(const protocol::ExtReportRequest& request, std::span<std::byte> room,
                                          protocol::ExtReportReply& reply, control::Reason& reason) override;
+    Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
+                                    protocol::ExtCoreReply& reply, control::Reason& reason) override;
 
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "hv/core/ext/failure_core.hpp"
+
+#include <cstring>
+
+#include "isolated_memory.hpp"
+
+namespace hv::core {
+
+bool FailureCore::add(Segment segment, const std::byte* own)
+{
+    if (segments_.full() || segment.bytes > maximum_bytes - bytes_)
+        return false;
+    auto* const copy = static_cast<std::byte*>(heap_.allocate(static_cast<std::size_t>(segment.bytes)));
+    if (copy == nullptr)
+        return false;
+    std::memcpy(copy, own, static_cast<std::size_t>(segment.bytes));
+    segment.copy = copy;
+    bytes_ += segment.bytes;
+    return segments_.push_back(segment);
+}
+
+bool FailureCore::take(const IsolatedMemory& memory, std::uint64_t stack, std::uint64_t number)
+{
+    forget();
+    bool whole{true};
+    memory.visit(stack, [&](std::uint64_t address, std::span<const std::byte> own, bool writable, bool executable) {
+        whole = whole && (own.empty() || add({address, own.size(), writable, executable, nullptr}, own.data()));
+    });
+    if (whole)
+        number_ = number;
+    else
+        forget();
+    return whole;
+}
+
+void FailureCore::forget()
+{
+    for (const Segment& segment : segments_)
+        heap_.release(const_cast<std::byte*>(segment.copy));
+    segments_.clear();
+    bytes_ = number_ = 0;
+}
+
+}  // namespace hv::core
