@@ -303,6 +303,9 @@ Status Judge::consistent(const JudgedManifest& judged, std::uint64_t where)
     if (judged.exits.count != 0 && (judged.manifest.needs & abi::need_exits) == 0)
         return no(Error::permission_denied, where + offsetof(abi::Manifest, needs),
                   "the module subscribes to exits and does not ask for capability 'exits'");
+    if (judged.exits.count != 0 && !has(offsetof(abi::HookTable, exit)))
+        return no(Error::malformed, where + offsetof(abi::Manifest, needs),
+                  "the module subscribes to exits and has no hook exit to see them");
     return Done{};
 }
 

@@ -27,6 +27,7 @@ public:
     Status leaves();
     Status msr_reads();
     Status msr_writes();
+    Status exits();
 
 private:
     Status window(const abi::WindowRequest& window, std::uint64_t where);
@@ -35,6 +36,7 @@ private:
                         std::uint64_t granule, std::string_view what);
     Status hypercall_window(const abi::WindowRequest& window, std::uint64_t where);
     Status parameter(const abi::ParameterDescription& parameter, std::uint64_t where);
+    Status exit(const abi::ExitSubscription& wanted, std::uint64_t where);
 
     template <typename T>
     T read(const ConstTable& table, std::uint32_t index) const
@@ -262,6 +264,68 @@ Status TableJudge::msr_writes()
     return Done{};
 }
 
+/// The numbers that a kind of exit can have: 0 to this.
+std::uint64_t last_number(abi::ExitKind kind)
+{
+    switch (kind) {
+    case abi::ExitKind::cpuid:
+    case abi::ExitKind::msr: return 0xffff'ffff;
+    case abi::ExitKind::port: return 0xffff;
+    case abi::ExitKind::exception: return 31;
+    case abi::ExitKind::control_register: return 15;
+    default: return 0;
+    }
+}
+
+bool has_direction(abi::ExitKind kind)
+{
+    return kind == abi::ExitKind::msr || kind == abi::ExitKind::port || kind == abi::ExitKind::control_register;
+}
+
+/// True where the hypervisor has no way to make each of these numbers exit.
+bool goes_beyond(const abi::ExitSubscription& wanted)
+{
+    if ((wanted.flags & abi::exit_passive) != 0)
+        return false;
+    if (wanted.kind != abi::ExitKind::exception && wanted.kind != abi::ExitKind::control_register)
+        return false;
+    const auto range = (std::uint64_t{2} << wanted.last) - (std::uint64_t{1} << wanted.first);
+    const bool exceptions{wanted.kind == abi::ExitKind::exception};
+    return (range & ~(exceptions ? abi::provided_exceptions : abi::provided_control_registers)) != 0;
+}
+
+Status TableJudge::exit(const abi::ExitSubscription& wanted, std::uint64_t where)
+{
+    const auto kind = static_cast<std::uint32_t>(wanted.kind);
+    const std::string_view name{exit_kind_name(kind)};
+    if (name == "?")
+        return no(where, "a subscription to exits of kind ", kind, ", which there is not");
+    if ((abi::provided_exits >> kind & 1) == 0)
+        return refused(diagnostics_, Error::not_supported, where, "the module subscribes to exits of kind '", name,
+                       "', which this hypervisor does not provide");
+    const bool both{(wanted.flags & abi::exit_instead) != 0 && (wanted.flags & abi::exit_after) != 0};
+    const bool directed{(wanted.flags & (abi::exit_reads | abi::exit_writes)) != 0};
+    if ((wanted.flags & ~abi::exit_known_flags) != 0 || both || (directed && !has_direction(wanted.kind)) ||
+        abi::exit_condition(wanted.flags) > abi::maximum_condition)
+        return no(where, "a subscription to exits of kind '", name, "' has flags ", Hex{wanted.flags},
+                  ", which make no sense");
+    if (wanted.first > wanted.last || wanted.last > last_number(wanted.kind))
+        return no(where, "a subscription to exits of kind '", name, "' from ", Hex{wanted.first}, " to ",
+                  Hex{wanted.last});
+    if (goes_beyond(wanted) || (wanted.kind == abi::ExitKind::exception && (wanted.flags & abi::exit_instead) != 0))
+        return refused(diagnostics_, Error::not_supported, where, "a subscription to exits of kind '", name, "' from ",
+                       Hex{wanted.first}, " to ", Hex{wanted.last}, ", which this hypervisor does not provide");
+    return Done{};
+}
+
+Status TableJudge::exits()
+{
+    for (std::uint32_t index = 0; index < judged_.exits.count; ++index)
+        HV_TRY(exit(read<abi::ExitSubscription>(judged_.exits, index),
+                    element_offset<abi::ExitSubscription>(sections_, judged_.exits, index)));
+    return Done{};
+}
+
 }  // namespace
 
 Status judge_tables(File file, const SectionTable& sections, Diagnostics& diagnostics,
@@ -272,7 +336,8 @@ Status judge_tables(File file, const SectionTable& sections, Diagnostics& diagno
     HV_TRY(judge.parameters());
     HV_TRY(judge.leaves());
     HV_TRY(judge.msr_reads());
-    return judge.msr_writes();
+    HV_TRY(judge.msr_writes());
+    return judge.exits();
 }
 
 }  // namespace hv::loader

@@ -23,6 +23,8 @@ using core::VcpuContext;
 struct State {
     core::HvmTable table{};
     std::map<const void*, std::unique_ptr<FakeVcpu>> vcpus;
+    std::map<void*, std::unique_ptr<std::vector<core::MsrIntercept>>> msr_maps;
+    bool msr_map_fails{};
     unsigned creations_to_fail{};
     std::vector<unsigned> enabled;
 };
@@ -222,6 +224,16 @@ Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, s
     return Done{};
 }
 
+Expected<void*> msr_map_create(core::Ledger&)
+{
+    if (std::exchange(state().msr_map_fails, false))
+        return Error::no_memory;
+    auto map = std::make_unique<std::vector<core::MsrIntercept>>();
+    void* const key = map.get();
+    state().msr_maps.emplace(key, std::move(map));
+    return key;
+}
+
 /// AMD's entries: tests that look into tables find the usual bits.
 constexpr core::NestedEntryFormat nested_format{.table = 0x27,
                                                 .leaf = 0x65,
@@ -270,6 +282,12 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .offer = [](VcpuContext& c, const core::OfferedBits& bits) { fake_vcpu(c).offered = bits; },
         .set_tsc_offset = [](VcpuContext& c, std::uint64_t offset) { fake_vcpu(c).tsc_offset = offset; },
         .flush = [](VcpuContext& c) { fake_vcpu(c).flush_wanted = true; },
+        .intercept = [](VcpuContext& c, const core::Intercepts& wanted) { fake_vcpu(c).intercepts = wanted; },
+        .msr_map_create = msr_map_create,
+        .msr_map_destroy = [](void* map, core::Ledger&) { HV_ASSERT(state().msr_maps.erase(map) == 1); },
+        .msr_map_set = [](void* map, std::span<const core::MsrIntercept> wanted) {
+            state().msr_maps.at(map)->assign(wanted.begin(), wanted.end());
+        },
         .intercept_control_ports = [](std::uint16_t, std::uint16_t) {},
     };
 }
@@ -325,10 +343,27 @@ std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Ex
 const core::HvmTable& reset_backend(const core::HvmCapabilities& capabilities)
 {
     state().vcpus.clear();
+    state().msr_maps.clear();
+    state().msr_map_fails = false;
     state().creations_to_fail = 0;
     state().enabled.clear();
     state().table = make_table(capabilities);
     return state().table;
+}
+
+std::size_t fake_msr_maps()
+{
+    return state().msr_maps.size();
+}
+
+const std::vector<core::MsrIntercept>& fake_msr_map(const core::VcpuContext& vcpu)
+{
+    return *state().msr_maps.at(fake_vcpu(vcpu).intercepts.msr_map);
+}
+
+void fail_msr_map()
+{
+    state().msr_map_fails = true;
 }
 
 FakeVcpu& fake_vcpu(const core::VcpuContext& vcpu)

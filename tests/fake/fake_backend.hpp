@@ -45,6 +45,7 @@ struct FakeVcpu {
     std::uint64_t extended_control{1};
     core::OfferedBits offered{~0ull, ~0ull, 0};
 
+    core::Intercepts intercepts{};
     std::optional<core::Event> queued;
     std::vector<core::Event> delivered;  ///< in order
     unsigned entries{};
@@ -62,6 +63,11 @@ const core::HvmTable& reset_backend(const core::HvmCapabilities& capabilities = 
 [[nodiscard]] FakeVcpu& fake_vcpu(const core::VcpuContext& vcpu);
 /// VCPUs that exist; 0 after a test that destroyed what it made.
 [[nodiscard]] unsigned fake_vcpus();
+/// The domain's own choices of MSRs that exist, and what one has.
+[[nodiscard]] std::size_t fake_msr_maps();
+[[nodiscard]] const std::vector<core::MsrIntercept>& fake_msr_map(const core::VcpuContext& vcpu);
+/// Makes the next msr_map_create fail.
+void fail_msr_map();
 /// Makes the next `count` calls of vcpu_create fail.
 void fail_vcpu_create(unsigned count);
 /// Processors that enable_processor was called on.

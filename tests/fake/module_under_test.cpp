@@ -374,6 +374,22 @@ abi::Verdict ModuleUnderTest::fire(std::uint64_t timer, std::uint64_t missed)
     return call(index, [&] { return hooks().timer(&vcpus_.at(index), timer, cookie, missed); });
 }
 
+abi::Verdict ModuleUnderTest::exit(abi::ExitFrame& frame, bool after, std::uint32_t vcpu)
+{
+    abi::Verdict verdict{abi::not_mine};
+    const std::uint64_t number{frame.kind == abi::ExitKind::port ? frame.number & 0xffff : frame.number};
+    const std::uint32_t direction{frame.write != 0 ? abi::exit_writes : abi::exit_reads};
+    constexpr std::uint32_t directions{abi::exit_reads | abi::exit_writes};
+    for (std::uint32_t index = 0; index < module_->exit_count(); ++index) {
+        const auto wanted = module_->exit(index);
+        if (wanted.kind == frame.kind && number >= wanted.first && number <= wanted.last &&
+            ((wanted.flags & abi::exit_after) != 0) == after && holds(abi::exit_condition(wanted.flags)) &&
+            ((wanted.flags & directions) == 0 || (wanted.flags & direction) != 0))
+            verdict = call(vcpu, [&] { return hooks().exit(&vcpus_.at(vcpu), &frame); });
+    }
+    return verdict;
+}
+
 abi::Verdict ModuleUnderTest::reset_vcpu(std::uint32_t vcpu)
 {
     if (hooks().vcpu_reset == nullptr) {

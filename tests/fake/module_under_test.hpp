@@ -43,6 +43,9 @@ public:
     abi::Verdict hypercall_continue(abi::HypercallFrame& frame, std::uint32_t vcpu = 0);
     /// Fires an armed timer, whatever the time: injects, or calls the hook.
     abi::Verdict fire(std::uint64_t timer, std::uint64_t missed = 0);
+    /// An exit of the guest, before or instead of the core, or after it: asks each subscription that it matches and that holds;
+    /// the last verdict, or not_mine where none does.
+    abi::Verdict exit(abi::ExitFrame& frame, bool after = false, std::uint32_t vcpu = 0);
     abi::Verdict reset_vcpu(std::uint32_t vcpu = 0);
     abi::Verdict freeze();
     abi::Verdict thaw();

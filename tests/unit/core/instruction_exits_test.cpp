@@ -221,11 +221,20 @@ TEST_F(InstructionExits, LosesNoCountHoweverTheKeysCollide)
 
 TEST_F(InstructionExits, HasNoHypercallAndNoVirtualizationWithoutAnExtension)
 {
-    for (const ExitKind kind : {ExitKind::hypercall, ExitKind::privileged_instruction, ExitKind::monitor,
-                                ExitKind::invalidate_page, ExitKind::read_tsc}) {
+    for (const ExitKind kind : {ExitKind::hypercall, ExitKind::privileged_instruction, ExitKind::monitor}) {
         run(kind, 3);
         expect_fault(undefined_opcode);
     }
+}
+
+TEST_F(InstructionExits, ReadsTheClockAndInvalidatesAPageWhereTheseExit)
+{
+    code({0x0f, 0x31});  // RDTSC
+    run(ExitKind::read_tsc, 2);
+    EXPECT_EQ(vcpu().registers.rip, 0x1002u);
+    code({0x0f, 0x01, 0x3b});  // INVLPG [EBX]
+    run(ExitKind::invalidate_page, 3);
+    EXPECT_TRUE(guest().delivered.empty());
 }
 
 TEST_F(InstructionExits, LetsAGuestSetInCr4WhatItIsShown)

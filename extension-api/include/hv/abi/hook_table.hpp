@@ -131,13 +131,44 @@ enum class ExitKind : std::uint32_t {
     page_watch = 12,
 };
 
-/// Which exits the `exit` hook wants.  0.1: a module with subscriptions is refused (need_exits is not
-/// provided yet).
+/// Flags of a subscription.
+/// The module answers instead of the core, which is asked where it says not_mine; else it is shown the exit before the core
+/// answers it.
+inline constexpr std::uint32_t exit_instead{1};
+/// It is shown the exit once the core has answered it; excludes exit_instead.
+inline constexpr std::uint32_t exit_after{2};
+/// MSRs, ports and registers: only what is read, only what is written; neither or both: all.
+inline constexpr std::uint32_t exit_reads{4};
+inline constexpr std::uint32_t exit_writes{8};
+/// What exits anyway: nothing more is intercepted for it.
+inline constexpr std::uint32_t exit_passive{16};
+/// Bits 15..8: holds while set_condition has switched that number on; 0: always.
+inline constexpr unsigned exit_condition_shift{8};
+constexpr std::uint32_t exit_condition(std::uint32_t flags)
+{
+    return flags >> exit_condition_shift & 0xff;
+}
+inline constexpr std::uint32_t exit_known_flags{0xff1f};
+
+/// The kinds that a hypervisor of 0.1 lets subscribe to, one bit each; a module that wants another is refused by its name.
+inline constexpr std::uint32_t provided_exits{
+    1u << static_cast<unsigned>(ExitKind::cpuid) | 1u << static_cast<unsigned>(ExitKind::msr) |
+    1u << static_cast<unsigned>(ExitKind::port) | 1u << static_cast<unsigned>(ExitKind::exception) |
+    1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::halt) |
+    1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
+    1u << static_cast<unsigned>(ExitKind::invalidate_page)};
+/// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM, none instead of the core.
+inline constexpr std::uint64_t provided_exceptions{0x000b'7ce3};
+/// CR2, CR3, CR4 and CR8: CR0 has instructions beside MOV.
+inline constexpr std::uint64_t provided_control_registers{0x11c};
+
+/// Which exits the `exit` hook wants.  What the guest would do without an exit is intercepted while a subscription wants it.
 struct ExitSubscription {
     ExitKind kind;
-    std::uint32_t flags;  ///< bit 0: instead of the core, else before it
-    std::uint64_t first;  ///< MSR, port, vector, register or guest-physical page; 0 where the kind has none
-    std::uint64_t last;
+    std::uint32_t flags;  ///< exit_*
+    /// MSR, port, vector, register, leaf or guest-physical page; 0 where the kind has none.
+    std::uint64_t first;
+    std::uint64_t last;  ///< included
 };
 HV_FROZEN(ExitSubscription, kind, 0);
 HV_FROZEN(ExitSubscription, flags, 4);
@@ -145,18 +176,25 @@ HV_FROZEN(ExitSubscription, first, 8);
 HV_FROZEN(ExitSubscription, last, 16);
 HV_FROZEN_SIZE(ExitSubscription, 24);
 
-/// One exit, for an intercept strategy.
+/// One exit, for an intercept strategy.  Of what the hook writes, the general registers but RSP and, for a read, `value` are the
+/// guest's after `done` of an exit_instead subscription, and `rip` where the verdict says verdict_keep_rip; for any other
+/// subscription nothing is.  Verdicts: `done` and `not_mine` (before or after the core: it goes on; instead: the instruction
+/// is done, the core is asked), inject (not after), pause, crash; for a halt, not after the core, also `again`: the VCPU stays
+/// awake, its events are looked at, and unless one ends the halt the hook is asked again with a `value` one higher.
 struct ExitFrame {
     ExitKind kind;
     std::uint32_t cpl;
-    std::uint64_t number;  ///< leaf, MSR, port, vector, register or address, by kind
-    std::uint64_t value;   ///< written, or error code; for `instead`: the result of a read
+    /// Leaf, MSR, vector or register; of a port: the port in bits 15..0, bytes in 23..16, bit 24 for INS and OUTS, which no
+    /// exit_instead subscription is asked about; else 0.
+    std::uint64_t number;
+    /// What is written, an error code, a subleaf, or how often this halt has been asked about; 0 before a read.
+    std::uint64_t value;
     std::uint64_t general[16];
     std::uint64_t rip;
     std::uint64_t rflags;
     GuestMode mode;
     std::uint32_t write;  ///< 1 for a write
-    std::uint32_t instruction_length;
+    std::uint32_t instruction_length;  ///< 0 for an exception
     std::uint32_t reserved;
 };
 HV_FROZEN(ExitFrame, kind, 0);
@@ -239,7 +277,7 @@ struct HookTable {
                             std::uint64_t* used);
     Verdict (*import_state)(const DomainContext*, const std::uint8_t* bytes, std::uint64_t length);
 
-    /// An exit that the module subscribed to.  0.1: never called.
+    /// An exit that the module subscribed to (need_exits).  Absent: it has no subscriptions.
     Verdict (*exit)(const VcpuContext*, ExitFrame*);
 
     /// Constant declared answers and subscriptions: arrays in the module's read-only data.

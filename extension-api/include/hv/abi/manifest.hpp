@@ -38,7 +38,7 @@ inline constexpr std::uint64_t known_needs{(1ull << 18) - 1};
 
 /// What a hypervisor of 0.1 provides.
 inline constexpr std::uint64_t provided_needs{known_needs & ~(need_intercepts | need_physical_map |
-                                                              need_mmio | need_channel | need_exits |
+                                                              need_mmio | need_channel |
                                                               need_interrupt_watch | need_run_states)};
 
 inline constexpr std::uint32_t manifest_serial{1};  ///< hooks of one instance run one at a time

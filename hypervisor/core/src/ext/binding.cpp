@@ -114,6 +114,7 @@ void VcpuBinding::take_over(VcpuBinding& before)
     block_timer.armed.store(before.block_timer.armed.exchange(false));
     eoi_assist_page = std::exchange(before.eoi_assist_page, 0);
     wants_window = std::exchange(before.wants_window, false);
+    take_over_poll(*this, before);
 }
 
 VcpuBinding* Binding::vcpu_of(std::uint64_t handle)
@@ -184,6 +185,7 @@ void Binding::release_instance()
         heap.release(seat.exchange);
     heap.release(events.room());
     heap.release(grants);
+    subscriptions.destroy(heap);
     release_allocations(*this);
     if (image.placement.address != 0)
         image_memory().release(image.placement, image.layout);
@@ -280,6 +282,7 @@ Status Binding::create_beside(const Binding& old, TextWriter& why)
     if (const auto made = create_contexts(); !made)
         return say_memory(why, name(), made.error());
     HV_TRY(open_same_windows(*this, old, why));
+    HV_TRY(reserve_subscriptions(*this, why));
     if (isolated != nullptr)
         show_contexts();
     return declare_constants(why);
@@ -336,6 +339,7 @@ Status Binding::create_contexts()
     std::byte* shared = isolated != nullptr ? buffer + IsolatedMemory::buffer_bytes : nullptr;
     HV_TRY(state.create(heap, manifest.domain_state.size, shared));
     HV_TRY(create_seat(seat, 0));
+    HV_TRY(subscriptions.create(heap, module));
     HV_TRY(create_events(events));
     grants =
         static_cast<abi::WindowGrant*>(heap.allocate((manifest.window_count + 1) * sizeof(abi::WindowGrant)));

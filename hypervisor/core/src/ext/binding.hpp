@@ -16,6 +16,7 @@
 #include "hv/core/ext/module_registry.hpp"
 #include "hv/core/ext/event_log.hpp"
 #include "hv/core/ext/failure_report.hpp"
+#include "exits.hpp"
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
 #include "module_memory.hpp"
@@ -126,6 +127,9 @@ struct VcpuBinding {
     EventLog events{};
     std::uint64_t eoi_assist_page{};  ///< the handle it was declared with; 0: none
     bool wants_window{};
+    std::uint8_t exit_rules{};  ///< ExitRule, of the exit hook that runs
+    bool polling{};             ///< the module keeps a halt awake
+    abi::ExitFrame poll_frame{};
 };
 
 class Binding {
@@ -211,6 +215,8 @@ public:
     bool rehearsing{};
     const bool serial;
     Spinlock serial_lock{};
+
+    Subscriptions subscriptions{};
 
     abi::DomainContext context{};
     Seat seat{};  ///< of the domain's hooks

@@ -45,7 +45,7 @@ void reset(VcpuBinding& own)
         own.state.clear();
 }
 
-void serve(VcpuBinding& own)
+void serve(Vcpu& vcpu, VcpuBinding& own)
 {
     const std::uint32_t pending = own.pending.exchange(0, std::memory_order_acq_rel);
     if (asked(pending, VcpuBinding::Pending::reset))
@@ -55,9 +55,13 @@ void serve(VcpuBinding& own)
     if (asked(pending, VcpuBinding::Pending::kick) && own.binding.hooks.before_entry != nullptr)
         tell(own, Hook::before_entry, own.binding.hooks.before_entry, VcpuBinding::Pending::kick);
     if (asked(pending, VcpuBinding::Pending::window))
-        own.wants_window = own.vcpu.window_wanted = true;
+        own.wants_window = vcpu.window_wanted = true;
+    if (!vcpu.entry_held) [[likely]]
+        return;
     if (own.continuing)
         continue_hypercall(own);
+    else if (own.polling)
+        continue_poll(own);
 }
 
 void thaw_block(VcpuBinding& own)
@@ -83,7 +87,7 @@ void tell(Binding& binding, Hook hook)
 void ExtensionStack::before_entry(Vcpu& vcpu)
 {
     for (Binding* const binding : implementation_->bindings)
-        serve(binding->of(vcpu));
+        serve(vcpu, binding->of(vcpu));
 }
 
 void ExtensionStack::interrupt_window(Vcpu& vcpu)
@@ -101,7 +105,7 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
     vcpu.bare_vector.store(0);
     for (Binding* const binding : implementation_->bindings) {
         VcpuBinding& own = binding->of(vcpu);
-        own.continuing = false;
+        own.continuing = own.polling = false;
         reset(own);
     }
 }

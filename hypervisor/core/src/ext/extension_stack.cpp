@@ -203,12 +203,15 @@ Status ExtensionStack::put_on_top(Binding& binding, std::span<const ExtensionPar
         const LockGuard guard{own.locks.holds};
         HV_ASSERT(own.bindings.push_back(&binding));  // there is room; its hooks may already ask for what needs the stack
     }
-    if (const Status started = binding.start(parameters, why, field); !started) {
+    const Status room = reserve_subscriptions(binding, why);
+    if (const Status started = room ? binding.start(parameters, why, field) : room; !started) {
         binding.stop_hooks();
         take_out(own, binding);
         take_off(binding);
+        renew_subscriptions(domain);
         return started;
     }
+    renew_subscriptions(domain);
     if (domain.resident_space == nullptr && binding.isolated != nullptr)
         domain.resident_space = &binding.isolated->space;
     ++count_;
@@ -228,6 +231,8 @@ void ExtensionStack::take_off(Binding& binding)
         Vcpu& vcpu = binding.domain.vcpu(index);
         if (std::exchange(binding.vcpus[index]->continuing, false))
             vcpu.entry_held = false;  // the guest makes its call once more
+        if (std::exchange(binding.vcpus[index]->polling, false))
+            vcpu.entry_held = false;
         update_hold(vcpu);
         if (binding.owns_assist(index))
             vcpu.eoi_assist = {};
@@ -266,6 +271,8 @@ void ExtensionStack::discard(Domain& domain, ExtensionStack* stack)
     if (domain.extensions == stack)
         domain.extensions = nullptr;
     destroy(domain.heap, stack->plan_);
+    if (void* const map = stack->locks_->intercepts.intercepts.msr_map; map != nullptr)
+        machine().hvm.msr_map_destroy(map, domain.ledger);
     destroy(domain.heap, stack->implementation_);
     destroy(domain.heap, stack->reports_);
     destroy(domain.heap, stack->locks_);

@@ -197,6 +197,8 @@ abi::Verdict end_instance(HookCall& call, TextWriter& text, const platform::Hook
         report(call, text, fault, action);
         if (!alone)
             follow(binding, action, text.view());
+        if (binding.route.load() == Route::ended)
+            renew_subscriptions(binding.domain);
     }
     call.binding = nullptr;
     return is_of_bind(call.hook) ? abi::Verdict{} : verdict_of_failed(binding, call.hook);
@@ -226,6 +228,7 @@ void detach(Binding& binding)
 {
     binding.route.store(Route::ended);
     withdraw_msrs(binding);
+    renew_subscriptions(binding.domain);
 }
 
 abi::Verdict verdict_of_failed(const Binding& binding, Hook hook)
@@ -238,6 +241,7 @@ abi::Verdict verdict_of_nobody(Hook hook)
     switch (hook) {
     case Hook::msr_read:
     case Hook::msr_write: return abi::inject_general_protection;
+    case Hook::exit:
     case Hook::hypercall: return abi::not_mine;
     case Hook::hypercall_continue: return abi::inject_undefined_opcode;
     default: return abi::done_unchanged;

@@ -63,7 +63,7 @@ constexpr HookRule rules[abi::hook_count]{
     {"thaw", of_event},
     {"export_state", of_creation},
     {"import_state", of_creation},
-    {"exit", of_access},
+    {"exit", of_access | bit(again)},
 };
 
 const HookRule& rule_of(Hook hook)
@@ -89,18 +89,40 @@ bool is_legal_exception(std::uint32_t detail)
     return false;
 }
 
+/// What a verdict of the exit hook may say is a matter of the subscription that it was called for.
+bool allows(const HookCall& call, ExitRule what)
+{
+    return (call.vcpu->exit_rules & what) != 0;
+}
+
+bool may_keep_rip(const HookCall& call, abi::Verdict verdict)
+{
+    if (call.hook == Hook::exit)
+        return allows(call, exit_may_answer) && is_well(verdict);
+    return call.hook == Hook::hypercall || call.hook == Hook::hypercall_continue;
+}
+
+bool may_inject(const HookCall& call, abi::Verdict verdict)
+{
+    return is_legal_exception(verdict.detail) && (call.hook != Hook::exit || allows(call, exit_may_raise));
+}
+
+bool may_be_asked_again(const HookCall& call)
+{
+    return call.hook == Hook::exit ? allows(call, exit_may_poll) : call.binding->hooks.hypercall_continue != nullptr;
+}
+
 bool is_legal(const HookCall& call, abi::Verdict verdict)
 {
     const auto kind = static_cast<unsigned>(verdict.kind);
     if (kind > static_cast<unsigned>(refuse) || (rule_of(call.hook).verdicts >> kind & 1) == 0 ||
         (verdict.flags & ~abi::verdict_known_flags) != 0)
         return false;
-    if ((verdict.flags & abi::verdict_keep_rip) != 0 && call.hook != Hook::hypercall &&
-        call.hook != Hook::hypercall_continue)
+    if ((verdict.flags & abi::verdict_keep_rip) != 0 && !may_keep_rip(call, verdict))
         return false;
     if (verdict.kind == inject)
-        return is_legal_exception(verdict.detail);
-    return verdict.kind != again || call.binding->hooks.hypercall_continue != nullptr;
+        return may_inject(call, verdict);
+    return verdict.kind != again || may_be_asked_again(call);
 }
 
 /// Returns when this VCPU has left the guest since, or was not in it.

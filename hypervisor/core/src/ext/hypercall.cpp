@@ -2,31 +2,15 @@
 //
 // A hypercall's way to the module whose rule takes it, and its continuation: a module that answered `again`
 // is asked once more before the guest executes its next instruction, with the main loop in between.
+#include "guest_mode.hpp"
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
-#include "hv/x86/control_registers.hpp"
 #include "stack.hpp"
 
 namespace hv::core {
 namespace {
 
 constexpr unsigned general_registers{16};
-
-abi::GuestMode mode_of(const ExecutionContext& context, std::uint64_t rflags)
-{
-    if (!x86::Cr0::PE::get(context.cr0) || x86::Rflags::VM::get(rflags))
-        return abi::GuestMode::real;
-    switch (context.code_bits()) {
-    case 64: return abi::GuestMode::long_64;
-    case 32: return abi::GuestMode::protected_32;
-    default: return abi::GuestMode::protected_16;
-    }
-}
-
-constexpr std::uint64_t width_mask(abi::GuestMode mode)
-{
-    return mode == abi::GuestMode::long_64 ? ~0ull : 0xffff'ffff;
-}
 
 /// All sixteen, by one string instruction.
 void copy_registers(std::uint64_t* to, const std::uint64_t* from)

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "hv/abi/registers.hpp"
+#include "hv/abi/hook_table.hpp"
 #include "hv/base/static_vector.hpp"
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/memory/frame_allocator.hpp"
@@ -23,6 +23,7 @@ namespace hv::core {
 /// What the pointers among a hook's arguments point to.
 struct Exchange {
     abi::HypercallFrame frame;  ///< of the hypercall under way
+    abi::ExitFrame exit;
     abi::CpuidResult leaf;
     std::uint64_t value;
     abi::Parameter parameter;

@@ -107,6 +107,7 @@ private:
         machine().wait_for_turn();  // a callback of the failed one's block timers may be at its end
         failed->forget_hooks();
         destroy(domain_.heap, failed);
+        renew_subscriptions(domain_);
         if (owed != Hook::exit)
             tell(*fresh, owed);
     }

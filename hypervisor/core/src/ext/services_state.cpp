@@ -107,6 +107,8 @@ Answer set_condition(std::uint64_t domain, std::uint32_t condition, std::uint32_
             call.binding->conditions.fetch_or(condition_bit(condition));
         else
             call.binding->conditions.fetch_and(~condition_bit(condition));
+        if (call.binding->subscriptions.count != 0 && !rehearses(call))
+            renew_subscriptions(call.binding->domain);
         return Done{};
     });
 }

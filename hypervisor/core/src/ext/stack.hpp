@@ -10,9 +10,10 @@
 
 namespace hv::core {
 
-/// The locks of a stack, which stay when what it is made of is replaced.
+/// What of a stack stays when what it is made of is replaced: its locks, and what its VCPUs exit for.
 struct StackLocks {
     Spinlock pages{};  ///< of all bindings' GuestPages
+    InterceptPlan intercepts{};
     Spinlock holds{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
 };
 

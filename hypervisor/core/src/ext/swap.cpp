@@ -248,6 +248,7 @@ private:
         stack_->frozen = stack.implementation_->frozen;
         stack_->before = std::exchange(stack.implementation_, stack_);
         stack_->left_over = {old_, unused};
+        renew_subscriptions(domain_);
         take_counts();
     }
 

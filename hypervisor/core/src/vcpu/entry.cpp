@@ -101,8 +101,14 @@ void carry_out_requests(Vcpu& vcpu)
         vcpu.nmi_waiting = true;
     if (asked(requests, VcpuRequest::external_interrupt))
         vcpu.external_waiting = vcpu.domain.pc->pic_output();
-    if (asked(requests, VcpuRequest::extension) && vcpu.domain.extensions != nullptr)
-        vcpu.domain.extensions->before_entry(vcpu);
+    constexpr std::uint32_t of_extensions{static_cast<std::uint32_t>(VcpuRequest::extension) |
+                                          static_cast<std::uint32_t>(VcpuRequest::intercepts)};
+    if ((requests & of_extensions) != 0 && vcpu.domain.extensions != nullptr) {
+        if (asked(requests, VcpuRequest::intercepts)) [[unlikely]]
+            vcpu.domain.extensions->adopt_intercepts(vcpu);
+        if (asked(requests, VcpuRequest::extension))
+            vcpu.domain.extensions->before_entry(vcpu);
+    }
 }
 
 void prepare_entry(Vcpu& vcpu)

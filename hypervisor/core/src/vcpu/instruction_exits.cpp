@@ -8,7 +8,9 @@
 #include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/x86/control_registers.hpp"
 #include "hv/x86/exceptions.hpp"
+#include "hv/x86/msr.hpp"
 
 namespace hv::core {
 namespace {
@@ -109,6 +111,41 @@ void handle_hypercall(Vcpu& vcpu, const Exit& exit)
     case Answered::fault: return raise_general_protection(vcpu);
     case Answered::taken: return;
     }
+}
+
+void handle_invalidate_page(Vcpu& vcpu, const Exit& exit)
+{
+    const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::invlpg);
+    if (length == 0)
+        return;
+    machine().hvm.flush(vcpu);  // more than it asks for
+    vcpu.advance(length);
+}
+
+/// Some processors report RDTSCP as RDTSC; it is there where the guest's TSC_AUX is.  CR4.TSD makes both the kernel's own
+/// [SDM2-083 "RDTSC"].
+void handle_read_tsc(Vcpu& vcpu, const Exit&)
+{
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    const auto code = read_code(vcpu, context);
+    if (!code)
+        return;
+    const auto plain = emulate::instruction_length(emulate::Intercepted::rdtsc, code.value(), emulate::mode_of(context));
+    const auto with_aux = emulate::instruction_length(emulate::Intercepted::rdtscp, code.value(), emulate::mode_of(context));
+    if (!plain && !with_aux)
+        return;  // other bytes by now
+    const auto aux = plain ? Expected<std::uint64_t>{std::uint64_t{0}} : machine().hvm.read_msr(vcpu, static_cast<std::uint32_t>(x86::Msr::TSC_AUX));
+    if (!aux)
+        return raise_undefined_opcode(vcpu);
+    if (x86::Cr4::TSD::get(context.cr4) && context.privilege_level != 0)
+        return raise_general_protection(vcpu);
+    const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
+    vcpu.registers.general[rax] = static_cast<std::uint32_t>(now);
+    vcpu.registers.general[rdx] = now >> 32;
+    if (!plain)
+        vcpu.registers.general[rcx] = aux.value();
+    vcpu.advance(static_cast<std::uint8_t>(plain ? plain.value() : with_aux.value()));
 }
 
 void handle_system_instruction(Vcpu& vcpu, const Exit& exit)

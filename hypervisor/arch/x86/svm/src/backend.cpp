@@ -10,6 +10,7 @@
 #include "hv/arch/x86/svm/event.hpp"
 #include "hv/arch/x86/svm/exits.hpp"
 #include "hv/arch/x86/svm/features.hpp"
+#include "hv/arch/x86/svm/guest_intercepts.hpp"
 #include "hv/arch/x86/svm/intercepts.hpp"
 #include "hv/arch/x86/svm/permission_map.hpp"
 #include "hv/arch/x86/svm/processor.hpp"
@@ -109,7 +110,6 @@ void fill_control_area(VmcbControlArea& control, const VcpuContext& context)
     control.intercept_instructions = intercepts.instructions;
     control.intercept_svm = intercepts.svm;
     control.intercept_more = intercepts.more;
-    constexpr std::uint16_t pauses_before_exit{3000};
     control.pause_filter_count = backend.features.pause_filter ? pauses_before_exit : 0;
     control.iopm_base = core::platform::to_physical(&maps.ports);
     control.msrpm_base = core::platform::to_physical(&maps.msrs);
@@ -357,6 +357,29 @@ void flush(VcpuContext& context)
     vcpu.flush_wanted = vcpu.attention = true;
 }
 
+// ---- intercepts that somebody asks for
+// ---------------------------------------------------------------------------------------
+
+void table_intercept(VcpuContext& context, const core::Intercepts& wanted)
+{
+    HV_ASSERT(context.kind == VcpuKind::guest);
+    intercept(state_of(context), wanted, core::platform::to_physical(&backend.guest_maps->msrs), backend.features);
+}
+
+constexpr unsigned msr_map_order{core::order_for_bytes(sizeof(MsrPermissionMap))};
+
+Expected<void*> msr_map_create(core::Ledger& ledger)
+{
+    auto frames = HV_TRY(core::OwnedFrames::allocate(*backend.frames, msr_map_order, ledger));
+    return static_cast<void*>(new (core::platform::to_pointer(frames.leak()))
+                                  MsrPermissionMap{backend.guest_maps->msrs});
+}
+
+void msr_map_destroy(void* map, core::Ledger& ledger)
+{
+    backend.frames->release(core::platform::to_physical(map), msr_map_order, ledger);
+}
+
 void intercept_control_ports(std::uint16_t first, std::uint16_t count)
 {
     backend.control_maps->ports.intercept(first, count);
@@ -419,6 +442,12 @@ core::HvmTable make_table()
                     const core::OfferedBits& bits) { offer(state_of(c), bits, backend.features); },
         .set_tsc_offset = set_tsc_offset,
         .flush = flush,
+        .intercept = table_intercept,
+        .msr_map_create = msr_map_create,
+        .msr_map_destroy = msr_map_destroy,
+        .msr_map_set = [](void* map, std::span<const core::MsrIntercept> wanted) {
+            set_msr_intercepts(*static_cast<MsrPermissionMap*>(map), wanted);
+        },
         .intercept_control_ports = intercept_control_ports,
     };
 }

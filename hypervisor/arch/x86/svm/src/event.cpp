@@ -40,7 +40,7 @@ void assign(VcpuState& vcpu, std::uint32_t& intercepts, std::uint32_t bit, bool 
 void update_window(VcpuState& vcpu)
 {
     VmcbControlArea& control = vcpu.vmcb->control;
-    const bool armed = vcpu.window_class > VirtualInterrupt::TPR::get(control.virtual_interrupt);
+    const bool armed = vcpu.watch.window_class > VirtualInterrupt::TPR::get(control.virtual_interrupt);
     const std::uint64_t request =
         (control.virtual_interrupt & ~window_request) | (armed ? window_request : 0);
     if (request != control.virtual_interrupt) {
@@ -49,7 +49,7 @@ void update_window(VcpuState& vcpu)
     }
     assign(vcpu, control.intercept_instructions, intercept_bit(ExitCode::VINTR), armed);
     assign(vcpu, control.intercept_cr, 1u << number(ExitCode::CR8_WRITE),
-           vcpu.window_class != 0 && VirtualInterrupt::Masking::get(control.virtual_interrupt));
+           watches_task_priority(vcpu));
 }
 
 void intercept_iret(VcpuState& vcpu, bool wanted)
@@ -102,6 +102,11 @@ void queue_exception(VcpuState& vcpu, x86::Exception vector, std::uint32_t error
         encode_event({core::EventKind::exception, raw, x86::pushes_error_code(raw), error_code});
 }
 
+bool watches_task_priority(const VcpuState& vcpu)
+{
+    return vcpu.watch.any() && VirtualInterrupt::Masking::get(vcpu.vmcb->control.virtual_interrupt);
+}
+
 bool event_queued(const VcpuState& vcpu)
 {
     return EventFormat::Valid::get(vcpu.vmcb->control.event_injection);
@@ -121,9 +126,9 @@ bool nmi_possible(const VcpuState& vcpu, std::uint64_t rip)
 
 void set_interrupt_window(VcpuState& vcpu, std::uint8_t priority_class)
 {
-    if (vcpu.window_class == priority_class)
+    if (vcpu.watch.window_class == priority_class)
         return;
-    vcpu.window_class = priority_class;
+    vcpu.watch.window_class = priority_class;
     update_window(vcpu);
 }
 
@@ -134,7 +139,7 @@ void set_task_priority(VcpuState& vcpu, std::uint8_t priority_class)
         return;
     field = VirtualInterrupt::TPR::set(field, priority_class & 0xf);
     dirty(vcpu, clean_virtual_interrupt);
-    if (vcpu.window_class != 0)
+    if (vcpu.watch.window_class != 0)
         update_window(vcpu);
 }
 

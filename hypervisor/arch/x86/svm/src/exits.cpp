@@ -5,6 +5,7 @@
 
 #include "hv/arch/x86/svm/event.hpp"
 #include "hv/arch/x86/svm/exit_code.hpp"
+#include "hv/arch/x86/svm/guest_intercepts.hpp"
 #include "hv/arch/x86/svm/intercepts.hpp"
 #include "hv/arch/x86/svm/system_instruction.hpp"
 
@@ -108,14 +109,21 @@ void describe_nested_fault(const VmcbControlArea& control, core::Exit& exit)
         std::memcpy(exit.fault.bytes, control.instruction_bytes, sizeof exit.fault.bytes);
 }
 
-void describe_exception(VcpuState& vcpu, core::Exit& exit)
+[[gnu::noinline]] void describe_exception(VcpuState& vcpu, core::Exit& exit)
 {
     const VmcbControlArea& control = vcpu.vmcb->control;
     const auto vector = static_cast<std::uint8_t>(exit.code - number(ExitCode::EXCEPTION_FIRST));
     exit.exception = {.vector = vector,
+                      .in_delivery = event_queued(vcpu) && (guest_exceptions >> vector & 1) == 0,
                       .error_code = static_cast<std::uint32_t>(control.exit_info_1),
                       .address = control.exit_info_2};
-    if (((guest_exceptions >> vector) & 1) != 0 && vector != static_cast<std::uint8_t>(x86::Exception::MC))
+    if (exit.exception.in_delivery)
+        return;
+    if (vector == static_cast<std::uint8_t>(x86::Exception::PF)) {
+        vcpu.vmcb->save.cr2 = control.exit_info_2;  // the intercepted fault has not written it [APM2-3.41 §15.12]
+        dirty(vcpu, clean_cr2);
+    }
+    if (vector != static_cast<std::uint8_t>(x86::Exception::MC))
         queue_exception(vcpu, static_cast<x86::Exception>(vector), exit.exception.error_code);
 }
 
@@ -155,7 +163,7 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
         return false;
     case Detail::general_protection:
         exit.exception = {
-            .vector = static_cast<std::uint8_t>(x86::Exception::GP), .error_code = 0, .address = 0};
+            .vector = static_cast<std::uint8_t>(x86::Exception::GP), .in_delivery = false, .error_code = 0, .address = 0};
         queue_exception(vcpu, x86::Exception::GP, 0);
         break;
     }

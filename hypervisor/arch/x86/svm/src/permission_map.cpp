@@ -7,13 +7,6 @@ namespace hv::svm {
 
 namespace {
 
-/// Held in the VMCB and exchanged by VMLOAD and VMSAVE, so that the guest's accesses touch nothing of the
-/// host's.
-constexpr std::array guest_msrs{x86::Msr::STAR,        x86::Msr::LSTAR,          x86::Msr::CSTAR,
-                                x86::Msr::SFMASK,      x86::Msr::KERNEL_GS_BASE, x86::Msr::FS_BASE,
-                                x86::Msr::GS_BASE,     x86::Msr::SYSENTER_CS,    x86::Msr::SYSENTER_ESP,
-                                x86::Msr::SYSENTER_EIP};
-
 struct MsrRange {
     x86::Msr first, last;
     bool read_exits, write_exits;
@@ -58,9 +51,8 @@ void fill_guest_maps(MsrPermissionMap& msrs, PortPermissionMap& ports)
 {
     msrs.fill(true);
     ports.fill(true);
-    for (const x86::Msr msr : guest_msrs)
-        msrs.set(static_cast<std::uint32_t>(msr), false, false);
-    msrs.set(static_cast<std::uint32_t>(x86::Msr::TSC), false, true);
+    for (const x86::Msr msr : passed_guest_msrs)
+        msrs.set(static_cast<std::uint32_t>(msr), false, msr == x86::Msr::TSC);
 }
 
 void fill_control_maps(MsrPermissionMap& msrs, PortPermissionMap& ports)

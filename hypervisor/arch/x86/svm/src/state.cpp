@@ -3,6 +3,7 @@
 
 #include "hv/arch/x86/svm/event.hpp"
 #include "hv/arch/x86/svm/exit_code.hpp"
+#include "hv/arch/x86/svm/guest_intercepts.hpp"
 #include "hv/arch/x86/svm/system_instruction.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/msr.hpp"
@@ -140,7 +141,7 @@ void offer(VcpuState& vcpu, const core::OfferedBits& bits, const Features& featu
     constexpr std::uint32_t write_exits{1u << (number(ExitCode::CR0_WRITE) + 4)};
     std::uint32_t& intercepts = vcpu.vmcb->control.intercept_cr;
     intercepts &= ~write_exits;
-    if ((features.control_4_mask & ~vcpu.offered.cr4) != 0)
+    if (hides_control_4(vcpu, features) || wants_control_write(vcpu, 4))
         intercepts |= write_exits;
     dirty(vcpu, clean_intercepts);
 }

@@ -99,6 +99,10 @@ public:
     void before_entry(Vcpu& vcpu);
     /// The guest can take an interrupt now; called when Vcpu::window_wanted was set.
     void interrupt_window(Vcpu& vcpu);
+    /// The VCPU exits from its next entry on for what is subscribed to now.
+    void adopt_intercepts(Vcpu& vcpu);
+    /// The same but for exceptions, which do not exit for subscribers.
+    void let_exceptions_pass(Vcpu& vcpu);
     /// The VCPU is reset by INIT.
     void vcpu_reset(Vcpu& vcpu);
     /// The domain was paused or goes on: the guest's time stands still or runs.  By the control server.

@@ -10,11 +10,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "hv/base/address.hpp"
 #include "hv/base/expected.hpp"
 #include "hv/core/hvm/exit.hpp"
+#include "hv/core/hvm/intercepts.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/core/vcpu/registers.hpp"
 #include "hv/x86/control_registers.hpp"
@@ -167,6 +169,16 @@ struct HvmTable {
     void (*set_tsc_offset)(VcpuContext&, std::uint64_t offset);
     /// All translations of this VCPU, guest and nested, are dropped before its next instruction.
     void (*flush)(VcpuContext&);
+
+    /// What a guest VCPU exits for beyond the usual, from its next entry on; replaces what was asked before.
+    void (*intercept)(VcpuContext&, const Intercepts& wanted);
+    /// A domain's own choice of MSRs that exit, which begins as the usual one.  Any processor.  Fails with no_memory.
+    Expected<void*> (*msr_map_create)(Ledger&);
+    /// No VCPU is told to use it any more.  Any processor.
+    void (*msr_map_destroy)(void* map, Ledger&);
+    /// What exits beyond the usual; replaces what was asked before.  VCPUs that use the map are told by `intercept` again.  Any
+    /// processor, one at a time.
+    void (*msr_map_set)(void* map, std::span<const MsrIntercept> wanted);
 
     /// Makes accesses of control VCPUs to these ports exit; all other ports are theirs.  Before one of them has run.
     void (*intercept_control_ports)(std::uint16_t first, std::uint16_t count);

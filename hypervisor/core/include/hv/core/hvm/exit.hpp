@@ -63,6 +63,9 @@ struct NestedFault {
 
 struct ExceptionExit {
     std::uint8_t vector;
+    /// An exception that HvmTable::intercept alone makes exit, raised while another event was delivered: that event is queued, not
+    /// the exception.  Were it delivered again with the exception intercepted, it would end here again.
+    bool in_delivery;
     std::uint32_t error_code;
     std::uint64_t address;  ///< of a page fault
 };

@@ -26,6 +26,9 @@ void handle_hypercall(Vcpu& vcpu, const Exit& exit);
 void handle_port(Vcpu& vcpu, const Exit& exit);
 void handle_nested_fault(Vcpu& vcpu, const Exit& exit);
 void handle_system_instruction(Vcpu& vcpu, const Exit& exit);
+/// RDTSC and RDTSCP, INVLPG: they exit only where somebody wants to see them.
+void handle_read_tsc(Vcpu& vcpu, const Exit& exit);
+void handle_invalidate_page(Vcpu& vcpu, const Exit& exit);
 
 /// The local APIC of this VCPU, as a register write left it: messages sent, EOIs passed on, the timer armed.  False: the
 /// write was refused, the guest gets #GP.

@@ -4,6 +4,7 @@
 // processors have asked of it.  The processor that runs it owns everything here that is not atomic.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -32,9 +33,15 @@ enum class VcpuRequest : std::uint32_t {
     timer = 1 << 6,          ///< the local APIC's deadline has come
     look = 1 << 7,           ///< nothing but: look at the interrupts again
     resumed = 1 << 8,        ///< note in `resumed_at` when it goes on
+    intercepts = 1 << 9,     ///< what extensions want to see has changed
 };
 
 class Vcpu;
+
+/// What is done about an exit: an ExitAnswer that knows whose it is.
+using VcpuExitAnswer = bool (*)(Vcpu&);
+/// The core's own, by ExitKind.
+extern const std::array<VcpuExitAnswer, exit_kinds> core_answers;
 
 /// Lazy end of interrupt that an extension declared: a bit in a page that the guest clears instead of writing EOI.
 struct EoiAssist {
@@ -78,6 +85,8 @@ public:
     std::uint64_t tsc_delta{};   ///< what the guest added to its time-stamp counter by writing it
     std::uint64_t tsc_offset{};  ///< as the back end was last told
     std::uint64_t hwcr{};        ///< HWCR as the guest wrote it
+    /// By ExitKind: the core's, or where an extension wants to see the exit, that of the extension framework.
+    std::array<VcpuExitAnswer, exit_kinds> answers{core_answers};
 
     // ---- for extensions ----
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none

@@ -27,6 +27,8 @@ void queue_exception(VcpuState& vcpu, x86::Exception vector, std::uint32_t error
 [[nodiscard]] bool interrupt_possible(const VcpuState& vcpu, std::uint64_t rflags);
 [[nodiscard]] bool nmi_possible(const VcpuState& vcpu, std::uint64_t rip);
 
+/// True while the guest's writes of CR8 must exit: an interrupt waits for one, or a subscriber.
+[[nodiscard]] bool watches_task_priority(const VcpuState& vcpu);
 /// 0 withdraws.
 void set_interrupt_window(VcpuState& vcpu, std::uint8_t priority_class);
 void set_task_priority(VcpuState& vcpu, std::uint8_t priority_class);

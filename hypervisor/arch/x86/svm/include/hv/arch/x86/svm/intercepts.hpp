@@ -41,6 +41,9 @@ inline constexpr std::uint32_t guest_exceptions{1u << static_cast<unsigned>(x86:
                                                 1u << static_cast<unsigned>(x86::Exception::AC) |
                                                 1u << static_cast<unsigned>(x86::Exception::MC)};
 
+/// Where the processor counts a guest's PAUSEs.
+inline constexpr std::uint16_t pauses_before_exit{3000};
+
 constexpr Intercepts intercepts_for(core::VcpuKind kind, bool pause_filter)
 {
     if (kind == core::VcpuKind::control)

@@ -56,7 +56,14 @@ struct alignas(4096) PortPermissionMap {
 };
 static_assert(sizeof(PortPermissionMap) == 12288);
 
-/// A guest's: everything exits but what is in `guest_msrs`.
+/// What a guest has for itself.  All but the first, of which it only reads, are held in the VMCB and exchanged by VMLOAD and
+/// VMSAVE, so that its accesses touch nothing of the host's.
+inline constexpr std::array passed_guest_msrs{
+    x86::Msr::TSC,     x86::Msr::STAR,    x86::Msr::LSTAR,       x86::Msr::CSTAR,
+    x86::Msr::SFMASK,  x86::Msr::FS_BASE, x86::Msr::GS_BASE,     x86::Msr::KERNEL_GS_BASE,
+    x86::Msr::SYSENTER_CS, x86::Msr::SYSENTER_ESP, x86::Msr::SYSENTER_EIP};
+
+/// A guest's: everything exits but what is in passed_guest_msrs.
 void fill_guest_maps(MsrPermissionMap& msrs, PortPermissionMap& ports);
 /// The control domain's: nothing exits but what would take the machine out of the hypervisor's hands.
 void fill_control_maps(MsrPermissionMap& msrs, PortPermissionMap& ports);

@@ -18,6 +18,12 @@ namespace hv::svm {
 /// is shown everything pays nothing.
 void offer(VcpuState& vcpu, const core::OfferedBits& bits, const Features& features);
 
+/// True where the guest was not offered a bit of CR4 that the processor would let it set.
+[[nodiscard]] inline bool hides_control_4(const VcpuState& vcpu, const Features& features)
+{
+    return (features.control_4_mask & ~vcpu.offered.cr4) != 0;
+}
+
 /// The state after INIT, with the general registers, of a VCPU that has not run.
 void reset_registers(VcpuState& vcpu, core::Registers& registers);
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,6 +25,14 @@ struct ProcessorState {
     bool enabled{};
 };
 
+/// Why the guest's writes of CR8 must exit; two bytes that are looked at as one.
+struct alignas(2) TaskPriorityWatch {
+    std::uint8_t window_class;  ///< of the interrupt that an interrupt window is wanted for, else 0
+    bool subscribed;
+
+    [[nodiscard]] bool any() const { return std::bit_cast<std::uint16_t>(*this) != 0; }
+};
+
 /// One VCPU; lies at the beginning of a block of frames, the extended-state area behind it.
 struct VcpuState {
     Vmcb* vmcb;
@@ -32,7 +41,7 @@ struct VcpuState {
     HostPhysical host_vmcb;     ///< that processor's
     bool attention;             ///< prepare_entry() has something to do
     bool flush_wanted;
-    std::uint8_t window_class;  ///< of the interrupt that an interrupt window is wanted for, else 0
+    TaskPriorityWatch watch;
     bool nmi_masked;            ///< an NMI was injected and its IRET not seen
     bool nmi_return_pending;    ///< that IRET, at nmi_return_rip, was seen but has not been carried out yet
     bool debug_loaded;          ///< DR0–DR3 are in the processor, accesses pass
@@ -42,6 +51,7 @@ struct VcpuState {
     std::uint64_t debug_addresses[4];
     std::uint64_t extended_control;  ///< the guest's XCR0
     core::OfferedBits offered;       ///< bits that it may set there, in CR4 and in EFER
+    core::Intercepts wanted;  ///< beyond the usual exits: guest_intercepts.hpp
     std::uint64_t tsc_aux;
     void* extended_area;
     HostPhysical block;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+//
+// The union of a domain's subscriptions to exits, and how a VCPU takes it over.
+#include "exits.hpp"
+
+#include "hook_call.hpp"
+#include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
+#include "stack.hpp"
+#include "subscribed_exit.hpp"
+
+namespace hv::core {
+namespace {
+
+constexpr std::uint32_t bit(ExitKind kind)
+{
+    return 1u << static_cast<unsigned>(kind);
+}
+
+/// Which exits of the core's a kind of the ABI is.
+constexpr std::uint32_t kinds_of(abi::ExitKind kind)
+{
+    switch (kind) {
+    case abi::ExitKind::cpuid: return bit(ExitKind::cpuid);
+    case abi::ExitKind::msr: return bit(ExitKind::msr_read) | bit(ExitKind::msr_write);
+    case abi::ExitKind::port: return bit(ExitKind::port);
+    case abi::ExitKind::exception: return bit(ExitKind::exception);
+    case abi::ExitKind::control_register: return bit(ExitKind::control_register);
+    case abi::ExitKind::halt: return bit(ExitKind::halt);
+    case abi::ExitKind::pause: return bit(ExitKind::pause);
+    case abi::ExitKind::read_tsc: return bit(ExitKind::read_tsc);
+    case abi::ExitKind::invalidate_page: return bit(ExitKind::invalidate_page);
+    case abi::ExitKind::debug_register:
+    case abi::ExitKind::single_step:
+    case abi::ExitKind::page_watch: break;  // the loader has refused them
+    }
+    return 0;
+}
+
+std::uint32_t number_bits(const abi::ExitSubscription& wanted)
+{
+    return static_cast<std::uint32_t>((std::uint64_t{2} << wanted.last) - (std::uint64_t{1} << wanted.first));
+}
+
+bool wants_reads(const abi::ExitSubscription& wanted)
+{
+    return (wanted.flags & abi::exit_reads) != 0 || (wanted.flags & abi::exit_writes) == 0;
+}
+bool wants_writes(const abi::ExitSubscription& wanted)
+{
+    return (wanted.flags & abi::exit_writes) != 0 || (wanted.flags & abi::exit_reads) == 0;
+}
+
+void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
+{
+    Intercepts& all = plan.intercepts;
+    plan.kinds |= kinds_of(wanted.kind);
+    if ((wanted.flags & abi::exit_passive) != 0)
+        return;
+    switch (wanted.kind) {
+    case abi::ExitKind::msr:
+        HV_ASSERT(plan.msrs.push_back({static_cast<std::uint32_t>(wanted.first), static_cast<std::uint32_t>(wanted.last),
+                                       wants_reads(wanted), wants_writes(wanted)}));  // reserve_subscriptions has counted
+        return;
+    case abi::ExitKind::exception: all.exceptions |= number_bits(wanted); return;
+    case abi::ExitKind::control_register: {
+        const auto registers = static_cast<std::uint16_t>(number_bits(wanted));
+        if (wants_reads(wanted))
+            all.control_reads = static_cast<std::uint16_t>(all.control_reads | registers);
+        if (wants_writes(wanted))
+            all.control_writes = static_cast<std::uint16_t>(all.control_writes | registers);
+        return;
+    }
+    case abi::ExitKind::pause: all.pause = true; return;
+    case abi::ExitKind::read_tsc: all.read_tsc = true; return;
+    case abi::ExitKind::invalidate_page: all.invalidate_page = true; return;
+    default: return;  // exits always
+    }
+}
+
+std::size_t msr_ranges(const Subscriptions& of)
+{
+    std::size_t ranges{};
+    for (std::uint32_t index = 0; index < of.count; ++index)
+        ranges += of.list[index].kind == abi::ExitKind::msr && (of.list[index].flags & abi::exit_passive) == 0 ? 1 : 0;
+    return ranges;
+}
+
+}  // namespace
+
+Status Subscriptions::create(Heap& heap, const Module& module)
+{
+    const loader::Module& file = module.verified();
+    if (file.exit_count() == 0)
+        return Done{};
+    list = static_cast<abi::ExitSubscription*>(heap.allocate(file.exit_count() * sizeof *list));
+    if (list == nullptr)
+        return Error::no_memory;
+    for (; count < file.exit_count(); ++count)
+        list[count] = file.exit(count);
+    return Done{};
+}
+
+bool holds(const Binding& binding, const abi::ExitSubscription& wanted)
+{
+    const std::uint32_t condition = abi::exit_condition(wanted.flags);
+    return condition == 0 || (binding.conditions.load(std::memory_order_relaxed) & condition_bit(condition)) != 0;
+}
+
+Status reserve_subscriptions(Binding& binding, TextWriter& why)
+{
+    ExtensionStack& stack = *binding.domain.extensions;
+    std::size_t ranges = msr_ranges(binding.subscriptions);
+    if (ranges == 0)
+        return Done{};
+    for (const Binding* const other : stack.implementation().bindings)
+        if (&other->holdings != &binding.holdings)  // else it takes the other's place
+            ranges += msr_ranges(other->subscriptions);
+    if (ranges > InterceptPlan::maximum_msr_ranges) {
+        say(why, "the domain's extensions subscribe to more ranges of MSRs than ", InterceptPlan::maximum_msr_ranges);
+        return Error::limit_reached;
+    }
+    InterceptPlan& plan = stack.implementation().locks.intercepts;
+    if (plan.intercepts.msr_map == nullptr) {
+        const auto map = machine().hvm.msr_map_create(binding.domain.ledger);
+        if (!map) {
+            say(why, "not enough memory for the domain's own choice of MSRs that exit");
+            return map.error();
+        }
+        const LockGuard guard{plan.lock};
+        plan.intercepts.msr_map = map.value();
+    }
+    return Done{};
+}
+
+void renew_subscriptions(Domain& domain)
+{
+    if (domain.extensions == nullptr)
+        return;
+    ExtensionStack::Implementation& own = domain.extensions->implementation();
+    InterceptPlan& plan = own.locks.intercepts;
+    {
+        const LockGuard guard{plan.lock};
+        const Intercepts before = plan.intercepts;
+        const std::uint32_t kinds_before = plan.kinds;
+        plan.intercepts = {.msr_map = before.msr_map};
+        plan.kinds = 0;
+        plan.msrs.clear();
+        for (const Binding* const binding : own.bindings)
+            if (binding->route.load(std::memory_order_acquire) != Route::ended)
+                for (std::uint32_t index = 0; index < binding->subscriptions.count; ++index)
+                    if (holds(*binding, binding->subscriptions.list[index]))
+                        add(plan, binding->subscriptions.list[index]);
+        if (before.msr_map != nullptr)
+            machine().hvm.msr_map_set(before.msr_map, plan.msrs);
+        else if (before == plan.intercepts && kinds_before == plan.kinds)
+            return;
+    }
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        domain.vcpu(index).mark(VcpuRequest::intercepts);
+}
+
+void ExtensionStack::let_exceptions_pass(Vcpu& vcpu)
+{
+    InterceptPlan& plan = locks_->intercepts;
+    const LockGuard guard{plan.lock};
+    Intercepts wanted{plan.intercepts};
+    wanted.exceptions = 0;
+    machine().hvm.intercept(vcpu, wanted);
+}
+
+void ExtensionStack::adopt_intercepts(Vcpu& vcpu)
+{
+    InterceptPlan& plan = locks_->intercepts;
+    const LockGuard guard{plan.lock};
+    machine().hvm.intercept(vcpu, plan.intercepts);
+    for (unsigned kind = 0; kind < exit_kinds; ++kind)
+        vcpu.answers[kind] = (plan.kinds >> kind & 1) != 0 ? answer_subscribed : core_answers[kind];
+}
+
+}  // namespace hv::core
