@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// The novell extension as a class: its windows, declared answers and tables.  The handlers are in msr.cpp and
+// The novell extension as a class: its strategy (strategy.hpp), its windows, declared answers and tables.  The handlers are in msr.cpp and
 // hypercall.cpp.
 #pragma once
 
 #include "hv/ext/extension.hpp"
 #include "novell_defs.hpp"
+#include "strategy.hpp"
 
 namespace novell {
 
-using namespace hv;
-
 /// Hidden, so that the address of a member of another file is taken without a table of symbols: a module has
 /// none.
-struct [[gnu::visibility("hidden")]] Novell
+struct [[gnu::visibility("hidden")]] Novell : NOVELL_STRATEGY<Novell>
 {
     using Domain = ext::Domain<Novell>;
     using Vcpu = ext::Vcpu<Novell>;
@@ -26,14 +25,18 @@ struct [[gnu::visibility("hidden")]] Novell
     struct DomainState {
         std::uint64_t guest_id;   ///< 0: no guest has said who it is
         std::uint64_t hypercall;  ///< the hypercall MSR as it reads
+#ifdef NOVELL_STRATEGY_HEADER
+        StrategyParameters strategy;
+#endif
     };
 
     static constexpr ext::Info info{
-        .name = "novell",
+        .name = NOVELL_STRATEGY<Novell>::name,
         .version_major = 1,
-        .needs = abi::need_registers | abi::need_tlb | abi::need_guest_memory | abi::need_overlays,
+        .needs = abi::need_registers | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
+                 NOVELL_STRATEGY<Novell>::more_needs,
         .hypercall_pages = 1,
-        .description = "Longhorn-era enlightenments: hypercalls, VP index, APIC MSRs"};
+        .description = NOVELL_STRATEGY<Novell>::description};
 
     static constexpr std::array windows{
         ext::cpuid_block(leaves_window, leaf_count),
@@ -91,6 +94,7 @@ struct [[gnu::visibility("hidden")]] Novell
     };
 
     static abi::Verdict domain_create(Domain domain);
+    static abi::Verdict import_state(Domain domain, const std::uint8_t* bytes, std::uint64_t length);
     static abi::Verdict hypercall_page(Domain domain, const abi::HypercallPageRequest& request);
     static abi::Verdict hypercall(Vcpu & vcpu, abi::HypercallFrame & frame);
 
