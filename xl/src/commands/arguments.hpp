@@ -30,6 +30,7 @@ struct Arguments {
     bool all{};  ///< every report; or ext-swap in every domain: `domain` is then the old name, `name` the new one
     bool follow{};
     bool clear{};
+    bool compare{};
     bool wait{};
     unsigned timeout{120};  ///< seconds that --wait waits
     std::string core;  ///< ext-report: the file that the module's memory goes to

@@ -114,6 +114,11 @@ void verify_options(CLI::App& app, Arguments& arguments)
         ->allow_extra_args(false);
 }
 
+void exits_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_flag("--compare", arguments.compare, "before and after the last swap of an extension, side by side");
+}
+
 void extension_options(CLI::App& app, Arguments& arguments)
 {
     app.add_option("extension", arguments.name, "the extension's name in the domain's stack")->required();
@@ -177,7 +182,7 @@ constexpr Verb verbs[]{
     {"rename", "give a domain another name", Operand::domain, run_rename, rename_options},
     {"uptime", "show how long domains have been there", Operand::optional_domain, run_uptime, no_options},
     {"trigger", "send a domain an NMI or a reset", Operand::domain, run_trigger, trigger_options},
-    {"exits", "show a domain's exits by reason, MSR and port", Operand::domain, run_exits, no_options},
+    {"exits", "show a domain's exits by reason, MSR and port", Operand::domain, run_exits, exits_options},
     {"ext-load", "load an extension module", Operand::module_file, run_ext_load, no_options},
     {"ext-unload", "unload an extension module that no domain has", Operand::module_name, run_ext_unload,
      no_options},

@@ -37,48 +37,9 @@ std::string cell(const Json& value)
     return all.empty() ? "-" : all;
 }
 
-std::string hexadecimal(const Json& number)
-{
-    std::ostringstream text;
-    text << "0x" << std::hex << number.get<std::uint64_t>();
-    return text.str();
-}
-
 void print_table(const Table& table)
 {
     print(table.text(output_is_terminal()));
-}
-
-std::string reason_label(const Json& row)
-{
-    const std::string name{cell(row.at("name"))};
-    return name.empty() ? hexadecimal(row.at("key")) : name;
-}
-
-/// "0x3f8 write"; what there was no room to count one by one is told together.
-std::string access_label(const Json& row)
-{
-    if (row.at("key") == ~0u)
-        return cell(row.at("name"));
-    const std::string name{cell(row.at("name"))};
-    return hexadecimal(row.at("key")) + (row.at("write").get<bool>() ? " write" : " read") +
-           (name.empty() ? "" : " " + name);
-}
-
-std::string share_text(std::uint64_t part, std::uint64_t whole)
-{
-    const std::uint64_t tenths{whole == 0 ? 0 : static_cast<std::uint64_t>(1000.0 * static_cast<double>(part) /
-                                                                            static_cast<double>(whole) + 0.5)};
-    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + "%";
-}
-
-/// Rows of one kind, the most frequent first.
-void add_counts(Table& table, const char* kind, Json rows, std::uint64_t total, std::string (*label)(const Json&))
-{
-    std::stable_sort(rows.begin(), rows.end(),
-                     [](const Json& a, const Json& b) { return a.at("count") > b.at("count"); });
-    for (const auto& row : rows)
-        table.add({kind, label(row), cell(row.at("count")), share_text(row.at("count").get<std::uint64_t>(), total)});
 }
 
 }  // namespace
@@ -197,23 +158,6 @@ ExitCode run_uptime(const Arguments& arguments)
     for (const auto& one : all)
         table.add({cell(one.at("domid")), cell(one.at("name")),
                    duration_text(one.at("uptimeNs").get<std::uint64_t>())});
-    print_table(table);
-    return ExitCode::done;
-}
-
-ExitCode run_exits(const Arguments& arguments)
-{
-    const Json exits = ask("exits", arguments);
-    if (arguments.json) {
-        print(json_text(exits));
-        return ExitCode::done;
-    }
-    print(cell(exits.at("name")) + ": " + cell(exits.at("total")) + " exits\n");
-    const auto total = exits.at("total").get<std::uint64_t>();
-    Table table{{"BY", "WHAT", "COUNT", "SHARE"}};
-    add_counts(table, "reason", exits.at("reasons"), total, reason_label);
-    add_counts(table, "MSR", exits.at("msrs"), total, access_label);
-    add_counts(table, "port", exits.at("ports"), total, access_label);
     print_table(table);
     return ExitCode::done;
 }

@@ -102,6 +102,9 @@ private:
     Task<Json> identify(CallPointer call);
     Task<Json> uptime(CallPointer call);
     Task<Json> exits(CallPointer call);
+    [[nodiscard]] Task<Json> exit_tables(protocol::DomainInfo domain);
+    [[nodiscard]] Task<Json> exit_note(std::uint32_t number);
+    [[nodiscard]] Task<void> note_swap(std::uint32_t domain, std::string before, std::string after);
     Task<Json> ext_load(CallPointer call);
     Task<Json> ext_unload(CallPointer call);
     Task<Json> ext_attach(CallPointer call);
@@ -114,6 +117,12 @@ private:
     Task<Json> ext_list(CallPointer call);
     Task<Json> ext_names(CallPointer call);
 
+    /// The exit counters of a domain at its last swap and where the side before that began.
+    struct Experiment {
+        Json began, swapped;
+        std::string before, after;  ///< the modules' names
+    };
+
     DaemonOptions options_;
     EventLoop loop_;
     ControlLink link_;
@@ -124,6 +133,7 @@ private:
     std::set<std::shared_ptr<Session>> sessions_;
     std::map<const Session*, std::weak_ptr<Domain>> attached_;
     std::vector<std::coroutine_handle<>> log_readers_;
+    std::map<std::uint32_t, Experiment> experiments_;  ///< by domain
     std::uint64_t ticks_per_second_{};
     bool greeted_{};
 };

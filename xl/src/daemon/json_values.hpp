@@ -12,6 +12,14 @@
 
 namespace hv::xl {
 
+[[nodiscard]] inline std::uint64_t nanoseconds(std::uint64_t ticks, std::uint64_t ticks_per_second)
+{
+    __extension__ using Wide = unsigned __int128;
+    if (ticks_per_second == 0)
+        return 0;
+    return static_cast<std::uint64_t>(Wide{ticks} * 1'000'000'000u / ticks_per_second);
+}
+
 /// Text of a guest or of the hypervisor need not be UTF-8; what is shown as JSON has to be.
 [[nodiscard]] inline std::string printable(std::string_view text)
 {

@@ -44,14 +44,6 @@ std::string reason_text(const protocol::DomainInfo& domain)
 }
 
 /// 128 bits in between: ticks of a machine that has been up for months times 10^9 do not fit 64.
-std::uint64_t nanoseconds(std::uint64_t ticks, std::uint64_t ticks_per_second)
-{
-    if (ticks_per_second == 0)
-        return 0;
-    __extension__ using Wide = unsigned __int128;
-    return static_cast<std::uint64_t>(Wide{ticks} * 1'000'000'000u / ticks_per_second);
-}
-
 Json affinity_json(const std::uint64_t (&words)[protocol::affinity_words])
 {
     Json processors = Json::array();
@@ -241,35 +233,6 @@ Task<Json> Daemon::uptime(CallPointer call)
         result.push_back({{"domid", one.domain},
                           {"name", printable(protocol::text_of(one.name))},
                           {"uptimeNs", nanoseconds(one.uptime_ticks, rate)}});
-    co_return result;
-}
-
-Task<Json> Daemon::exits(CallPointer call)
-{
-    const protocol::DomainInfo domain = co_await target(call);
-    Json result{{"domid", domain.domain},
-                {"name", printable(protocol::text_of(domain.name))},
-                {"total", domain.exits}};
-    struct Table {
-        const char* key;
-        protocol::ExitTable table;
-    };
-    static constexpr Table tables[]{{"reasons", protocol::ExitTable::reason},
-                                    {"msrs", protocol::ExitTable::msr},
-                                    {"ports", protocol::ExitTable::port}};
-    for (const Table& table : tables) {
-        const std::vector<protocol::ExitCount> counts =
-            co_await hypervisor_.exit_counts(domain.domain, table.table);
-        Json rows = Json::array();
-        for (const protocol::ExitCount& count : counts) {
-            Json row{{"key", count.key}, {"name", printable(protocol::text_of(count.name))}};
-            if (table.table != protocol::ExitTable::reason)
-                row["write"] = (count.flags & protocol::exit_count_write) != 0;
-            row["count"] = count.count;
-            rows.push_back(row);
-        }
-        result[table.key] = rows;
-    }
     co_return result;
 }
 

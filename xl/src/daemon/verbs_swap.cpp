@@ -7,20 +7,13 @@
 #include "base/file.hpp"
 #include "base/suggest.hpp"
 #include "daemon/daemon.hpp"
+#include "daemon/json_values.hpp"
 #include "daemon/log.hpp"
 
 namespace hv::xl {
 namespace {
 
 constexpr std::uint64_t largest_module{64ull << 20};
-
-std::uint64_t nanoseconds(std::uint64_t ticks, std::uint64_t ticks_per_second)
-{
-    __extension__ using Wide = unsigned __int128;
-    if (ticks_per_second == 0)
-        return 0;
-    return static_cast<std::uint64_t>(Wide{ticks} * 1'000'000'000u / ticks_per_second);
-}
 
 Json swap_json(const Hypervisor::Swapped& swapped, std::uint64_t ticks_per_second, bool dry_run)
 {
@@ -164,9 +157,12 @@ Task<Json> Daemon::swap_one(protocol::DomainInfo domain, std::shared_ptr<const S
     const protocol::InfoReply info = co_await hypervisor_.info();
     const Hypervisor::Swapped swapped = co_await hypervisor_.swap(domain.domain, order->old_name, order->new_name,
                                                                   order->file, order->signature, order->how);
-    if (!order->how.dry_run)
+    if (!order->how.dry_run) {
         log_info(std::string{protocol::text_of(domain.name)} + ": extension " + order->old_name + " swapped for " +
                  order->new_name);
+        co_await note_swap(domain.domain, std::string{protocol::text_of(swapped.reply.old_module)},
+                           std::string{protocol::text_of(swapped.reply.new_module)});
+    }
     co_return swap_json(swapped, info.ticks_per_second, order->how.dry_run);
 }
 
@@ -230,6 +226,8 @@ Task<Json> Daemon::ext_rollback(CallPointer call)
     const protocol::InfoReply info = co_await hypervisor_.info();
     const Hypervisor::Swapped swapped = co_await hypervisor_.roll_back(domain.domain, name);
     log_info(std::string{protocol::text_of(domain.name)} + ": the swap of extension " + name + " is taken back");
+    co_await note_swap(domain.domain, std::string{protocol::text_of(swapped.reply.old_module)},
+                            std::string{protocol::text_of(swapped.reply.new_module)});
     co_return swap_json(swapped, info.ticks_per_second, false);
 }
 
