@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+//
+// What the module of this folder and its guest agree on: where the module tells what it was shown, and what it answers.
+#pragma once
+
+#include <cstdint>
+
+namespace watched {
+
+inline constexpr std::uint32_t leaves{3};
+inline constexpr std::uint32_t leaf_place{1};  ///< EAX: the module's MSR
+/// Subleaf: the kind of exit.  EAX how many were shown; EBX, ECX the last one's number and value.
+inline constexpr std::uint32_t leaf_shown{2};
+
+/// The module's MSR: bits 7..0 a condition, bit 8 on or off.
+inline constexpr std::uint64_t switch_on{1 << 8};
+/// Of the instructions that would have to exit again and again.
+enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations };
+
+inline constexpr std::uint32_t answered_leaf{0x8fff'0000};  ///< by the module
+inline constexpr std::uint32_t counted_leaf{0x8fff'0001};   ///< by the core; the module is shown it afterwards
+inline constexpr std::uint32_t answered_msr{0x1234'5678};   ///< that no processor has: reads as it was written
+inline constexpr std::uint16_t answered_port{0x5a0};
+inline constexpr std::uint64_t leaf_answer{0x1357'9bdf};
+inline constexpr std::uint64_t port_answer{0x5a};
+inline constexpr std::uint64_t clock_answer{0x1122'3344'5566'7788};
+inline constexpr std::uint64_t polls_of_halt{3};
+
+}  // namespace watched
