@@ -360,6 +360,7 @@ Status FakeControlTarget::detach_extension(const ExtOfDomainRequest& request, Re
         return refuse_field(reason, Error::not_found, "/module", "no such extension");
     found->modules.erase(place);
     return Done{};
+}
 Expected<std::size_t> FakeControlTarget::read_core(const ExtCoreRequest& request, std::span<std::byte> room,
                                                    ExtCoreReply& reply, Reason& reason)
 {
