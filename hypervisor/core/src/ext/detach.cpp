@@ -77,16 +77,6 @@ void choose_resident(Domain& domain, const ExtensionStack::Implementation& own)
             domain.resident_space = &binding->isolated->space;
 }
 
-Binding* find(const Domain& domain, std::string_view name, TextWriter& why)
-{
-    if (domain.extensions != nullptr)
-        for (Binding* const binding : domain.extensions->implementation().bindings)
-            if (binding->name() == name)
-                return binding;
-    say(why, "domain '", domain.name(), "' has no extension '", name, "'");
-    return nullptr;
-}
-
 }  // namespace
 
 Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter& why)
@@ -96,7 +86,7 @@ Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter&
         say(why, "domain '", domain.name(), "' is not running");
         return Error::conflict;
     }
-    if (find(domain, name, why) == nullptr)
+    if (find_binding(domain, name, why) == nullptr)
         return Error::not_found;
     forget_replaced(domain);  // it has a part in what the binding holds
     ExtensionStack& stack = *domain.extensions;
@@ -106,7 +96,7 @@ Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter&
     }
     const Standstill standstill{domain};
     carry_out_restarts(domain);
-    Binding* const binding = find(domain, name, why);
+    Binding* const binding = find_binding(domain, name, why);
     if (const Status kept = keep_computed_leaves(*binding); !kept) {
         say(why, "not enough memory to keep what extension '", name, "' has told the guest");
         return kept;

@@ -40,6 +40,16 @@ void leave(GuestPages& pages)
 
 }  // namespace
 
+Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why)
+{
+    if (domain.extensions != nullptr)
+        for (Binding* const binding : domain.extensions->implementation().bindings)
+            if (binding->name() == name)
+                return binding;
+    say(why, "domain '", domain.name(), "' has no extension '", name, "'");
+    return nullptr;
+}
+
 void take_out(ExtensionStack::Implementation& own, Binding& binding)
 {
     binding.holdings.release_callbacks();

@@ -41,6 +41,9 @@ void take_out(ExtensionStack::Implementation& own, Binding& binding);
 // ---- declared answers (answer.cpp)
 // ------------------------------------------------------------------------------
 
+/// The binding of the extension `name` of this domain, or null, and `why` says so.
+Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why);
+
 /// The kinds that read_msr() does not answer by itself.
 Answered answer_read(VcpuBinding& vcpu, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value);
 /// MsrReadKind::scaled_time.

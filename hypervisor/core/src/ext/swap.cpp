@@ -20,17 +20,7 @@
 namespace hv::core {
 namespace {
 
-constexpr int int3{0xcc};                              // [APM3-3.35 "INT3"]
-
-Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why)
-{
-    if (domain.extensions != nullptr)
-        for (Binding* const binding : domain.extensions->implementation().bindings)
-            if (binding->name() == name)
-                return binding;
-    say(why, "domain '", domain.name(), "' has no extension '", name, "'");
-    return nullptr;
-}
+constexpr int int3{0xcc};  // [APM3-3.35 "INT3"]
 
 }  // namespace
 
