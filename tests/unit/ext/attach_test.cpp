@@ -30,15 +30,6 @@ protected:
     }
     Answered read(std::uint32_t msr) { return domain->extensions->read_msr(domain->vcpu(0), msr, value); }
     Binding& top() { return *domain->extensions->implementation().bindings.back(); }
-    Answered call()
-    {
-        ExecutionContext context{};
-        context.cr0 = 1;
-        context.efer = 1 << 10;
-        context.code_attributes = 0xa9b;
-        domain->vcpu(0).registers.general[1] = 0x1000;
-        return domain->extensions->hypercall(domain->vcpu(0), context, 3);
-    }
     void expect_guest_runs()
     {
         EXPECT_TRUE(domain->vcpu(0).runnable());
@@ -196,7 +187,7 @@ TEST_F(Attaches, what_the_guest_was_told_outlives_a_detach)
     EXPECT_EQ(read(msr), Answered::fault);
     EXPECT_EQ(read(msr + 7), Answered::fault);
     EXPECT_EQ(domain->extensions->write_msr(domain->vcpu(0), msr + 1, 0), Answered::fault);
-    EXPECT_EQ(call(), Answered::no);
+    EXPECT_EQ(call(0x1000), Answered::no);
     std::uint32_t word{};
     EXPECT_EQ(domain->extensions->port(domain->vcpu(0), port, 4, true, word), Answered::no);
     expect_guest_runs();

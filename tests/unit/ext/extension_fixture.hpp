@@ -142,6 +142,19 @@ protected:
     }
     void forget_said() { said_before_ = fake::console().size(); }
 
+    /// A hypercall by VCPU 0 from 64-bit code of ring 0, its number in RCX and its argument in RDX.
+    Answered call(std::uint64_t number, std::uint64_t argument = 0)
+    {
+        Vcpu& vcpu = domain->vcpu(0);
+        ExecutionContext context{};
+        context.cr0 = 1;
+        context.efer = 1 << 10;
+        context.code_attributes = 0xa9b;
+        vcpu.registers.general[1] = number;
+        vcpu.registers.general[2] = argument;
+        return domain->extensions->hypercall(vcpu, context, 3);
+    }
+
     void start()
     {
         ASSERT_TRUE(domain->finish_build());

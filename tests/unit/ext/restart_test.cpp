@@ -130,13 +130,7 @@ TEST_F(Restarted, an_open_call_goes_on_from_its_last_answer)
 {
     bind_and_start();
     Vcpu& vcpu = domain->vcpu(0);
-    ExecutionContext context{};
-    context.cr0 = 1;
-    context.efer = 1 << 10;
-    context.code_attributes = 0xa9b;
-    vcpu.registers.general[1] = 7;
-    vcpu.registers.general[2] = 3;
-    EXPECT_EQ(domain->extensions->hypercall(vcpu, context, 3), Answered::taken);
+    EXPECT_EQ(call(7, 3), Answered::taken);
     look();
     fail_next();
     look();  // the second part
@@ -153,19 +147,13 @@ TEST_F(Restarted, a_call_that_failed_at_its_beginning_begins_again)
 {
     bind_and_start();
     Vcpu& vcpu = domain->vcpu(0);
-    ExecutionContext context{};
-    context.cr0 = 1;
-    context.efer = 1 << 10;
-    context.code_attributes = 0xa9b;
-    vcpu.registers.general[1] = 7;
-    vcpu.registers.general[2] = 1;
     const std::uint64_t rip = vcpu.registers.rip;
     fail_next();
-    EXPECT_EQ(domain->extensions->hypercall(vcpu, context, 3), Answered::taken);
+    EXPECT_EQ(call(7, 1), Answered::taken);
     EXPECT_FALSE(vcpu.entry_held);
     EXPECT_EQ(vcpu.registers.rip, rip);
     carry_out();
-    EXPECT_EQ(domain->extensions->hypercall(vcpu, context, 3), Answered::taken);
+    EXPECT_EQ(call(7, 1), Answered::taken);
     look();
     EXPECT_EQ(vcpu.registers.general[0], 1u);
     EXPECT_EQ(vcpu.registers.rip, rip + 3);

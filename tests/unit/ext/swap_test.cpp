@@ -65,17 +65,6 @@ protected:
         static_cast<void>(domain->vcpu(0).take_requests());
         domain->extensions->before_entry(domain->vcpu(0));
     }
-    void call(std::uint64_t steps)
-    {
-        Vcpu& vcpu = domain->vcpu(0);
-        ExecutionContext context{};
-        context.cr0 = 1;
-        context.efer = 1 << 10;
-        context.code_attributes = 0xa9b;
-        vcpu.registers.general[1] = 7;
-        vcpu.registers.general[2] = steps;
-        EXPECT_EQ(domain->extensions->hypercall(vcpu, context, 3), Answered::taken);
-    }
     SwapReport report{};
     bool forgets{true};  ///< the swap is followed to its end
 };
@@ -131,7 +120,7 @@ TEST_F(Swaps, a_handle_of_the_old_instance_is_the_new_ones)
 
 TEST_F(Swaps, an_open_call_goes_on_where_it_was)
 {
-    call(3);
+    EXPECT_EQ(call(7, 3), Answered::taken);
     look();
     ASSERT_TRUE(swap("swap-2")) << why.view();
     EXPECT_EQ(report.continuations, 1u);
@@ -272,7 +261,7 @@ TEST_F(Swaps, a_failure_at_any_step_leaves_the_old_instance)
     using enum SwapStep;
     write(0, 11);
     write(3, 0x5000);
-    call(250);
+    EXPECT_EQ(call(7, 250), Answered::taken);
     unsigned fired{};
     for (unsigned round = 0; round < 12; ++round)
         for (const SwapStep at : {create, offer, trial_export, trial_import, stop, final_export, final_import, publish}) {
@@ -342,7 +331,7 @@ TEST_F(Swaps, vcpus_say_when_they_went_on)
 TEST_F(Swaps, the_state_comes_out_as_records)
 {
     write(0, 0xabcd);
-    call(2);
+    EXPECT_EQ(call(7, 2), Answered::taken);
     std::vector<std::byte> room(4096);
     const auto bytes = export_extension(*domain, "swappable", room, why);
     ASSERT_TRUE(bytes) << why.view();

@@ -22,6 +22,24 @@
     ret
     .endm
 
+/* Those that the ABI of x86-64 wants kept by a function that is called. */
+    .macro save_registers
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    .endm
+    .macro restore_registers
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    .endm
+
     .section .rodata.module_stubs, "a", @progbits
     .balign 4096
     .globl hv_module_stubs
@@ -40,12 +58,7 @@ hv_module_stubs:
     .globl hv_enter_module
     .type hv_enter_module, @function
 hv_enter_module:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    save_registers
     movq 56(%rsp), %rax
     movq 64(%rsp), %r10
     movq %rsp, %gs:PER_CPU_RSP0
@@ -111,12 +124,7 @@ leave_module:
     movl $KERNEL_DATA, %ecx             /* IRETQ and the module changed them; nobody uses them, but leaks nothing */
     movl %ecx, %ds
     movl %ecx, %es
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
+    restore_registers
     ret
     .size hv_enter_module, . - hv_enter_module
 
@@ -135,12 +143,7 @@ hv_module_thrown_out:
     .globl hv_run_trusted_hook
     .type hv_run_trusted_hook, @function
 hv_run_trusted_hook:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    save_registers
     subq $8, %rsp
     incq %gs:PER_CPU_TRUSTED_HOOKS
     movq %rsp, %gs:PER_CPU_TRUSTED_STACK
@@ -148,12 +151,7 @@ hv_run_trusted_hook:
     xorl %edx, %edx
 1:  movq $0, %gs:PER_CPU_TRUSTED_STACK
     addq $8, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
+    restore_registers
     ret
 /* Where IRETQ goes when it is thrown out, with the stack as it was at the call. */
     .globl hv_trusted_thrown_out

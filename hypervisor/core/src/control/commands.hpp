@@ -18,6 +18,24 @@ Expected<T> ControlServer::fixed(const protocol::FrameView& frame)
     return value;
 }
 
+/// As many bytes of bulk data as the buffer holds.
+inline constexpr std::size_t whole_body{~std::size_t{0}};
+
+/// A reply with bulk data: `read(room, reply)` writes at most `most` bytes into the room behind the header and the fixed part,
+/// where bulk data of a reply belongs, fills the fixed part in, and says how many they are.
+template <protocol::WireStructure T, typename Read>
+Expected<Progress> ControlServer::bulk(std::size_t most, Read read)
+{
+    T reply{};
+    const auto behind = std::span{output_}.subspan(sizeof(protocol::FrameHeader) + sizeof reply);
+    const auto room = behind.first(std::min(behind.size(), most));
+    const std::size_t bytes{HV_TRY(read(room, reply))};
+    HV_ASSERT(bytes <= room.size());
+    HV_TRY(reply_.fixed(reply));
+    reply_bulk_ = bytes;
+    return Progress::done;
+}
+
 /// As many entries as a body holds, from `cursor` on; `next(cursor, entry)` finds them.
 template <protocol::WireStructure T, typename Next>
 Expected<Progress> ControlServer::list(std::uint64_t cursor, Next next)

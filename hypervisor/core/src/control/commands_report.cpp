@@ -12,27 +12,17 @@ Expected<Progress> ControlServer::ext_report(const FrameView& frame)
     const auto request = HV_TRY(fixed<ExtReportRequest>(frame));
     if (!is_padded_text(request.module))
         return refuse_field(reason_, Error::malformed, "/module", "the name does not end");
-    ExtReportReply reply{};
-    // Behind the header and the fixed part, where bulk data of a reply belongs.
-    const auto room = std::span{output_}.subspan(sizeof(FrameHeader) + sizeof reply);
-    const std::size_t bytes{HV_TRY(target_.report_failure(request, room, reply, reason_))};
-    HV_ASSERT(bytes <= room.size());
-    HV_TRY(reply_.fixed(reply));
-    reply_bulk_ = bytes;
-    return Progress::done;
+    return bulk<ExtReportReply>(whole_body, [&](std::span<std::byte> room, ExtReportReply& reply) {
+        return target_.report_failure(request, room, reply, reason_);
+    });
 }
 
 Expected<Progress> ControlServer::ext_core(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExtCoreRequest>(frame));
-    ExtCoreReply reply{};
-    const auto behind = std::span{output_}.subspan(sizeof(FrameHeader) + sizeof reply);
-    const auto room = behind.first(std::min<std::size_t>(behind.size(), maximum_reply_bulk));
-    const std::size_t bytes{HV_TRY(target_.read_core(request, room, reply, reason_))};
-    HV_ASSERT(bytes <= room.size());
-    HV_TRY(reply_.fixed(reply));
-    reply_bulk_ = bytes;
-    return Progress::done;
+    return bulk<ExtCoreReply>(maximum_reply_bulk, [&](std::span<std::byte> room, ExtCoreReply& reply) {
+        return target_.read_core(request, room, reply, reason_);
+    });
 }
 
 }  // namespace hv::core::control

@@ -72,14 +72,9 @@ Expected<Progress> ControlServer::ext_inspect(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExtOfDomainRequest>(frame));
     HV_TRY(check_name("/module", request.module));
-    ExtInspectReply reply{};
-    // Behind the header and the fixed part, where bulk data of a reply belongs.
-    const auto room = std::span{output_}.subspan(sizeof(FrameHeader) + sizeof reply);
-    const std::size_t bytes{HV_TRY(target_.inspect_extension(request, room, reply, reason_))};
-    HV_ASSERT(bytes <= room.size());
-    HV_TRY(reply_.fixed(reply));
-    reply_bulk_ = bytes;
-    return Progress::done;
+    return bulk<ExtInspectReply>(whole_body, [&](std::span<std::byte> room, ExtInspectReply& reply) {
+        return target_.inspect_extension(request, room, reply, reason_);
+    });
 }
 
 }  // namespace hv::core::control

@@ -32,11 +32,7 @@ void tell_of_freeze(Binding& binding)
 Status ExtensionStack::attach(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                               BindOptions options, TextWriter& why, TextWriter& field)
 {
-    const DomainState state = domain.state();
-    if (state != DomainState::running && state != DomainState::paused) {
-        say(why, "domain '", domain.name(), "' is not running");
-        return Error::conflict;
-    }
+    HV_TRY(check_running(domain, why));
     const auto stack = domain.extensions != nullptr ? Expected<ExtensionStack*>{domain.extensions} : create(domain);
     if (!stack)
         return say_no_memory(module, stack.error(), why);

@@ -18,12 +18,6 @@ const Answer* find_msr(const DeclaredTable<Answer>& table, const Window& window,
     return table.find(offset, window.binding->conditions, [](const Answer&) { return true; });
 }
 
-const LeafAnswer* find_leaf(const Window& window, std::uint32_t leaf, std::uint32_t subleaf)
-{
-    const auto of_subleaf = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
-    return window.leaves.find(leaf - static_cast<std::uint32_t>(window.base), window.binding->conditions, of_subleaf);
-}
-
 const Window* find_block(const WindowMap& windows, std::uint32_t leaf)
 {
     const std::uint32_t block = (leaf - std::uint32_t{abi::cpuid_first_block}) / std::uint32_t{abi::cpuid_block_stride};
@@ -164,7 +158,8 @@ bool answer_cpuid(Vcpu& vcpu)
     if (window == nullptr) [[unlikely]]
         return general_cpuid(vcpu);
     const DeclaredReading reading{window->binding->declare_sequence};
-    const LeafAnswer* const found = find_leaf(*window, leaf, static_cast<std::uint32_t>(vcpu.registers.general[rcx]));
+    const LeafAnswer* const found = find_leaf(*window, leaf - static_cast<std::uint32_t>(window->base),
+                                              static_cast<std::uint32_t>(vcpu.registers.general[rcx]));
     if (found == nullptr || found->field != abi::VcpuField::none) [[unlikely]]
         return general_cpuid(vcpu);
     const abi::CpuidResult values = found->values;

@@ -37,8 +37,7 @@ Status each_computed_leaf(Binding& binding, const Window& window, Visit visit)
 {
     for (std::uint32_t place = 0; place < window.length; ++place)
         for (std::uint32_t subleaf = 0; subleaf < ExtensionStack::computed_subleaves; ++subleaf) {
-            const auto declared = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
-            if (window.leaves.find(place, binding.conditions, declared) != nullptr)
+            if (find_leaf(window, place, subleaf) != nullptr)
                 continue;
             const LeafAnswer answer = computed_leaf(binding, window, place, subleaf);
             if (!is_nothing(answer.values))
@@ -81,11 +80,7 @@ void choose_resident(Domain& domain, const ExtensionStack::Implementation& own)
 
 Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter& why)
 {
-    const DomainState state = domain.state();
-    if (state != DomainState::running && state != DomainState::paused) {
-        say(why, "domain '", domain.name(), "' is not running");
-        return Error::conflict;
-    }
+    HV_TRY(check_running(domain, why));
     if (find_binding(domain, name, why) == nullptr)
         return Error::not_found;
     forget_replaced(domain);  // it has a part in what the binding holds

@@ -328,12 +328,6 @@ void put_field(const Vcpu& vcpu, const LeafAnswer& answer, x86::CpuidResult& res
     return answered;
 }
 
-const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint32_t subleaf)
-{
-    const auto of_subleaf = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
-    return window.leaves.find(place, window.binding->conditions, of_subleaf);
-}
-
 /// The whole of it: answers with a field of the VCPU, and leaves that are not declared.
 [[gnu::noinline]] Answered answer_leaf(Vcpu& vcpu, const Window& window, std::uint32_t place,
                                        std::uint32_t subleaf, x86::CpuidResult& result)

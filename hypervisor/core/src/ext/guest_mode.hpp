@@ -5,6 +5,7 @@
 
 #include "hv/abi/registers.hpp"
 #include "hv/core/hvm/system_registers.hpp"
+#include "hv/core/vcpu/registers.hpp"
 #include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
@@ -24,6 +25,18 @@ inline abi::GuestMode mode_of(const ExecutionContext& context, std::uint64_t rfl
 constexpr std::uint64_t width_mask(abi::GuestMode mode)
 {
     return mode == abi::GuestMode::long_64 ? ~0ull : 0xffff'ffff;
+}
+
+inline constexpr unsigned general_registers{16};
+
+/// What a module has left of the general registers is the guest's, but for RSP.  Outside of 64-bit mode the upper halves stay the
+/// guest's.
+inline void write_back_registers(std::uint64_t* guest, const std::uint64_t* left, abi::GuestMode mode)
+{
+    const std::uint64_t mask = width_mask(mode);
+    for (unsigned index = 0; index < general_registers; ++index)
+        if (index != rsp)
+            guest[index] = (left[index] & mask) | (guest[index] & ~mask);
 }
 
 }  // namespace hv::core

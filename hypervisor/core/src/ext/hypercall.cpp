@@ -10,8 +10,6 @@
 namespace hv::core {
 namespace {
 
-constexpr unsigned general_registers{16};
-
 /// All sixteen, by one string instruction.
 void copy_registers(std::uint64_t* to, const std::uint64_t* from)
 {
@@ -25,13 +23,9 @@ void copy_registers(std::uint64_t* to, const std::uint64_t* from)
         registers[index] &= width_mask(abi::GuestMode::protected_32);
 }
 
-/// Outside of 64-bit mode the upper halves stay the guest's.
 [[gnu::noinline]] void write_back_narrow(std::uint64_t* guest, const abi::HypercallFrame& frame)
 {
-    const std::uint64_t mask = width_mask(frame.mode);
-    for (unsigned index = 0; index < general_registers; ++index)
-        if (index != rsp)
-            guest[index] = (frame.general[index] & mask) | (guest[index] & ~mask);
+    write_back_registers(guest, frame.general, frame.mode);
 }
 
 void fill_frame(abi::HypercallFrame& frame, const Vcpu& vcpu, abi::GuestMode mode, std::uint32_t cpl,

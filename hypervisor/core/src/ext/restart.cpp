@@ -10,6 +10,7 @@
 #include "hv/core/machine.hpp"
 #include "scratch.hpp"
 #include "stack.hpp"
+#include "standstill.hpp"
 #include "transfer.hpp"
 
 namespace hv::core {
@@ -30,7 +31,8 @@ public:
 
     void run()
     {
-        stop();
+        const Standstill standstill{domain_, Blocker::restarting};
+        place_->cancel_block_timers();
         BoundedText<maximum_end_text> why;
         if (domain_.state() != DomainState::running && domain_.state() != DomainState::paused)
             place_->route.store(Route::ended);
@@ -38,19 +40,9 @@ public:
             give_up(why);
         else
             succeed(fresh.value().leak());
-        let_go();
     }
 
 private:
-    void stop()
-    {
-        for (unsigned index = 0; index < domain_.vcpu_count(); ++index)
-            machine().scheduler.block(domain_.vcpu(index), Blocker::restarting);
-        for (unsigned index = 0; index < domain_.vcpu_count(); ++index)
-            Scheduler::wait_until_off(domain_.vcpu(index));
-        place_->cancel_block_timers();
-    }
-
     Expected<Owned<Binding>> instance(TextWriter& why)
     {
         Binding& failed = *place_;
@@ -139,14 +131,6 @@ private:
         say(place_->failure, "; it could not be restarted: ", why.view());
         detach(*place_);
         place_->arm_block_timers();
-    }
-
-    void let_go()
-    {
-        for (unsigned index = 0; index < domain_.vcpu_count(); ++index) {
-            domain_.vcpu(index).mark(VcpuRequest::extension);  // what the failed one was to be told
-            machine().scheduler.unblock(domain_.vcpu(index), Blocker::restarting);
-        }
     }
 
     ExtensionStack& stack_;

@@ -38,12 +38,18 @@ struct ExtensionStack::Implementation {
 /// Nothing leads to the binding any more, but for its place in the stack (extension_stack.cpp).
 void take_out(ExtensionStack::Implementation& own, Binding& binding);
 
-// ---- declared answers (answer.cpp)
-// ------------------------------------------------------------------------------
-
 /// The binding of the extension `name` of this domain, or null, and `why` says so.
 Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& why);
 
+// ---- declared answers (answer.cpp)
+// ------------------------------------------------------------------------------
+
+/// What is declared for the leaf at `place` of the window, or null.  Read under a DeclaredReading.
+[[nodiscard]] inline const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint32_t subleaf)
+{
+    const auto of_subleaf = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
+    return window.leaves.find(place, window.binding->conditions, of_subleaf);
+}
 /// The kinds that read_msr() does not answer by itself.
 Answered answer_read(VcpuBinding& vcpu, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value);
 /// MsrReadKind::scaled_time.

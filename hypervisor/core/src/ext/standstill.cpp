@@ -5,10 +5,10 @@
 
 namespace hv::core {
 
-Standstill::Standstill(Domain& domain) : domain_{domain}
+Standstill::Standstill(Domain& domain, Blocker why) : domain_{domain}, why_{why}
 {
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
-        machine().scheduler.block(domain.vcpu(index), Blocker::swapping);
+        machine().scheduler.block(domain.vcpu(index), why);
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
         Scheduler::wait_until_off(domain.vcpu(index));
 }
@@ -17,8 +17,17 @@ Standstill::~Standstill()
 {
     for (unsigned index = 0; index < domain_.vcpu_count(); ++index) {
         domain_.vcpu(index).mark(VcpuRequest::extension);
-        machine().scheduler.unblock(domain_.vcpu(index), Blocker::swapping);
+        machine().scheduler.unblock(domain_.vcpu(index), why_);
     }
+}
+
+Status check_running(const Domain& domain, TextWriter& why)
+{
+    const DomainState state = domain.state();
+    if (state == DomainState::running || state == DomainState::paused)
+        return Done{};
+    say(why, "domain '", domain.name(), "' is not running");
+    return Error::conflict;
 }
 
 }  // namespace hv::core

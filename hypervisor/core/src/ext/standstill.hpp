@@ -10,8 +10,8 @@ namespace hv::core {
 
 class [[nodiscard]] Standstill {
 public:
-    /// Returns when every VCPU is out of the guest and off its processor.
-    explicit Standstill(Domain& domain);
+    /// Returns when every VCPU is out of the guest and off its processor; `why` is what holds it there.
+    explicit Standstill(Domain& domain, Blocker why = Blocker::swapping);
     /// Each VCPU looks at what waits for its extensions before its next instruction.
     ~Standstill();
     Standstill(const Standstill&) = delete;
@@ -19,6 +19,10 @@ public:
 
 private:
     Domain& domain_;
+    Blocker why_;
 };
+
+/// An error, and words for it, unless the domain has a guest that runs or is paused.
+Status check_running(const Domain& domain, TextWriter& why);
 
 }  // namespace hv::core

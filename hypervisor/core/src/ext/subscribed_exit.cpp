@@ -15,7 +15,6 @@
 namespace hv::core {
 namespace {
 
-constexpr unsigned general_registers{16};
 constexpr std::uint64_t low_half{0xffff'ffff};
 constexpr std::uint64_t string_port{1 << 24};
 
@@ -156,9 +155,7 @@ void take_answer(Vcpu& vcpu, const Exit& exit, const Shown& shown, const abi::Ex
 {
     std::uint64_t* const guest = vcpu.registers.general;
     const std::uint64_t mask = width_mask(shown.frame.mode);
-    for (unsigned index = 0; index < general_registers; ++index)
-        if (index != rsp)
-            guest[index] = (answer.general[index] & mask) | (guest[index] & ~mask);
+    write_back_registers(guest, answer.general, shown.frame.mode);
     const std::uint64_t value = answer.value;
     const auto number = static_cast<std::uint32_t>(shown.frame.number);
     const bool write = shown.frame.write != 0;

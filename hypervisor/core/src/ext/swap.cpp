@@ -14,6 +14,7 @@
 #include "hv/core/machine.hpp"
 #include "offer.hpp"
 #include "scratch.hpp"
+#include "standstill.hpp"
 #include "stack.hpp"
 #include "transfer.hpp"
 
@@ -58,11 +59,7 @@ private:
     /// What can be said without an instance.
     Status judge(std::string_view old_name)
     {
-        const DomainState state = domain_.state();
-        if (state != DomainState::running && state != DomainState::paused) {
-            say(why_, "domain '", domain_.name(), "' is not running");
-            return Error::conflict;
-        }
+        HV_TRY(check_running(domain_, why_));
         ExtensionStack::carry_out_restarts(domain_);
         old_ = find_binding(domain_, old_name, why_);
         if (old_ == nullptr)

@@ -107,6 +107,8 @@ private:
     // ---- commands (commands_*.cpp)
     template <protocol::WireStructure T>
     Expected<T> fixed(const protocol::FrameView& frame);
+    template <protocol::WireStructure T, typename Read>
+    Expected<Progress> bulk(std::size_t most, Read read);
     template <protocol::WireStructure T, typename Next>
     Expected<Progress> list(std::uint64_t cursor, Next next);
     Expected<protocol::DomainId> domain_of(const protocol::FrameView& frame);
