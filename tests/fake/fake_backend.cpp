@@ -49,6 +49,7 @@ Status vcpu_create(VcpuContext& context)
         return Error::no_memory;
     }
     auto vcpu = std::make_unique<FakeVcpu>();
+    vcpu->nested_root = context.nested_root;
     vcpu->system.cr0 = x86::Cr0::CD::mask | x86::Cr0::NW::mask | x86::Cr0::ET::mask;
     context.registers = {};
     context.registers.rip = 0xfff0;
@@ -97,6 +98,7 @@ void honour_flushes(VcpuContext& context, FakeVcpu& vcpu)
         return;
     vcpu.translations.clear();
     vcpu.flush_wanted = false;
+    vcpu.nested_root = context.nested_root;
     vcpu.generation_seen = generation;
     context.entered_generation.store(generation);
     ++vcpu.flushes;
@@ -321,7 +323,7 @@ std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Ex
     FakeVcpu& vcpu = fake_vcpu(context);
     auto known = vcpu.translations.find(address.page_number());
     if (known == vcpu.translations.end()) {
-        if (const auto found = walk(context.nested_root, address))
+        if (const auto found = walk(vcpu.nested_root, address))
             known = vcpu.translations.emplace(address.page_number(), *found).first;
     }
     if (known != vcpu.translations.end() && (known->second.write || !write))

@@ -55,6 +55,7 @@ struct FakeVcpu {
     std::map<std::uint64_t, Translation> translations;  ///< by guest page number; stale until flushed
     std::uint64_t generation_seen{};
     bool flush_wanted{};
+    HostPhysical nested_root{};  ///< as of the last flush
 };
 
 /// A table with these capabilities, and no VCPUs.  A table that was handed out before changes with it.

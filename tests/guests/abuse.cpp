@@ -165,6 +165,30 @@ void random_ports(std::uint64_t rounds)
     fact("random-port", done, " accesses");
 }
 
+/// The registers hide the memory that they are moved onto, and leave it as it was.
+void move_apic_onto_ram(std::uint64_t original)
+{
+    using hv::x86::ApicRegister;
+    constexpr auto msr = static_cast<std::uint32_t>(hv::x86::Msr::APIC_BASE);
+    constexpr std::uint64_t page{0x80'0000};  // beyond this guest's image
+    constexpr std::uint32_t pattern{0x5eed'5eed};
+    const auto address = [](ApicRegister which) { return page + static_cast<std::uint64_t>(which); };
+    const std::uint32_t version{apic_read(ApicRegister::VERSION)};
+    write_device(address(ApicRegister::VERSION), pattern);
+    write_device(address(ApicRegister::TPR), pattern);
+    write_device(page + 0x1000, pattern);
+    expect("apic-moves-onto-ram", write_msr(msr, (original & ~hv::x86::ApicBase::address_mask) | page));
+    expect("apic-hides-the-ram", read_device(address(ApicRegister::VERSION)) == version);
+    expect("apic-leaves-its-old-place", apic_read(ApicRegister::VERSION) == 0xffff'ffff);
+    expect("apic-has-no-neighbour", read_device(page + 0x1000) == pattern);
+    write_device(address(ApicRegister::TPR), 0x30);
+    expect("apic-takes-what-is-written-there", read_device(address(ApicRegister::TPR)) == 0x30);
+    write_device(address(ApicRegister::TPR), 0);
+    expect("apic-moves-back", write_msr(msr, original) && apic_read(ApicRegister::VERSION) == version);
+    expect("apic-leaves-the-ram-as-it-was", read_device(address(ApicRegister::VERSION)) == pattern &&
+                                                read_device(address(ApicRegister::TPR)) == pattern);
+}
+
 void remap_apic()
 {
     using hv::x86::ApicBase;
@@ -172,6 +196,7 @@ void remap_apic()
     const std::uint64_t original{read_msr(msr).value_or(0)};
     const std::uint64_t flags{original & ~ApicBase::address_mask};
     fact("apic-base", Hex{original});
+    move_apic_onto_ram(original);
     for (const std::uint64_t base : {0x20'0000ull, 0xfed0'0000ull, 0xfee0'1000ull, 0xf'ffff'f000ull}) {
         const bool accepted{write_msr(msr, flags | base)};
         fact("apic-remap", Hex{base}, accepted ? " accepted, reads back " : " refused, reads back ",

@@ -331,7 +331,7 @@ TEST(LocalApic, KeepsItsStateWhenItsPageMoves)
     Apic apic;
     apic.accept(0x40, TriggerMode::edge);
     apic.write_apic_base(0xd000'0000 | enable);
-    EXPECT_EQ(apic.mmio_base(), GuestPhysical{0xd000'0000});
+    EXPECT_EQ(LocalApic::mmio_page(apic.apic_base()), GuestPhysical{0xd000'0000});
     EXPECT_TRUE(apic.irr(0x40));
 }
 
@@ -354,7 +354,9 @@ TEST(LocalApic, KeepsItsModeThroughAnInit)
     apic.accept(0x40, TriggerMode::edge);
     apic.initialize();
     EXPECT_TRUE(apic.is_x2apic());
-    EXPECT_EQ(apic.mmio_base(), GuestPhysical{0xd000'0000});
+    EXPECT_EQ(apic.apic_base() & page_mask, enable | extended);
+    EXPECT_EQ(apic.apic_base() & ~page_mask, 0xd000'0000u);
+    EXPECT_FALSE(LocalApic::mmio_page(apic.apic_base()));
     EXPECT_FALSE(apic.irr(0x40));
     EXPECT_FALSE(apic.addressing().software_enabled);
     EXPECT_EQ(apic.read_msr(0x80f, 0), 0xffu);

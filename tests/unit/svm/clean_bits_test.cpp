@@ -115,6 +115,12 @@ const Change changes[]{
      [](auto& v) { return svm::VirtualInterrupt::TPR::get(v.control.virtual_interrupt) == 9; }},
     {"TscOffset", [](Bench& b) { b.hvm.set_tsc_offset(b.vcpu.context, 4711); },
      [](auto& v) { return v.control.tsc_offset == 4711; }},
+    {"NestedRoot",
+     [](Bench& b) {
+         b.vcpu.context.nested_root = HostPhysical{0x7'7000};
+         b.hvm.flush(b.vcpu.context);
+     },
+     [](auto& v) { return v.control.nested_cr3 == HostPhysical{0x7'7000}; }},
     {"Window", [](Bench& b) { b.hvm.request_interrupt_window(b.vcpu.context, 4); },
      [](auto& v) { return window_open(v) && cr8_watched(v); }},
     {"WindowWithdrawn",

@@ -181,18 +181,23 @@ bool LocalApic::is_possible_base(std::uint64_t value) const
     return (value & (~defined | above)) == 0 && (R::Enable::get(value) || !R::ExtendedMode::get(value));
 }
 
+bool LocalApic::takes_apic_base(std::uint64_t value) const
+{
+    using R = ApicBaseRegister;
+    const bool extended = R::ExtendedMode::get(value);
+    const bool skips_xapic = !is_enabled() && extended;                        // disabled to x2APIC
+    const bool goes_back = is_x2apic() && R::Enable::get(value) && !extended;  // x2APIC to xAPIC
+    return is_possible_base(value) && !skips_xapic && !goes_back;
+}
+
 ApicEffect LocalApic::write_apic_base(std::uint64_t value)
 {
     using R = ApicBaseRegister;
-    const bool enable = R::Enable::get(value);
-    const bool extended = R::ExtendedMode::get(value);
-    const bool skips_xapic = !is_enabled() && extended;         // disabled to x2APIC
-    const bool goes_back = is_x2apic() && enable && !extended;  // x2APIC to xAPIC
-    if (!is_possible_base(value) || skips_xapic || goes_back)
+    if (!takes_apic_base(value))
         return {.kind = ApicEffect::Kind::refused};
     // Which processor started the machine is not the guest's to say.
     const std::uint64_t base = R::BootstrapProcessor::set(value, config_.bootstrap);
-    if (is_enabled() && !enable) {
+    if (is_enabled() && !R::Enable::get(value)) {
         assign(power_up_state(base));
     } else {
         base_ = base;

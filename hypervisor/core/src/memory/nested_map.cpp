@@ -7,24 +7,13 @@
 #include <cstring>
 
 #include "hv/base/assert.hpp"
+#include "hv/core/memory/nested_view.hpp"
 #include "hv/core/platform/platform.hpp"
+#include "nested_levels.hpp"
 
 namespace hv::core {
 
 namespace {
-
-constexpr unsigned root_level{4};
-constexpr unsigned entries{512};
-
-/// Bytes that one entry of a table of that level maps.
-constexpr std::uint64_t span(unsigned level)
-{
-    return page_size << (9 * (level - 1));
-}
-constexpr unsigned index_of(std::uint64_t guest, unsigned level)
-{
-    return static_cast<unsigned>(guest / span(level)) % entries;
-}
 
 /// Calls `visit` with the part of the change that falls to each entry of a table at `level`, until it returns
 /// false.
@@ -35,7 +24,7 @@ void for_each_part(const Change& change, unsigned level, Visit visit)
         Change part = change;
         part.guest += done;
         part.host += done;
-        const std::uint64_t room = span(level) - part.guest % span(level);
+        const std::uint64_t room = nested_span(level) - part.guest % nested_span(level);
         part.bytes = room < change.bytes - done ? room : change.bytes - done;
         done += part.bytes;
         if (!visit(part))
@@ -53,8 +42,9 @@ NestedMap::NestedMap(FrameAllocator& frames, Ledger& ledger, const NestedEntryFo
 
 NestedMap::~NestedMap()
 {
+    HV_ASSERT(views_ == nullptr);
     if (root_ != HostPhysical{})
-        destroy_table(root_, root_level);
+        destroy_table(root_, nested_root_level);
 }
 
 Status NestedMap::create()
@@ -98,11 +88,13 @@ Status NestedMap::carry_out(const Change& change)
     const LockGuard guard{lock_};
     Entry* const root = table_at(root_.raw());
     std::uint64_t tables_needed{0};
-    HV_TRY(plan(change, root_level, {root, 0}, tables_needed));
+    HV_TRY(plan(change, nested_root_level, {root, 0}, tables_needed));
     HV_TRY(reserve(tables_needed));
     changed_ = false;
-    apply(change, root_level, root);
+    apply(change, nested_root_level, root);
     HV_ASSERT(reserve_ == HostPhysical{});
+    for (NestedView* view = views_; view != nullptr; view = view->next_)
+        view->follow();
     if (changed_)
         generation_.fetch_add(1, std::memory_order_release);
     return Done{};
@@ -113,11 +105,11 @@ bool NestedMap::settles(const Change& part, unsigned level, std::uint64_t entry)
 {
     if (level == 1 || (entry == 0 && part.action == Action::unmap))
         return true;
-    if (part.bytes != span(level) || (entry != 0 && !is_leaf(entry, level)))
+    if (part.bytes != nested_span(level) || (entry != 0 && !is_leaf(entry, level)))
         return false;
     if (part.action == Action::unmap || part.action == Action::protect)
         return true;
-    return level <= largest_leaf_level_ && part.host % span(level) == 0;
+    return level <= largest_leaf_level_ && part.host % nested_span(level) == 0;
 }
 
 /// Counts the tables that apply() will take, and finds every reason to refuse.
@@ -127,8 +119,9 @@ Status NestedMap::plan(const Change& change, unsigned level, Planned table,
     Status result{Done{}};
     for_each_part(change, level, [&](const Change& part) {
         const std::uint64_t entry =
-            table.table == nullptr ? table.filler
-                                   : table.table[index_of(part.guest, level)].load(std::memory_order_relaxed);
+            table.table == nullptr
+                ? table.filler
+                : table.table[nested_index(part.guest, level)].load(std::memory_order_relaxed);
         if (entry == 0 && part.action == Action::protect)
             result = Error::not_found;
         else if (is_leaf(entry, level) && part.action == Action::map)
@@ -151,7 +144,7 @@ Status NestedMap::plan(const Change& change, unsigned level, Planned table,
 void NestedMap::apply(const Change& change, unsigned level, Entry* table)
 {
     for_each_part(change, level, [&](const Change& part) {
-        Entry& entry = table[index_of(part.guest, level)];
+        Entry& entry = table[nested_index(part.guest, level)];
         std::uint64_t value = entry.load(std::memory_order_relaxed);
         if (settles(part, level, value)) {
             set_leaf(part, level, entry);
@@ -170,7 +163,7 @@ void NestedMap::set_leaf(const Change& part, unsigned level, Entry& entry)
 {
     const std::uint64_t old = entry.load(std::memory_order_relaxed);
     const std::uint64_t host =
-        part.action == Action::protect ? old & format_.address_mask & ~(span(level) - 1) : part.host;
+        part.action == Action::protect ? old & format_.address_mask & ~(nested_span(level) - 1) : part.host;
     const std::uint64_t value = part.action == Action::unmap ? 0 : make_leaf(host, part.access, level);
     entry.store(value, std::memory_order_release);
     changed_ = changed_ || (old != 0 && old != value);
@@ -183,12 +176,18 @@ void NestedMap::insert_table(Entry& entry, unsigned level)
     const HostPhysical table = take_reserved();
     if (old != 0) {
         Entry* const below = table_at(table.raw());
-        const std::uint64_t host = old & format_.address_mask & ~(span(level) - 1);
-        for (unsigned index = 0; index < entries; ++index)
-            below[index].store(make_leaf(host + index * span(level - 1), access_of(old), level - 1),
-                               std::memory_order_relaxed);
+        for (unsigned index = 0; index < nested_entries; ++index)
+            below[index].store(piece_of(old, level - 1, index), std::memory_order_relaxed);
     }
     entry.store(table.raw() | format_.table, std::memory_order_release);
+}
+
+std::uint64_t NestedMap::piece_of(std::uint64_t large, unsigned level, unsigned index) const
+{
+    if (large == 0)
+        return 0;
+    const std::uint64_t host = large & format_.address_mask & ~(nested_span(level + 1) - 1);
+    return make_leaf(host + index * nested_span(level), access_of(large), level);
 }
 
 bool NestedMap::is_leaf(std::uint64_t entry, unsigned level) const
@@ -224,14 +223,14 @@ std::optional<NestedTranslation> NestedMap::lookup(GuestPhysical guest) const
     if (guest.raw() >= address_space_bytes)
         return std::nullopt;
     const Entry* table = table_at(root_.raw());
-    for (unsigned level = root_level; level > 0; --level) {
-        const std::uint64_t entry = table[index_of(guest.raw(), level)].load(std::memory_order_acquire);
+    for (unsigned level = nested_root_level; level > 0; --level) {
+        const std::uint64_t entry = table[nested_index(guest.raw(), level)].load(std::memory_order_acquire);
         if (entry == 0)
             return std::nullopt;
         if (is_leaf(entry, level))
-            return NestedTranslation{
-                HostPhysical{(entry & format_.address_mask & ~(span(level) - 1)) + guest.raw() % span(level)},
-                access_of(entry), span(level)};
+            return NestedTranslation{HostPhysical{(entry & format_.address_mask & ~(nested_span(level) - 1)) +
+                                                  guest.raw() % nested_span(level)},
+                                     access_of(entry), nested_span(level)};
         table = table_at(entry);
     }
     return std::nullopt;
@@ -280,7 +279,7 @@ void NestedMap::destroy_table(HostPhysical table, unsigned level)
 {
     if (level > 1) {
         const Entry* const table_entries = table_at(table.raw());
-        for (unsigned index = 0; index < entries; ++index) {
+        for (unsigned index = 0; index < nested_entries; ++index) {
             const std::uint64_t entry = table_entries[index].load(std::memory_order_relaxed);
             if (entry != 0 && !is_leaf(entry, level))
                 destroy_table(HostPhysical{entry & format_.address_mask}, level - 1);

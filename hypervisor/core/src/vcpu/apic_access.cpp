@@ -3,11 +3,28 @@
 // The local APIC's consequences: what a write to it makes the machine do.
 #include "hv/core/vcpu/exit_handlers.hpp"
 
+#include <optional>
+
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/domain/virtual_pc.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/protocol/platform_layout.hpp"
 
 namespace hv::core {
+namespace {
+
+/// The page that has to be a hole in the VCPU's view of memory, so that its accesses reach the local APIC;
+/// nothing where none can be mapped there: at the usual place, which is kept free, and beyond what nested
+/// tables reach.
+std::optional<GuestPhysical> hole_for_apic(std::uint64_t apic_base)
+{
+    const auto page = LocalApic::mmio_page(apic_base);
+    if (!page || page->raw() == protocol::local_apic_base || page->raw() >= NestedMap::address_space_bytes)
+        return std::nullopt;
+    return page;
+}
+
+}  // namespace
 
 void arm_apic_timer(Vcpu& vcpu)
 {
@@ -55,6 +72,24 @@ bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect)
     case ApicEffect::Kind::mode_changed: arm_apic_timer(vcpu); return true;
     }
     return true;
+}
+
+bool write_apic_base(Vcpu& vcpu, std::uint64_t value)
+{
+    if (!vcpu.apic.takes_apic_base(value))
+        return false;
+    const auto hole = hole_for_apic(value);
+    if (hole && !vcpu.view.open(*hole)) {
+        vcpu.domain.said_apic_base.log(LogLevel::warning, "domain ", vcpu.domain.id,
+                                       ": no memory to hide what lies at ", Hex{hole->raw()},
+                                       " under a local APIC, which stays where it is");
+        return false;
+    }
+    if (!hole)
+        vcpu.view.close();
+    vcpu.nested_root = vcpu.view.root();
+    machine().hvm.flush(vcpu);
+    return apply_apic_effect(vcpu, vcpu.apic.write_apic_base(value));
 }
 
 }  // namespace hv::core

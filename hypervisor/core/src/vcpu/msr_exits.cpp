@@ -87,8 +87,7 @@ Answered write_own(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
     case number(x86::Msr::TSC): return write_tsc(vcpu, value);
     case TSC_ADJUST:
         return vcpu.domain.cpuid.has_tsc_adjust() ? write_tsc(vcpu, now + value - vcpu.tsc_delta) : Answered::fault;
-    case number(x86::Msr::APIC_BASE):
-        return apply_apic_effect(vcpu, vcpu.apic.write_apic_base(value)) ? Answered::done : Answered::fault;
+    case number(x86::Msr::APIC_BASE): return write_apic_base(vcpu, value) ? Answered::done : Answered::fault;
     case TSC_DEADLINE:
         return apply_apic_effect(vcpu, vcpu.apic.write_tsc_deadline(value, now)) ? Answered::done : Answered::fault;
     case number(x86::Msr::HWCR):

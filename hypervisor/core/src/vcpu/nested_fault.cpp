@@ -21,7 +21,7 @@ enum class DeviceOutcome : std::uint8_t { done, fault, settled };
 
 bool in_local_apic(const Vcpu& vcpu, GuestPhysical address)
 {
-    return vcpu.apic.is_enabled() && !vcpu.apic.is_x2apic() && address.page_base() == vcpu.apic.mmio_base();
+    return LocalApic::mmio_page(vcpu.apic.apic_base()) == address.page_base();
 }
 
 DeviceOutcome access_local_apic(Vcpu& vcpu, std::uint64_t offset, unsigned size, bool write, std::uint64_t& value)
@@ -239,7 +239,8 @@ void handle_nested_fault(Vcpu& vcpu, const Exit& exit)
     }
     if (fault.table_walk) {
         BoundedText<maximum_end_text> text;
-        say(text, "VCPU ", vcpu.id, " uses a page table at ", Hex{fault.address.raw()}, ", where there is no memory");
+        say(text, "VCPU ", vcpu.id, " uses a page table at ", Hex{fault.address.raw()},
+            in_local_apic(vcpu, fault.address) ? ", where its local APIC is" : ", where there is no memory");
         return vcpu.domain.end(EndReason::crash, text.view());
     }
     if (fault.execute)  // what is not there reads all-ones: FF FF is no instruction

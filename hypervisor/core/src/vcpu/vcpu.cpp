@@ -18,12 +18,12 @@ void apic_deadline(Timer& timer) { static_cast<ApicTimer&>(timer).vcpu.request(V
 ApicTimer::ApicTimer(Vcpu& owner) : Timer{apic_deadline}, vcpu{owner} {}
 
 Vcpu::Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config)
-    : domain{owner}, apic{apic_config}, apic_timer{*this}
+    : domain{owner}, apic{apic_config}, view{owner.memory.map()}, apic_timer{*this}
 {
     id = index;
     kind = VcpuKind::guest;
     ledger = &owner.ledger;
-    nested_root = owner.memory.map().root();
+    nested_root = view.root();
     nested_generation = &owner.memory.map().generation();
 }
 

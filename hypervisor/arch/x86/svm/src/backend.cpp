@@ -355,6 +355,10 @@ void flush(VcpuContext& context)
 {
     VcpuState& vcpu = state_of(context);
     vcpu.flush_wanted = vcpu.attention = true;
+    if (HostPhysical& root = vcpu.vmcb->control.nested_cr3; root != context.nested_root) {
+        root = context.nested_root;
+        dirty(vcpu, clean_nested_paging);
+    }
 }
 
 // ---- intercepts that somebody asks for

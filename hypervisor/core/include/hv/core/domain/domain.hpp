@@ -115,7 +115,7 @@ public:
     /// Every VCPU of this domain looks at its events (and at changed nested tables) before it runs another instruction.
     void kick_all();
     /// Said once per domain.
-    OncePerDomain said_unowned_mmio, said_emulation, said_msr;
+    OncePerDomain said_unowned_mmio, said_emulation, said_msr, said_apic_base;
 
     /// Called (on any processor) when a domain has ended; set once at boot by whoever tells the control domain.
     static void (*on_end)(Domain&);

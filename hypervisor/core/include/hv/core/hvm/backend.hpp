@@ -48,7 +48,9 @@ struct VcpuContext {
     std::uint32_t id{};       ///< within the domain
     VcpuKind kind{};
     Ledger* ledger{};         ///< what the back end allocates is charged here
-    HostPhysical nested_root{};  ///< root of the domain's nested page table
+    /// Root of the nested page table that it runs on.  Whoever changes it, outside of the guest, asks for a
+    /// flush.
+    HostPhysical nested_root{};
     /// Raised by whoever takes away or narrows a nested translation, before the VCPU is kicked; an entry flushes when it
     /// has changed since the last entry.
     const std::atomic<std::uint64_t>* nested_generation{};
@@ -167,7 +169,8 @@ struct HvmTable {
 
     /// Added to the host's time-stamp counter to make the guest's.
     void (*set_tsc_offset)(VcpuContext&, std::uint64_t offset);
-    /// All translations of this VCPU, guest and nested, are dropped before its next instruction.
+    /// All translations of this VCPU, guest and nested, are dropped before its next instruction, which runs
+    /// on the nested_root of now.
     void (*flush)(VcpuContext&);
 
     /// What a guest VCPU exits for beyond the usual, from its next entry on; replaces what was asked before.

@@ -32,7 +32,7 @@ struct ApicEffect {
         end_of_interrupt,  ///< `message.vector` left service; `broadcast` if the I/O APIC must be told
         send,              ///< route `message` (never to be sent back here when the shorthand is `self`)
         deadline_changed,  ///< next_deadline() has a new answer
-        mode_changed,  ///< APIC_BASE was written: mmio_base(), is_enabled() and is_x2apic() have new answers
+        mode_changed,  ///< APIC_BASE was written: apic_base(), is_enabled() and is_x2apic() have new answers
     };
     Kind kind{Kind::none};
     bool broadcast{};
@@ -193,15 +193,19 @@ public:
     ApicEffect write_msr(std::uint32_t msr, std::uint64_t value, std::uint64_t now);
 
     [[nodiscard]] std::uint64_t apic_base() const { return base_; }
+    /// The page in which an APIC with this APIC_BASE answers; nothing where it is disabled or in x2APIC mode.
+    [[nodiscard]] static constexpr std::optional<GuestPhysical> mmio_page(std::uint64_t apic_base)
+    {
+        if (!ApicBaseRegister::Enable::get(apic_base) || ApicBaseRegister::ExtendedMode::get(apic_base))
+            return std::nullopt;
+        return GuestPhysical{apic_base & ApicBaseRegister::Base::mask};
+    }
+    /// True when write_apic_base() would not refuse the value.
+    [[nodiscard]] bool takes_apic_base(std::uint64_t value) const;
     /// Writes IA32_APIC_BASE; transitions that the manual forbids are refused [SDM3-083 §11.12.5].
     ApicEffect write_apic_base(std::uint64_t value);
     [[nodiscard]] bool is_enabled() const { return ApicBaseRegister::Enable::get(base_); }
     [[nodiscard]] bool is_x2apic() const { return ApicBaseRegister::ExtendedMode::get(base_); }
-    /// Where the xAPIC page is; only meaningful while is_enabled() and not is_x2apic().
-    [[nodiscard]] GuestPhysical mmio_base() const
-    {
-        return GuestPhysical{base_ & ApicBaseRegister::Base::mask};
-    }
 
     /// Writes the ICR as a whole: destination in bits 63:32 for x2APIC, 63:56 else.  For declared answers
     /// too.

@@ -19,6 +19,8 @@
 
 namespace hv::core {
 
+class NestedView;
+
 /// What the guest may do with a page.  Reading is part of every mapping.
 struct NestedAccess {
     bool write{true};
@@ -76,10 +78,11 @@ public:
     /// Raised, after the entries were written, whenever a translation that existed has changed.  Whoever made
     /// the change then kicks the domain's VCPUs.
     [[nodiscard]] const std::atomic<std::uint64_t>& generation() const { return generation_; }
-    /// Frames that the tables take, the root included.
+    /// Frames that the tables take, the root and those of open views included.
     [[nodiscard]] std::uint64_t table_frames() const { return table_frames_; }
 
 private:
+    friend class NestedView;
     enum class Action : std::uint8_t {
         map,
         replace,
@@ -110,6 +113,9 @@ private:
     [[nodiscard]] bool is_leaf(std::uint64_t entry, unsigned level) const;
     [[nodiscard]] std::uint64_t make_leaf(std::uint64_t host, NestedAccess access, unsigned level) const;
     [[nodiscard]] NestedAccess access_of(std::uint64_t entry) const;
+    /// Entry `index` of a table of that level which says the same as the large page one level above it; 0 for
+    /// nothing.
+    [[nodiscard]] std::uint64_t piece_of(std::uint64_t large, unsigned level, unsigned index) const;
     [[nodiscard]] Entry* table_at(std::uint64_t entry) const;
 
     Status reserve(std::uint64_t tables);
@@ -127,6 +133,7 @@ private:
     std::atomic<std::uint64_t> generation_{1};
     bool changed_{};  // a translation that existed, by the operation under way
     std::uint64_t table_frames_{};
+    NestedView* views_{};     // that are open
     HostPhysical reserve_{};  // tables for the operation under way, linked through their first word
 };
 

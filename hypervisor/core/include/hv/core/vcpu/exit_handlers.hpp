@@ -33,6 +33,11 @@ void handle_invalidate_page(Vcpu& vcpu, const Exit& exit);
 /// The local APIC of this VCPU, as a register write left it: messages sent, EOIs passed on, the timer armed.  False: the
 /// write was refused, the guest gets #GP.
 bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect);
+/// Writes APIC_BASE.  Whatever memory lies where the registers come to lie is hidden from this VCPU until
+/// they move on, and from no other; what the hypervisor copies for the guest, and its walks of the guest's
+/// tables, see memory there as a device would.  False: the write was refused, or there is no memory for the
+/// tables; the guest gets #GP.
+bool write_apic_base(Vcpu& vcpu, std::uint64_t value);
 /// Arms the host timer for what next_deadline() says.
 void arm_apic_timer(Vcpu& vcpu);
 /// The task priority that the guest set through CR8, taken over into the local APIC; and the other way round.

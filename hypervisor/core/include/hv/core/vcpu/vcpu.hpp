@@ -12,6 +12,7 @@
 #include "hv/core/hvm/backend.hpp"
 #include "hv/core/interrupt/local_apic.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/memory/nested_view.hpp"
 #include "hv/core/sched/scheduler.hpp"
 #include "hv/core/time/timer_queue.hpp"
 #include "hv/core/vcpu/code_reader.hpp"
@@ -76,6 +77,7 @@ public:
     Domain& domain;
     Processor* on{};  ///< the processor that it is loaded on
     LocalApic apic;
+    NestedView view;  ///< open while the local APIC lies elsewhere than at its usual place
     ApicTimer apic_timer;
     CodeReader code;
     ExitCounters exits;

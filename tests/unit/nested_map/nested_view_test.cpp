@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+//
+// One VCPU's view of a domain's nested table: the same as the table, whatever becomes of it, but for one
+// hole.
+#include "hv/core/memory/nested_view.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "identity_memory.hpp"
+
+using namespace hv;
+using namespace hv::core;
+using namespace hv::test;
+
+namespace {
+
+constexpr std::uint64_t kib4{page_size};
+constexpr std::uint64_t mib2{2ull << 20};
+constexpr std::uint64_t gib1{1ull << 30};
+constexpr std::uint64_t tables_of_a_view{4};
+
+/// What a processor finds that walks from this root: the entry of the page, its address in place of a large
+/// page's.
+std::uint64_t walk(HostPhysical root, std::uint64_t guest, const NestedEntryFormat& format)
+{
+    std::uint64_t table{root.raw()};
+    for (unsigned level = 4; level > 0; --level) {
+        const std::uint64_t span = page_size << (9 * (level - 1));
+        const auto* const entries = reinterpret_cast<const std::uint64_t*>(table & format.address_mask);
+        const std::uint64_t entry = entries[guest / span % 512];
+        if (entry == 0)
+            return 0;
+        if (level == 1 || (entry & format.large) != 0)
+            return (entry & ~format.large & ~(format.address_mask & (span - 1))) +
+                   guest % span / page_size * page_size;
+        table = entry;
+    }
+    return 0;
+}
+
+class NestedViewTest : public testing::TestWithParam<NestedEntryFormat> {
+protected:
+    NestedViewTest() { EXPECT_TRUE(map.create()); }
+
+    void map_at(std::uint64_t guest, std::uint64_t host, std::uint64_t bytes)
+    {
+        ASSERT_TRUE(map.map(GuestPhysical{guest}, HostPhysical{host}, bytes, access_all));
+    }
+    void expect_same_but(const NestedView& of, std::uint64_t hole,
+                         std::initializer_list<std::uint64_t> pages) const
+    {
+        EXPECT_EQ(walk(of.root(), hole, GetParam()), 0u);
+        for (const std::uint64_t page : pages)
+            EXPECT_EQ(walk(of.root(), page, GetParam()), walk(map.root(), page, GetParam()))
+                << std::hex << page;
+    }
+
+    IdentityMemory memory{256};
+    NestedMap map{memory.frames, memory.ledger, GetParam(), true};
+    NestedView view{map};
+};
+INSTANTIATE_TEST_SUITE_P(Formats, NestedViewTest, testing::Values(amd_format, intel_format));
+
+}  // namespace
+
+TEST_P(NestedViewTest, IsTheMapWhileItIsClosed)
+{
+    EXPECT_EQ(view.root(), map.root());
+    ASSERT_TRUE(view.open(GuestPhysical{0x5000}));
+    EXPECT_NE(view.root(), map.root());
+    EXPECT_EQ(map.table_frames(), 1 + tables_of_a_view);
+    view.close();
+    view.close();
+    EXPECT_EQ(view.root(), map.root());
+    EXPECT_EQ(map.table_frames(), 1u);
+    EXPECT_EQ(memory.ledger.frames(), 1u);
+}
+
+TEST_P(NestedViewTest, HasOneHoleInPagesOfEverySizeWhichTheMapKeeps)
+{
+    map_at(0, 8 * gib1, gib1);
+    map_at(gib1, 16 * gib1 + mib2, mib2);
+    map_at(2 * gib1, 24 * gib1 + kib4, kib4);
+    const std::uint64_t before = map.generation().load();
+    const auto everything = {
+        std::uint64_t{0}, 3 * kib4, 5 * kib4,        mib2,      gib1 - kib4, gib1, gib1 + kib4,
+        gib1 + mib2,      2 * gib1, 2 * gib1 + kib4, 512 * gib1};
+    for (const std::uint64_t hole : {4 * kib4, gib1 + 2 * kib4, 3 * gib1, 1024 * gib1}) {
+        ASSERT_TRUE(view.open(GuestPhysical{hole}));
+        expect_same_but(view, hole, everything);
+    }
+    EXPECT_EQ(map.lookup(GuestPhysical{4 * kib4})->page_bytes, gib1);
+    EXPECT_EQ(map.generation().load(), before);
+    view.close();
+}
+
+TEST_P(NestedViewTest, FollowsWhatTheMapDoesAroundTheHoleAndInIt)
+{
+    const std::uint64_t hole{gib1 + mib2 + 7 * kib4};
+    ASSERT_TRUE(view.open(GuestPhysical{hole}));
+    const auto expect = [&] {
+        expect_same_but(
+            view, hole,
+            {0, gib1, gib1 + mib2, hole - kib4, hole + kib4, gib1 + 2 * mib2, 2 * gib1, 600 * gib1});
+    };
+    map_at(gib1, 8 * gib1, gib1);
+    expect();
+    ASSERT_TRUE(map.protect(GuestPhysical{hole - kib4}, 2 * kib4, access_read_only));
+    expect();
+    ASSERT_TRUE(map.replace(GuestPhysical{hole}, HostPhysical{0x7000}, kib4, access_all));
+    expect();
+    ASSERT_TRUE(map.unmap(GuestPhysical{gib1 + mib2}, mib2));
+    expect();
+    map_at(0, 16 * gib1, gib1);
+    map_at(600 * gib1, 24 * gib1, kib4);
+    expect();
+    ASSERT_TRUE(map.unmap(GuestPhysical{0}, 601 * gib1));
+    expect();
+    map_at(gib1 + mib2, 8 * gib1, mib2);
+    expect();
+    view.close();
+}
+
+TEST_P(NestedViewTest, LeavesOtherViewsAlone)
+{
+    NestedView other{map};
+    NestedView same{map};
+    map_at(0, 8 * gib1, mib2);
+    ASSERT_TRUE(view.open(GuestPhysical{kib4}));
+    ASSERT_TRUE(other.open(GuestPhysical{2 * kib4}));
+    ASSERT_TRUE(same.open(GuestPhysical{kib4}));
+    expect_same_but(view, kib4, {0, 2 * kib4});
+    expect_same_but(other, 2 * kib4, {0, kib4});
+    other.close();
+    ASSERT_TRUE(map.unmap(GuestPhysical{3 * kib4}, kib4));
+    view.close();
+    ASSERT_TRUE(map.unmap(GuestPhysical{4 * kib4}, kib4));
+    expect_same_but(same, kib4, {0, 2 * kib4, 3 * kib4, 4 * kib4, 5 * kib4});
+    same.close();
+}
+
+TEST_P(NestedViewTest, HoldsNothingWhereThereIsNoMemoryAndNeedsNoneToMove)
+{
+    map_at(0, 8 * gib1, mib2);
+    for (std::uint64_t frames = 0; frames < tables_of_a_view; ++frames) {
+        memory.ledger.set_limit(map.table_frames() + frames);
+        EXPECT_EQ(view.open(GuestPhysical{kib4}).error(), Error::limit_reached);
+        EXPECT_FALSE(view.is_open());
+        EXPECT_EQ(memory.ledger.frames(), map.table_frames());
+    }
+    memory.ledger.set_limit(map.table_frames() + tables_of_a_view);
+    ASSERT_TRUE(view.open(GuestPhysical{kib4}));
+    ASSERT_TRUE(view.open(GuestPhysical{600 * gib1}));
+    expect_same_but(view, 600 * gib1, {0, kib4, 2 * kib4});
+    view.close();
+}
+
+TEST_P(NestedViewTest, AgreesWithTheMapThroughRandomChanges)
+{
+    constexpr std::uint64_t pages{4 * 512};
+    constexpr std::uint64_t first{(1ull << 18) - pages / 2};  // across a GiB boundary
+    std::mt19937_64 random{20'26'11'21};
+    std::uint64_t hole{};
+    for (unsigned step = 0; step < 600; ++step) {
+        const std::uint64_t from = random() % pages;
+        const std::uint64_t count = random() % 2 == 0 ? 1 + random() % 4 : 1 + random() % (pages - from);
+        const std::uint64_t bytes = (from + count > pages ? pages - from : count) * page_size;
+        const GuestPhysical guest{(first + from) * page_size};
+        const HostPhysical host{(random() % 2 == 0 ? first + from : random() % 0x10'0000) * page_size};
+        const NestedAccess access{.write = random() % 2 == 0, .execute = random() % 2 == 0};
+        switch (random() % 6) {
+        case 0: static_cast<void>(map.map(guest, host, bytes, access)); break;
+        case 1: static_cast<void>(map.replace(guest, host, bytes, access)); break;
+        case 2: static_cast<void>(map.unmap(guest, bytes)); break;
+        case 3: static_cast<void>(map.protect(guest, bytes, access)); break;
+        case 4:
+            hole = guest.raw();
+            ASSERT_TRUE(view.open(guest));
+            break;
+        default:
+            if (random() % 4 == 0)
+                view.close();
+            break;
+        }
+        for (std::uint64_t page = first; page < first + pages; ++page) {
+            const std::uint64_t address = page * page_size;
+            const bool hidden = view.is_open() && address == hole;
+            ASSERT_EQ(walk(view.root(), address, GetParam()),
+                      hidden ? 0 : walk(map.root(), address, GetParam()))
+                << "step " << step << ", page " << page;
+        }
+    }
+    view.close();
+}
