@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# hv_add_extension(NAME name SOURCES file... [INCLUDE folder...] [DEFINE name=value...] [FOLDER folder]): one extension
-# module, NAME.hvx in that folder or in ${CMAKE_BINARY_DIR}/extensions/NAME, from the public headers alone.  Works in this tree and from an installed
-# SDK: nothing here refers to the rest of the project.  The flags are chosen so that a module needs three kinds of
+# hv_add_extension(NAME name SOURCES file... [INCLUDE folder...] [DEFINE name=value...] [FOLDER folder] [TARGET name]): one
+# extension module, NAME.hvx in that folder or in ${CMAKE_BINARY_DIR}/extensions/NAME, from the public headers alone; the
+# build knows it as hvx_TARGET, or hvx_NAME.  Works in this tree and from an installed SDK: nothing here refers to the rest of the project.  The flags are chosen so that a module needs three kinds of
 # relocation and no symbol of anybody's (docs/extensions.md); both are checked after the link.
 get_filename_component(HV_EXTENSION_SDK "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 set(HV_EXTENSION_SDK "${HV_EXTENSION_SDK}" CACHE INTERNAL "where include/, src/ and cmake/ of the extension API are")
@@ -25,7 +25,7 @@ find_program(HV_GNU_LD NAMES ld.bfd ld REQUIRED)
 find_program(HV_STRIP NAMES strip llvm-strip REQUIRED)
 
 function(hv_add_extension)
-    cmake_parse_arguments(ARG "" "NAME;FOLDER" "SOURCES;INCLUDE;DEFINE" ${ARGN})
+    cmake_parse_arguments(ARG "" "NAME;FOLDER;TARGET" "SOURCES;INCLUDE;DEFINE" ${ARGN})
     if(NOT ARG_NAME MATCHES "^[a-z][a-z0-9-]*$")
         message(FATAL_ERROR "hv_add_extension: NAME '${ARG_NAME}' is not of a-z, 0-9 and '-'")
     endif()
@@ -33,7 +33,10 @@ function(hv_add_extension)
         message(FATAL_ERROR "hv_add_extension(${ARG_NAME}) names no SOURCES")
     endif()
 
-    set(objects hvx_${ARG_NAME}_objects)
+    if(NOT ARG_TARGET)
+        set(ARG_TARGET ${ARG_NAME})
+    endif()
+    set(objects hvx_${ARG_TARGET}_objects)
     add_library(${objects} OBJECT ${ARG_SOURCES}
         "${HV_EXTENSION_SDK}/src/freestanding.cpp" "${HV_EXTENSION_SDK}/src/module_runtime.cpp")
     set_target_properties(${objects} PROPERTIES
@@ -62,6 +65,6 @@ function(hv_add_extension)
         COMMAND ${CMAKE_COMMAND} -E rename "${module}.part" "${module}"
         DEPENDS ${objects} "$<TARGET_OBJECTS:${objects}>" "${script}" "${checker}"
         COMMENT "Linking extension ${ARG_NAME}.hvx" COMMAND_EXPAND_LISTS VERBATIM)
-    add_custom_target(hvx_${ARG_NAME} ALL DEPENDS "${module}")
-    set_target_properties(hvx_${ARG_NAME} PROPERTIES HVX_FILE "${module}")
+    add_custom_target(hvx_${ARG_TARGET} ALL DEPENDS "${module}")
+    set_target_properties(hvx_${ARG_TARGET} PROPERTIES HVX_FILE "${module}")
 endfunction()

@@ -5,12 +5,18 @@
 // its kind belongs: hooks into text, tables into read-only data, the service table into its own section.
 #include "stages.hpp"
 
+#include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <optional>
 
 namespace hv::loader {
 
 namespace {
+
+/// The tables as 0.1 had them: a module of any later version has at least these.
+constexpr std::uint32_t manifest_bytes_0_1{216};
+constexpr std::uint32_t hook_table_bytes_0_1{288};
 
 class Judge {
 public:
@@ -36,6 +42,9 @@ private:
 
     /// Where the pointer at this place leads, or nothing for a null one.
     Expected<std::optional<Location>> pointer(const Location& at, std::string_view what);
+    /// What the module and we both know of a table that grows at its end; zero, what only we know.
+    template <typename Table>
+    Expected<Table> known_part(std::uint64_t where, std::uint32_t bytes) const;
     Expected<ConstTable> table(const Location& pointer_at, std::uint32_t count, std::uint32_t limit,
                                std::uint64_t element_bytes, std::string_view what);
     /// No relocation changes these bytes but pointers at the offsets that `allowed` names.
@@ -80,6 +89,15 @@ Status Judge::header(const abi::AbiHeader& header, std::uint64_t where, std::uin
     if (header.reserved != 0)
         return no(Error::malformed, where + 12, "the ", what, "'s reserved bytes are not zero");
     return Done{};
+}
+
+template <typename Table>
+Expected<Table> Judge::known_part(std::uint64_t where, std::uint32_t bytes) const
+{
+    Table table{};
+    const auto known = HV_TRY(ByteReader{file_}.slice(where, std::min<std::uint64_t>(bytes, sizeof table)));
+    std::memcpy(&table, known.data(), known.size());
+    return table;
 }
 
 template <typename Allowed>
@@ -210,8 +228,9 @@ Status Judge::needs(const abi::Manifest& manifest, std::uint64_t where)
         return Done{};
     const auto bit = static_cast<unsigned>(__builtin_ctzll(missing));
     if (need_name(bit).empty())
-        return no(Error::not_supported, where + offsetof(abi::Manifest, needs),
-                  "the module needs capability ", bit, ", which this hypervisor does not know");
+        return no(Error::not_supported, where + offsetof(abi::Manifest, needs), "the module, of extension ABI ",
+                  manifest.header.major, ".", manifest.header.minor, ", needs capability ", bit,
+                  ", which this hypervisor, of ABI ", abi::abi_major, ".", abi::abi_minor, ", does not know");
     return no(Error::not_supported, where + offsetof(abi::Manifest, needs), "the module needs capability '",
               need_name(bit), "', which this hypervisor does not provide");
 }
@@ -252,13 +271,15 @@ Status Judge::hook_table(const Location& manifest, JudgedManifest& judged)
         return no(Error::malformed, in_file(at), "the hook table lies in section ", ShownName{section.name},
                   ", which is not read-only data");
     const std::uint64_t where{in_file(*target)};
-    const auto hooks = ByteReader{file_}.read<abi::HookTable>(where);
-    if (!hooks || section.size - target->offset < sizeof(abi::HookTable))
+    if (section.size - target->offset < hook_table_bytes_0_1)
         return no(Error::malformed, in_file(at), "the hook table lies partly outside section ",
                   ShownName{section.name});
-    HV_TRY(header(hooks.value().header, where, abi::hook_table_magic, sizeof(abi::HookTable),
+    const auto own_header = HV_TRY(ByteReader{file_}.read<abi::AbiHeader>(where));
+    HV_TRY(header(own_header, where, abi::hook_table_magic, hook_table_bytes_0_1,
                   section.size - target->offset, "hook table"));
-    HV_TRY(untouched(*target, sizeof(abi::HookTable), "the hook table", [](std::uint64_t offset) {
+    const auto hooks = HV_TRY(known_part<abi::HookTable>(where, own_header.size));
+    const std::uint64_t known{std::min<std::uint64_t>(own_header.size, sizeof hooks)};
+    HV_TRY(untouched(*target, known, "the hook table", [](std::uint64_t offset) {
         return offset >= abi::first_hook_offset && offset < offsetof(abi::HookTable, leaf_count) &&
                offset % 8 == 0;
     }));
@@ -277,14 +298,13 @@ Status Judge::hook_table(const Location& manifest, JudgedManifest& judged)
     const auto member = [&](std::uint64_t offset) {
         return Location{target->section, target->offset + offset};
     };
-    const abi::HookTable& counts = hooks.value();
-    judged.leaves = HV_TRY(table(member(offsetof(abi::HookTable, leaves)), counts.leaf_count,
+    judged.leaves = HV_TRY(table(member(offsetof(abi::HookTable, leaves)), hooks.leaf_count,
                                  maximum_declared, sizeof(abi::DeclaredLeaf), "declared leaves"));
-    judged.msr_reads = HV_TRY(table(member(offsetof(abi::HookTable, msr_reads)), counts.msr_read_count,
+    judged.msr_reads = HV_TRY(table(member(offsetof(abi::HookTable, msr_reads)), hooks.msr_read_count,
                                     maximum_declared, sizeof(abi::DeclaredMsrRead), "declared MSR reads"));
-    judged.msr_writes = HV_TRY(table(member(offsetof(abi::HookTable, msr_writes)), counts.msr_write_count,
+    judged.msr_writes = HV_TRY(table(member(offsetof(abi::HookTable, msr_writes)), hooks.msr_write_count,
                                      maximum_declared, sizeof(abi::DeclaredMsrWrite), "declared MSR writes"));
-    judged.exits = HV_TRY(table(member(offsetof(abi::HookTable, exits)), counts.exit_count, maximum_exits,
+    judged.exits = HV_TRY(table(member(offsetof(abi::HookTable, exits)), hooks.exit_count, maximum_exits,
                                 sizeof(abi::ExitSubscription), "exit subscriptions"));
     return Done{};
 }
@@ -313,14 +333,15 @@ Status Judge::manifest(JudgedManifest& judged)
 {
     const Section& section = sections_.sections[sections_.manifest];
     const Location at{sections_.manifest, 0};
-    if (section.size < sizeof(abi::Manifest))
+    if (section.size < manifest_bytes_0_1)
         return no(Error::malformed, section.header, "section '" HV_MANIFEST_SECTION "' has ", section.size,
-                  " bytes, a manifest of ABI 0.1 has ", sizeof(abi::Manifest));
-    judged.manifest = HV_TRY(ByteReader{file_}.read<abi::Manifest>(section.offset));
+                  " bytes, a manifest of ABI 0.1 has ", manifest_bytes_0_1);
+    const auto own_header = HV_TRY(ByteReader{file_}.read<abi::AbiHeader>(section.offset));
+    HV_TRY(header(own_header, section.offset, abi::manifest_magic, manifest_bytes_0_1, section.size, "manifest"));
+    judged.manifest = HV_TRY(known_part<abi::Manifest>(section.offset, own_header.size));
     const abi::Manifest& manifest = judged.manifest;
-    HV_TRY(header(manifest.header, section.offset, abi::manifest_magic, sizeof(abi::Manifest), section.size,
-                  "manifest"));
-    HV_TRY(untouched(at, sizeof(abi::Manifest), "the manifest", [](std::uint64_t offset) {
+    const std::uint64_t known{std::min<std::uint64_t>(own_header.size, sizeof manifest)};
+    HV_TRY(untouched(at, known, "the manifest", [](std::uint64_t offset) {
         return offset >= offsetof(abi::Manifest, hooks) && offset <= offsetof(abi::Manifest, parameters) &&
                offset % 8 == 0;
     }));

@@ -42,10 +42,11 @@ std::string_view hook_name(std::uint32_t index)
 
 std::string_view need_name(unsigned bit)
 {
-    static constexpr std::array<std::string_view, 18> names{
+    static constexpr std::array<std::string_view, 19> names{
         "registers",    "injection",    "intercepts", "tlb",   "guest_memory",    "overlays",
         "pinned_pages", "physical_map", "allocation", "mmio",  "vcpus",           "time",
-        "timers",       "domain",       "channel",    "exits", "interrupt_watch", "run_states"};
+        "timers",       "domain",       "channel",    "exits", "interrupt_watch", "run_states",
+        "vector_registers"};
     static_assert(abi::known_needs == (1ull << names.size()) - 1);
     return bit < names.size() ? names[bit] : std::string_view{};
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds the ABI's headers against what was published: abidiff of their debug information and golden/VERSION.abi.
+"""Holds the ABI's headers against every version that was published: abidiff of their debug information and golden/VERSION.abi.
 
 It sees what offsets do not: a service's or a hook's parameter of another type, an enumerator of another value.  Then the
 check is checked: copies of the headers, each with one change, must be refused or let through as the append-only rule says.
---make writes the golden file of a version that is about to be published.
+--make VERSION writes the golden file of a version that is about to be published.
 """
 import argparse
 import os
@@ -78,6 +78,16 @@ def append_service(text):
     return text.replace("HV_FROZEN_SIZE(HostTable, 16 + 8 * 72)", "HV_FROZEN_SIZE(HostTable, 16 + 8 * 73)")
 
 
+def versions(folder):
+    """The published versions, oldest first."""
+    found = [name.removesuffix(".abi") for name in os.listdir(folder) if name.endswith(".abi")]
+    return sorted(found, key=lambda version: [int(number) for number in version.split(".")])
+
+
+def golden_of(options, version):
+    return os.path.join(options.golden, version + ".abi")
+
+
 def changed_headers(include, work, index, change):
     _, header, old, new, _ = change
     copy = os.path.join(work, f"change{index}")
@@ -99,23 +109,24 @@ def main():
     parser.add_argument("--compiler", default="g++")
     parser.add_argument("--include", required=True)
     parser.add_argument("--work", required=True)
-    parser.add_argument("--golden", required=True)
-    parser.add_argument("--make", action="store_true")
+    parser.add_argument("--golden", required=True, help="the folder of the golden files")
+    parser.add_argument("--make", metavar="VERSION")
     options = parser.parse_args()
     os.makedirs(options.work, exist_ok=True)
     library = build(options.compiler, options.include, options.work, "now")
     if options.make:
-        with open(options.golden, "w", encoding="utf-8") as file:
+        with open(golden_of(options, options.make), "w", encoding="utf-8") as file:
             subprocess.run(["abidw", *PLAIN, library], stdout=file, check=True)
         return 0
-    said = differs(options.golden, library)
-    if said:
-        print(f"the ABI differs from {os.path.basename(options.golden)} in a way that breaks old modules:\n{said}")
-        return 1
     failed = 0
+    for version in versions(options.golden):
+        if said := differs(golden_of(options, version), library):
+            failed += 1
+            print(f"the ABI differs from {version} in a way that breaks old modules:\n{said}")
+    newest = golden_of(options, versions(options.golden)[-1])
     for index, change in enumerate(CHANGES):
         copy = changed_headers(options.include, options.work, index, change)
-        said = differs(options.golden, build(options.compiler, copy, options.work, f"change{index}"))
+        said = differs(newest, build(options.compiler, copy, options.work, f"change{index}"))
         if bool(said) == change[4]:
             failed += 1
             print(f"{change[0]}: {'refused' if said else 'let through'}, which is wrong\n{said}")

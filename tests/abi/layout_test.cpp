@@ -536,7 +536,7 @@ TEST_P(PublishedAbi, KeepsEveryMemberWhereItWas)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Versions, PublishedAbi, testing::Values("0.1"));
+INSTANTIATE_TEST_SUITE_P(Versions, PublishedAbi, testing::Values("0.1", "0.2"));
 
 TEST(PresentAbi, IsInAGoldenFileOfItsOwn)
 {

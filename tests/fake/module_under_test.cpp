@@ -52,14 +52,15 @@ constexpr abi::Verdict nobody{abi::inject_undefined_opcode};
 
 }  // namespace
 
-ModuleUnderTest::ModuleUnderTest(FakeHost& host, const std::string& file, std::uint32_t vcpus)
+ModuleUnderTest::ModuleUnderTest(FakeHost& host, const std::string& file, std::uint32_t vcpus,
+                                 const abi::HostTable& services)
     : host_{host}, file_{bytes_of(file)}, module_{std::make_unique<loader::Module>()}
 {
     loader::KeptDiagnostics diagnostics;
     if (!module_->verify(file_, {}, diagnostics))
         throw std::runtime_error{file + ": " + std::string{diagnostics.text()}};
     Pages pages;
-    image_ = module_->instantiate(pages, FakeHost::table()).value();
+    image_ = module_->instantiate(pages, services).value();
     host_.vcpu_count = vcpus;
     grant_windows();
     const auto& manifest = module_->manifest();

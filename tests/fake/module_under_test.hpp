@@ -19,8 +19,9 @@ namespace hv::test {
 class ModuleUnderTest {
 public:
     /// Loads FILE and grants its windows: fixed ones where they are, others at the first free place after
-    /// `host`'s own.
-    ModuleUnderTest(FakeHost& host, const std::string& file, std::uint32_t vcpus = 1);
+    /// `host`'s own.  `services` is what the module is given: the fake's, but for a test of the table itself.
+    ModuleUnderTest(FakeHost& host, const std::string& file, std::uint32_t vcpus = 1,
+                    const abi::HostTable& services = FakeHost::table());
     ~ModuleUnderTest();
     ModuleUnderTest(const ModuleUnderTest&) = delete;
     ModuleUnderTest& operator=(const ModuleUnderTest&) = delete;

@@ -30,7 +30,9 @@ class Tree:
 
     def _walk(self):
         for folder, folders, files in os.walk(self.root):
-            folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+            below = os.path.relpath(folder, self.root)
+            folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS and
+                          not rules.KEPT_VERSIONS.fullmatch(os.path.join(below, name))]
             for name in files:
                 yield os.path.relpath(os.path.join(folder, name), self.root)
 

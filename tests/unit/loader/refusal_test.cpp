@@ -259,7 +259,7 @@ const Break manifest_breaks[]{
      "has 215 bytes, a manifest of ABI 0.1 has 216"},
     {"Magic", manifest([](abi::Manifest& m) { m.header.magic ^= 1; }), Error::malformed, "the manifest's magic is 0x4d585649"},
     {"Major", manifest([](abi::Manifest& m) { m.header.major = 1; }), Error::abi_mismatch,
-     "the manifest is of extension ABI 1.1, this hypervisor has 0.1"},
+     "the manifest is of extension ABI 1.2, this hypervisor has 0.2"},
     {"MinorZero", manifest([](abi::Manifest& m) { m.header.minor = 0; }), Error::abi_mismatch, "ABI 0.0, which never existed"},
     {"SizeSmall", manifest([](abi::Manifest& m) { m.header.size = 215; }), Error::malformed, "says that it has 215 bytes"},
     {"SizeLarge", manifest([](abi::Manifest& m) { m.header.size = 9999; }), Error::malformed,
@@ -279,7 +279,7 @@ const Break manifest_breaks[]{
     {"HypercallPages", manifest([](abi::Manifest& m) { m.hypercall_pages = 5; }), Error::limit_reached,
      "wants 5 hypercall pages, the limit is 4"},
     {"UnknownNeed", manifest([](abi::Manifest& m) { m.needs |= 1ull << 40; }), Error::not_supported,
-     "the module needs capability 40, which this hypervisor does not know"},
+     "the module, of extension ABI 0.2, needs capability 40, which this hypervisor, of ABI 0.2, does not know"},
     {"NeedNotProvided", manifest([](abi::Manifest& m) { m.needs |= abi::need_channel; }), Error::not_supported,
      "the module needs capability 'channel', which this hypervisor does not provide"},
     {"DescriptionEndless", manifest([](abi::Manifest& m) { std::memset(m.description, 'x', sizeof m.description); }),
@@ -342,7 +342,7 @@ const Break manifest_breaks[]{
 
 const Break hook_breaks[]{
     {"Magic", hooks([](abi::HookTable& h) { h.header.magic = 0; }), Error::malformed, "the hook table's magic is 0x00000000"},
-    {"Major", hooks([](abi::HookTable& h) { h.header.major = 7; }), Error::abi_mismatch, "the hook table is of extension ABI 7.1"},
+    {"Major", hooks([](abi::HookTable& h) { h.header.major = 7; }), Error::abi_mismatch, "the hook table is of extension ABI 7.2"},
     {"SizeSmall", hooks([](abi::HookTable& h) { h.header.size = 16; }), Error::malformed, "the hook table says that it has 16"},
     {"SizeLarge", hooks([](abi::HookTable& h) { h.header.size = 1 << 20; }), Error::malformed, "hook table says that it has 1048576"},
     {"TableInText", [](ModuleFile& file) {

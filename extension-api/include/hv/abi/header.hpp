@@ -13,7 +13,7 @@
 namespace hv::abi {
 
 inline constexpr std::uint16_t abi_major{0};  ///< a different major is refused
-inline constexpr std::uint16_t abi_minor{1};  ///< a larger minor only ever appends
+inline constexpr std::uint16_t abi_minor{2};  ///< a larger minor only ever appends
 
 /// Four letters as they lie in memory, little-endian.
 constexpr std::uint32_t table_magic(char a, char b, char c, char d)

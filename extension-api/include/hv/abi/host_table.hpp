@@ -8,7 +8,7 @@
 // nothing.  It may be called from any hook of the instance and from nowhere else.  A pointer is to the
 // instance's own memory.  A service whose capability the manifest did not ask for answers permission_denied;
 // one marked "0.1: not supported" is there so that modules can be written against it, and answers
-// status_not_supported.
+// status_not_supported; so it does in later versions too, unless "since" says from which on it is served.
 #pragma once
 
 #include "hv/abi/hook_table.hpp"
@@ -145,7 +145,7 @@ struct HostTable {
     Answer (*declare_eoi_assist)(std::uint64_t vcpu, const DeclaredEoiAssist* assist);
     Answer (*set_condition)(std::uint64_t domain, std::uint32_t condition, std::uint32_t on);
 
-    // --- hvm (need_registers, need_injection, need_intercepts, need_tlb) ---
+    // --- hvm (need_registers, need_vector_registers, need_injection, need_intercepts, need_interrupt_watch, need_tlb) ---
     /// Of the calling hook's VCPU, or of one that is paused; else busy.
     Answer (*registers_read)(std::uint64_t vcpu, std::uint32_t groups, GuestRegisters* registers);
     Answer (*registers_write)(std::uint64_t vcpu, std::uint32_t groups, const GuestRegisters* registers);

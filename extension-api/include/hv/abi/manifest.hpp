@@ -34,12 +34,21 @@ inline constexpr std::uint64_t need_channel{1ull << 14};
 inline constexpr std::uint64_t need_exits{1ull << 15};
 inline constexpr std::uint64_t need_interrupt_watch{1ull << 16};
 inline constexpr std::uint64_t need_run_states{1ull << 17};
-inline constexpr std::uint64_t known_needs{(1ull << 18) - 1};
+/// vector_registers_*.  Since 0.2: in 0.1 they belong to need_registers, and are not supported.
+inline constexpr std::uint64_t need_vector_registers{1ull << 18};
+inline constexpr std::uint64_t known_needs{(1ull << 19) - 1};
 
-/// What a hypervisor of 0.1 provides.
-inline constexpr std::uint64_t provided_needs{known_needs & ~(need_intercepts | need_physical_map |
-                                                              need_mmio | need_channel |
-                                                              need_interrupt_watch | need_run_states)};
+/// What a hypervisor of 0.1 provides.  A service that it has and answers `not supported`, though it provides the capability, gets
+/// a capability of its own in the version that serves it: so a module that needs it is refused by an older hypervisor when it
+/// is loaded, and not surprised later.
+inline constexpr std::uint64_t provided_needs_0_1{
+    need_registers | need_injection | need_tlb | need_guest_memory | need_overlays | need_pinned_pages |
+    need_allocation | need_vcpus | need_time | need_timers | need_domain | need_exits};
+
+/// What this one provides.
+inline constexpr std::uint64_t provided_needs{provided_needs_0_1};
+static_assert((provided_needs_0_1 & ~provided_needs) == 0, "a later version provides no less");
+static_assert((provided_needs & ~known_needs) == 0);
 
 inline constexpr std::uint32_t manifest_serial{1};  ///< hooks of one instance run one at a time
 inline constexpr std::uint32_t manifest_known_flags{1};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The service table, in the order of the ABI.  What 0.1 does not have is there and says so.
+// The service table, in the order of the ABI.  What is not served yet is there and says so.
 #include "service_call.hpp"
 
 namespace hv::core {

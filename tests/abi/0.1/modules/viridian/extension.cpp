@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+//
+// The module: its parameter, and what is declared when a domain is made.
+#include "cpuid.hpp"
+#include "viridian.hpp"
+
+namespace hv::viridian {
+namespace {
+
+using Writer = Status (*)(ext::Vcpu<Viridian>&, std::uint32_t offset, std::uint64_t value);
+
+/// Reads of these are declared, so a rule has a writer alone.
+constexpr ext::MsrRule<Viridian> written(std::uint32_t first, std::uint32_t last, std::uint64_t writable,
+                                         Writer write)
+{
+    return {row::msrs_window, tlfs::offset_of(first), tlfs::offset_of(last), writable, nullptr, write};
+}
+constexpr ext::MsrRule<Viridian> written(std::uint32_t msr, std::uint64_t writable, Writer write)
+{
+    return written(msr, msr, writable, write);
+}
+
+Status set_conditions(std::uint64_t domain, Features features)
+{
+    for (std::uint32_t index = 0; index < feature_names.size(); ++index) {
+        const auto feature = static_cast<Feature>(index);
+        HV_TRY(ext::check(
+            ext::host().set_condition(domain, condition_of(feature), features.has(feature) ? 1 : 0)));
+    }
+    return Done{};
+}
+
+/// The frequencies are of this machine and stay for the life of the domain.
+Status declare_frequencies(const Viridian::Domain& domain)
+{
+    std::uint64_t vcpu{};
+    abi::TimeSnapshot now{};
+    abi::DomainInfo info{};
+    HV_TRY(ext::check(ext::host().vcpu_by_index(domain.handle(), 0, &vcpu)));
+    HV_TRY(ext::check(ext::host().time_snapshot(vcpu, &now)));
+    HV_TRY(ext::check(ext::host().domain_info(domain.handle(), &info)));
+    const auto constant = [](std::uint32_t msr, std::uint64_t value) {
+        return row::read_as(msr, condition_of(Feature::time), abi::MsrReadKind::constant, 0, value);
+    };
+    const std::array frequencies{constant(tlfs::HV_X64_MSR_TSC_FREQUENCY, now.tsc_hz),
+                                 constant(tlfs::HV_X64_MSR_APIC_FREQUENCY, info.apic_timer_hz)};
+    return domain.declare(std::span<const abi::DeclaredMsrRead>{frequencies});
+}
+
+Status create(const Viridian::Domain& domain)
+{
+    auto* const state = HV_TRY(domain.update());
+    if (state->features == 0)
+        state->features = Features::all().bits();
+    const Features features{Viridian::features_of(*state)};
+    HV_TRY(domain.declare(std::span<const abi::DeclaredLeaf>{all_leaves(row::leaves_window, features)}));
+    HV_TRY(declare_frequencies(domain));
+    return set_conditions(domain.handle(), features);
+}
+
+}  // namespace
+
+constexpr std::array<ext::MsrRule<Viridian>, 7> Viridian::msrs{
+    written(tlfs::HV_X64_MSR_GUEST_OS_ID, ~0ull, Viridian::write_guest_os_id),
+    written(tlfs::HV_X64_MSR_HYPERCALL, tlfs::HypercallRegister::defined, Viridian::write_hypercall),
+    written(tlfs::HV_X64_MSR_RESET, tlfs::ResetRegister::defined, Viridian::write_reset),
+    written(tlfs::HV_X64_MSR_REFERENCE_TSC, tlfs::PageRegister::defined, Viridian::write_reference_tsc),
+    written(tlfs::HV_X64_MSR_VP_ASSIST_PAGE, tlfs::PageRegister::defined, Viridian::write_assist),
+    written(tlfs::HV_X64_MSR_CRASH_P0, tlfs::HV_X64_MSR_CRASH_P4, ~0ull, Viridian::write_crash_parameter),
+    written(tlfs::HV_X64_MSR_CRASH_CTL, tlfs::CrashControl::defined, Viridian::write_crash_control),
+};
+
+abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter& parameter)
+{
+    const std::string_view key{parameter.key, parameter.key_length};
+    if (key != "features" || parameter.kind != abi::ParameterKind::text) {
+        ext::explain(domain.handle(), "viridian knows no parameter ", key,
+                     " of this type; it has features, a list of words");
+        return ext::refuse(Error::invalid_argument);
+    }
+    const auto state = domain.update();
+    if (!state)
+        return ext::refuse(state.error());
+    if (parameter.count == 0) {
+        state.value()->features = Features::base_alone().bits();
+        return abi::done;
+    }
+    // A list that begins by taking something away takes it from all; any other begins with nothing.
+    const std::string_view word{parameter.text, parameter.text_length};
+    const Features start{word.starts_with('!') ? Features::all() : Features::base_alone()};
+    const auto features = (parameter.index == 0 ? start : features_of(*state.value())).with(word);
+    if (!features) {
+        ext::explain(domain.handle(), "features has no word ", word,
+                     "; it knows base, time, apic, tlbflush, ipi, reset, crash, default and all, and ! "
+                     "before all but base");
+        return ext::refuse(Error::invalid_argument);
+    }
+    state.value()->features = features->bits();
+    return abi::done;
+}
+
+abi::Verdict Viridian::domain_create(const Domain& domain)
+{
+    const auto made = create(domain);
+    return made ? abi::done : ext::refuse(made.error());
+}
+
+}  // namespace hv::viridian
+
+#ifndef VIRIDIAN_PROBED  // a test's module around this one
+HV_EXTENSION(hv::viridian::Viridian)
+#endif

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+//
+// The MSRs that belong to no larger subject: the guest's identity, and reset.
+// Specification: [TLFS-6.0b §3.12].
+#include "viridian.hpp"
+
+namespace hv::viridian {
+
+/// Taking the identity back disables the hypercall page, unless the guest has locked it.
+Status Viridian::write_guest_os_id(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
+{
+    using Register = tlfs::HypercallRegister;
+    auto* const state = HV_TRY(vcpu.update_domain());
+    const std::uint64_t page{state->hypercall};
+    if (value == 0 && Register::Enable::get(page) && !Register::Locked::get(page)) {
+        HV_TRY(ext::check(ext::host().hypercall_page_place(vcpu.domain(), 0, Register::page(page).raw(),
+                                                           abi::hypercall_page_remove)));
+        state->hypercall = Register::Enable::set(page, false);
+    }
+    state->guest_os_id = value;
+    if (value != 0 && state->identity_said.first())
+        ext::log(abi::LogLevel::info, "the guest's identity is ", Hex{value, 16});
+    return Done{};
+}
+
+Status Viridian::write_reset(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
+{
+    if (!features_of(vcpu.domain_state()).has(Feature::reset))
+        return Error::permission_denied;
+    if (!tlfs::ResetRegister::Reset::get(value))
+        return Done{};
+    return ext::check(ext::host().domain_reset(vcpu.domain()));
+}
+
+}  // namespace hv::viridian

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+//
+// The extension's class: its windows, its state blocks, its tables of declared answers and of handlers.  What
+// needs no decision is declared; a handler stands in the file of its subject (msr, hypercall_page, hypercall,
+// reference_time, apic_assist, crash). Specification: [TLFS-6.0b]; deviations are listed in
+// extensions/viridian/README.md.
+#pragma once
+
+#include "call.hpp"
+#include "features.hpp"
+#include "hv/ext/extension.hpp"
+#include "reference_time.hpp"
+#include "tlfs_msr.hpp"
+
+namespace hv::viridian {
+
+struct Viridian;
+
+/// Rows of the tables below.
+namespace row {
+
+inline constexpr std::uint32_t leaves_window{1};
+inline constexpr std::uint32_t msrs_window{2};
+inline constexpr std::uint32_t calls_window{3};
+inline constexpr std::uint32_t apic_tpr{
+    0x80};  // the TPR's place in the local APIC's page [SDM3-083 table 11-1]
+
+constexpr abi::DeclaredMsrRead read_as(std::uint32_t msr, std::uint32_t condition, abi::MsrReadKind kind,
+                                       std::size_t argument, std::uint64_t value = 0)
+{
+    return {.window = msrs_window,
+            .offset = tlfs::offset_of(msr),
+            .kind = kind,
+            .condition = condition,
+            .value = value,
+            .addend = 0,
+            .argument = static_cast<std::uint32_t>(argument),
+            .reserved = 0};
+}
+constexpr abi::DeclaredMsrRead domain_field(std::uint32_t msr, std::uint32_t condition, std::size_t offset)
+{
+    return read_as(msr, condition, abi::MsrReadKind::domain_state, offset);
+}
+constexpr abi::DeclaredMsrWrite apic_write(std::uint32_t msr, abi::MsrWriteKind kind, std::uint64_t writable)
+{
+    return {.window = msrs_window,
+            .offset = tlfs::offset_of(msr),
+            .kind = kind,
+            .condition = condition_of(Feature::apic),
+            .writable = writable,
+            .reserved = 0};
+}
+constexpr std::uint32_t crash_condition{condition_of(Feature::crash)};
+
+consteval abi::ParameterDescription features_parameter()
+{
+    abi::ParameterDescription features{.kind = abi::ParameterKind::text, .flags = abi::parameter_list};
+    features.minimum = 1;
+    features.maximum = 16;
+    ext::put_text(features.key, "features");
+    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|"
+                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash");
+    ext::put_text(features.help, "groups of enlightenments; a word adds, !word removes");
+    return features;
+}
+
+}  // namespace row
+
+/// The tests build another version to swap this one for.
+#ifdef VIRIDIAN_PATCH
+inline constexpr std::uint16_t version_patch{VIRIDIAN_PATCH};
+#else
+inline constexpr std::uint16_t version_patch{0};
+#endif
+
+struct Viridian {
+    static constexpr ext::Info info{
+        .name = "viridian",
+        .version_major = 1,
+        .version_patch = version_patch,
+        .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
+                 abi::need_vcpus | abi::need_time | abi::need_domain,
+        .hypercall_pages = 1,
+        .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
+
+    /// What all VCPUs of a guest see.
+    struct DomainState {
+        std::uint64_t guest_os_id;
+        std::uint64_t hypercall;      ///< HV_X64_MSR_HYPERCALL
+        std::uint64_t reference_tsc;  ///< HV_X64_MSR_REFERENCE_TSC
+        std::uint64_t tsc_page;       ///< its overlay, or 0 while there was no need of one
+        TscScale tsc;                 ///< what the page holds
+        std::uint64_t crash_parameters[tlfs::crash_parameter_count];
+        std::uint32_t tsc_sequence;
+        std::uint32_t features;  ///< Features::bits(); 0 until they are known
+        ext::Once identity_said;
+        std::uint32_t reserved;
+    };
+
+    /// What one VCPU sees, and what it asked for so far.
+    struct VcpuState {
+        std::uint64_t assist_register;  ///< HV_X64_MSR_VP_ASSIST_PAGE
+        std::uint64_t assist_page;      ///< its overlay, or 0 while there was no need of one
+        std::uint64_t flushes;
+        std::uint64_t cluster_ipis;
+        std::uint64_t spin_waits;
+        std::uint64_t refused_calls;
+    };
+
+    using Domain = ext::Domain<Viridian>;
+    using Vcpu = ext::Vcpu<Viridian>;
+
+    // --- hooks ---
+    static abi::Verdict parameter_set(const Domain& domain, const abi::Parameter& parameter);
+    static abi::Verdict domain_create(const Domain& domain);
+    static abi::Verdict thaw(const Domain& domain);
+    static abi::Verdict vcpu_reset(Vcpu& vcpu);
+    static abi::Verdict hypercall_page(const Domain& domain, const abi::HypercallPageRequest& request);
+    static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame);
+
+    // --- MSRs with a thought in them ---
+    static Status write_guest_os_id(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_hypercall(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_reset(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_reference_tsc(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_assist(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_crash_parameter(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_crash_control(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+
+    static Features features_of(const DomainState& state) { return Features{state.features}; }
+
+    static constexpr std::array windows{
+        // The interface has its leaves, its MSRs and its calls at fixed places [TLFS-6.0b §2.4, §3.7,
+        // Appendix C].
+        ext::cpuid_block(row::leaves_window, abi::cpuid_block_stride, abi::cpuid_first_block),
+        ext::fixed_msrs(row::msrs_window, tlfs::msr_base, 0x120, "synthetic MSRs"),
+        ext::hypercalls_where(row::calls_window,
+                              {.modes = abi::match_long_64 | abi::match_protected_32,
+                               .maximum_cpl = 0,
+                               .operand = static_cast<std::uint32_t>(abi::GeneralRegister::rax),
+                               .mask = page_mark,
+                               .value = page_mark}),
+    };
+
+    static constexpr std::array parameters{row::features_parameter()};
+
+    static constexpr std::array msr_reads{
+        row::domain_field(tlfs::HV_X64_MSR_GUEST_OS_ID, abi::condition_always,
+                          offsetof(DomainState, guest_os_id)),
+        row::domain_field(tlfs::HV_X64_MSR_HYPERCALL, abi::condition_always,
+                          offsetof(DomainState, hypercall)),
+        row::read_as(tlfs::HV_X64_MSR_VP_INDEX, abi::condition_always, abi::MsrReadKind::vcpu_field,
+                     static_cast<std::uint32_t>(abi::VcpuField::index)),
+        row::read_as(tlfs::HV_X64_MSR_RESET, condition_of(Feature::reset), abi::MsrReadKind::constant, 0),
+        row::read_as(tlfs::HV_X64_MSR_TIME_REF_COUNT, condition_of(Feature::time),
+                     abi::MsrReadKind::scaled_time, count_shift, count_multiplier),
+        row::domain_field(tlfs::HV_X64_MSR_REFERENCE_TSC, condition_of(Feature::time),
+                          offsetof(DomainState, reference_tsc)),
+        row::read_as(tlfs::HV_X64_MSR_ICR, condition_of(Feature::apic), abi::MsrReadKind::apic_icr, 0),
+        row::read_as(tlfs::HV_X64_MSR_TPR, condition_of(Feature::apic), abi::MsrReadKind::apic_register,
+                     row::apic_tpr),
+        row::read_as(tlfs::HV_X64_MSR_VP_ASSIST_PAGE, condition_of(Feature::apic),
+                     abi::MsrReadKind::vcpu_state, offsetof(VcpuState, assist_register)),
+        row::domain_field(tlfs::HV_X64_MSR_CRASH_P0, row::crash_condition,
+                          offsetof(DomainState, crash_parameters[0])),
+        row::domain_field(tlfs::HV_X64_MSR_CRASH_P0 + 1, row::crash_condition,
+                          offsetof(DomainState, crash_parameters[1])),
+        row::domain_field(tlfs::HV_X64_MSR_CRASH_P0 + 2, row::crash_condition,
+                          offsetof(DomainState, crash_parameters[2])),
+        row::domain_field(tlfs::HV_X64_MSR_CRASH_P0 + 3, row::crash_condition,
+                          offsetof(DomainState, crash_parameters[3])),
+        row::domain_field(tlfs::HV_X64_MSR_CRASH_P4, row::crash_condition,
+                          offsetof(DomainState, crash_parameters[4])),
+        row::read_as(tlfs::HV_X64_MSR_CRASH_CTL, condition_of(Feature::crash), abi::MsrReadKind::constant, 0,
+                     tlfs::CrashControl::defined),
+    };
+
+    static constexpr std::array msr_writes{
+        row::apic_write(tlfs::HV_X64_MSR_EOI, abi::MsrWriteKind::apic_eoi, tlfs::eoi_defined),
+        row::apic_write(tlfs::HV_X64_MSR_ICR, abi::MsrWriteKind::apic_icr, ~0ull),
+        row::apic_write(tlfs::HV_X64_MSR_TPR, abi::MsrWriteKind::apic_tpr, tlfs::tpr_defined),
+    };
+
+    static const std::array<ext::MsrRule<Viridian>, 7> msrs;
+};
+
+}  // namespace hv::viridian

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+//
+// The module that the tests of subscriptions bind: it wants to see an exit of every kind that there is, in every way.  What
+// its hook does the tests put in its place.
+#include "hv/ext/extension.hpp"
+
+using namespace hv;
+
+struct Watcher {
+    struct VcpuState {
+        std::uint64_t seen;
+    };
+    using Vcpu = ext::Vcpu<Watcher>;
+
+    static constexpr ext::Info info{
+#ifdef WATCHES_MANY_MSRS
+        .name = "watcher-many",
+#else
+        .name = "watcher",
+#endif
+        .version_major = 1,
+        .needs = abi::need_exits | abi::need_time,
+        .description = "sees what a test subscribes to"};
+
+    static constexpr std::array exits{
+        abi::ExitSubscription{abi::ExitKind::port, 0, 0x80, 0x8f},
+#if defined(WATCHES_MANY_MSRS)
+        abi::ExitSubscription{abi::ExitKind::msr, 0, 0, 0xffff'ffff},
+        abi::ExitSubscription{abi::ExitKind::msr, 0, 1, 2},
+#elif !defined(WATCHES_PORTS_ALONE)
+        abi::ExitSubscription{abi::ExitKind::port, abi::exit_instead, 0x90, 0x93},
+        abi::ExitSubscription{abi::ExitKind::cpuid, 0, 0, 0x10},
+        abi::ExitSubscription{abi::ExitKind::cpuid, abi::exit_instead, 0x77, 0x77},
+        abi::ExitSubscription{abi::ExitKind::cpuid, abi::exit_after, 0x99, 0x99},
+        abi::ExitSubscription{abi::ExitKind::msr, abi::exit_reads, 0x10, 0x10},
+        abi::ExitSubscription{abi::ExitKind::msr, abi::exit_writes | 3 << abi::exit_condition_shift, 0xc000'0102,
+                              0xc000'0102},
+        abi::ExitSubscription{abi::ExitKind::msr, abi::exit_instead, 0x1234, 0x1235},
+        abi::ExitSubscription{abi::ExitKind::control_register, abi::exit_writes | abi::exit_instead, 3, 4},
+        abi::ExitSubscription{abi::ExitKind::exception, 0, 14, 14},
+        abi::ExitSubscription{abi::ExitKind::halt, 0, 0, 0},
+        abi::ExitSubscription{abi::ExitKind::pause, 0, 0, 0},
+        abi::ExitSubscription{abi::ExitKind::read_tsc, abi::exit_instead, 0, 0},
+        abi::ExitSubscription{abi::ExitKind::invalidate_page, 0, 0, 0},
+#endif
+    };
+
+    static abi::Verdict exit(Vcpu& vcpu, abi::ExitFrame&)
+    {
+        ++vcpu.state().seen;
+        return abi::done;
+    }
+};
+
+HV_EXTENSION(Watcher)

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+//
+// The functions that a compiler or the freestanding-usable headers may call, for the hypervisor and for
+// modules alike.  Copies and fills are single string instructions, which processors with ERMS do a cache line
+// at a time; nothing here uses a register that belongs to a guest's FPU.  Not a C library: nothing else of
+// <cstring> exists.
+#include <cstddef>
+
+extern "C" {
+
+void* memcpy(void* __restrict destination, const void* __restrict source, std::size_t bytes)
+{
+    void* const result = destination;
+    asm volatile("rep movsb" : "+D"(destination), "+S"(source), "+c"(bytes) : : "memory");
+    return result;
+}
+
+void* memset(void* destination, int value, std::size_t bytes)
+{
+    void* const result = destination;
+    asm volatile("rep stosb" : "+D"(destination), "+c"(bytes) : "a"(value) : "memory");
+    return result;
+}
+
+void* memmove(void* destination, const void* source, std::size_t bytes)
+{
+    auto* const to = static_cast<unsigned char*>(destination);
+    const auto* const from = static_cast<const unsigned char*>(source);
+    // Backwards only where a forward copy would overwrite what it has still to read.
+    if (reinterpret_cast<std::size_t>(to) - reinterpret_cast<std::size_t>(from) >= bytes)
+        return memcpy(destination, source, bytes);
+    const void* last_from = from + bytes - 1;
+    void* last_to = to + bytes - 1;
+    asm volatile("std\n\trep movsb\n\tcld" : "+D"(last_to), "+S"(last_from), "+c"(bytes) : : "memory", "cc");
+    return destination;
+}
+
+int memcmp(const void* first, const void* second, std::size_t bytes)
+{
+    const auto* a = static_cast<const unsigned char*>(first);
+    const auto* b = static_cast<const unsigned char*>(second);
+    for (; bytes != 0; --bytes, ++a, ++b)
+        if (*a != *b)
+            return *a < *b ? -1 : 1;
+    return 0;
+}
+
+/// What std::string_view's searches call.
+void* memchr(const void* bytes, int wanted, std::size_t count)
+{
+    const auto* at = static_cast<const unsigned char*>(bytes);
+    for (; count != 0; --count, ++at)
+        if (*at == static_cast<unsigned char>(wanted))
+            return const_cast<unsigned char*>(at);
+    return nullptr;
+}
+
+std::size_t strlen(const char* text)
+{
+    const char* end = text;
+    while (*end != '\0') {
+        asm("" : "+r"(end));  // keeps the compiler from recognizing the loop as strlen
+        ++end;
+    }
+    return static_cast<std::size_t>(end - text);
+}
+
+}  // extern "C"
