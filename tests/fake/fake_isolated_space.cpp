@@ -172,10 +172,10 @@ HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame)
 }
 
 extern "C" TrustedOutcome hv_run_trusted_hook(std::uint64_t context, std::uint64_t a, std::uint64_t b, std::uint64_t c,
-                                              std::uint64_t d, std::uint64_t e, std::uint64_t function)
+                                              std::uint64_t d, std::uint64_t function)
 {
-    using Hook = std::uint64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
-    const std::uint64_t verdict = reinterpret_cast<Hook>(function)(context, a, b, c, d, e);
+    using Hook = std::uint64_t (*)(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
+    const std::uint64_t verdict = reinterpret_cast<Hook>(function)(context, a, b, c, d);
     if (!state.failure)
         return {verdict, 0};
     state.last_fault = state.failure->fault;

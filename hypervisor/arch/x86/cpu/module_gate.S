@@ -53,23 +53,23 @@ hv_module_stubs:
 
     .text
     .balign 16
-/* ModuleExit hv_enter_module(six arguments of the hook, its address, its stack).  The frame of an interrupt or of INT 4 comes to
+/* ModuleExit hv_enter_module(five arguments of the hook, its address, its stack).  The frame of an interrupt or of INT 4 comes to
  * lie below the saved registers, on this very stack. */
     .globl hv_enter_module
     .type hv_enter_module, @function
 hv_enter_module:
     save_registers
-    movq 56(%rsp), %rax
-    movq 64(%rsp), %r10
+    movq 56(%rsp), %r10
     movq %rsp, %gs:PER_CPU_RSP0
     pushq $USER_DATA
     pushq %r10
     pushq $0x202                        /* IF, and IOPL 0 */
     pushq $USER_CODE
-    pushq %rax
+    pushq %r9
     xorl %eax, %eax
     xorl %ebx, %ebx
     xorl %ebp, %ebp
+    xorl %r9d, %r9d
     xorl %r10d, %r10d
     xorl %r11d, %r11d
     xorl %r12d, %r12d
@@ -138,7 +138,8 @@ hv_module_thrown_out:
     movl $1, %edx
     jmp leave_module
 
-/* TrustedOutcome hv_run_trusted_hook(six arguments of the hook, its address): a call, but for the place to come back to. */
+/* TrustedOutcome hv_run_trusted_hook(five arguments of the hook, its address): a call, but for the place to come back to.  A hook
+ * that returns has kept the registers that it must keep; for one that is thrown out they are here. */
     .balign 16
     .globl hv_run_trusted_hook
     .type hv_run_trusted_hook, @function
@@ -147,17 +148,19 @@ hv_run_trusted_hook:
     subq $8, %rsp
     incq %gs:PER_CPU_TRUSTED_HOOKS
     movq %rsp, %gs:PER_CPU_TRUSTED_STACK
-    call *64(%rsp)
+    call *%r9
     xorl %edx, %edx
-1:  movq $0, %gs:PER_CPU_TRUSTED_STACK
-    addq $8, %rsp
-    restore_registers
+    movq $0, %gs:PER_CPU_TRUSTED_STACK
+    addq $56, %rsp
     ret
 /* Where IRETQ goes when it is thrown out, with the stack as it was at the call. */
     .globl hv_trusted_thrown_out
 hv_trusted_thrown_out:
     movl $1, %edx
-    jmp 1b
+    movq $0, %gs:PER_CPU_TRUSTED_STACK
+    addq $8, %rsp
+    restore_registers
+    ret
     .size hv_run_trusted_hook, . - hv_run_trusted_hook
 
     .section .note.GNU-stack, "", @progbits

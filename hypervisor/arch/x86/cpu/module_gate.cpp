@@ -39,7 +39,7 @@ struct ModuleExit {
 
 /// Of module_gate.S.
 extern "C" ModuleExit hv_enter_module(std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
-                                      std::uint64_t, std::uint64_t function, std::uint64_t stack);
+                                      std::uint64_t function, std::uint64_t stack);
 extern "C" const std::byte hv_module_thrown_out[];
 extern "C" const std::byte hv_module_thrown_out_paranoid[];
 extern "C" const std::byte hv_trusted_thrown_out[];
@@ -220,7 +220,7 @@ HookOutcome run_isolated_hook(IsolatedSpace& space, const HookCallFrame& frame)
     watch(gate);
     const auto& arguments = frame.arguments;
     const ModuleExit exit = hv_enter_module(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
-                                            arguments[5], frame.function, frame.stack);
+                                            frame.function, frame.stack);
     gate.running = nullptr;
     if (elsewhere)
         write_cr3(gate.kept_root != 0 ? gate.kept_root : root_of(nullptr));

@@ -35,17 +35,21 @@ Answered write_tpr(Vcpu& vcpu, std::uint64_t value)
 
 }  // namespace
 
-Answered answer_read(VcpuBinding& own, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value)
+Answered answer_read(VcpuBinding& own, const MsrReadAnswer& answer, std::uint64_t& value)
 {
     Vcpu& vcpu = own.vcpu;
-    switch (kind) {
-    case abi::MsrReadKind::apic_register: value = read_apic(vcpu, argument); return Answered::done;
-    case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); return Answered::done;
-    case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, argument); return Answered::done;
-    case abi::MsrReadKind::vcpu_state: value = word_of(own.state, argument); return Answered::done;
-    case abi::MsrReadKind::constant:
+    switch (answer.kind) {
+    case abi::MsrReadKind::constant: value = answer.value; return Answered::done;
     case abi::MsrReadKind::vcpu_field:
-    case abi::MsrReadKind::scaled_time:  // read_msr's own
+        value = read_field(vcpu, static_cast<abi::VcpuField>(answer.argument));
+        return Answered::done;
+    case abi::MsrReadKind::scaled_time:
+        value = scaled_time(vcpu, answer.value, answer.argument, answer.addend);
+        return Answered::done;
+    case abi::MsrReadKind::apic_register: value = read_apic(vcpu, answer.argument); return Answered::done;
+    case abi::MsrReadKind::apic_icr: value = vcpu.apic.command(); return Answered::done;
+    case abi::MsrReadKind::domain_state: value = word_of(own.binding.state, answer.argument); return Answered::done;
+    case abi::MsrReadKind::vcpu_state: value = word_of(own.state, answer.argument); return Answered::done;
     case abi::MsrReadKind::general_protection:
     case abi::MsrReadKind::withdrawn: break;
     }

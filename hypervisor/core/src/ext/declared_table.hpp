@@ -34,6 +34,9 @@ public:
         : sequence_{sequence}, ended_{sequence.ended.load(std::memory_order_acquire)}
     {
     }
+    /// Goes on with a look that began when this many changes had ended.
+    DeclaredReading(const DeclareSequence& sequence, std::uint32_t ended) : sequence_{sequence}, ended_{ended} {}
+    [[nodiscard]] std::uint32_t ended() const { return ended_; }
     /// True when every change that had begun by now had ended before the look.
     [[nodiscard]] bool holds() const
     {

@@ -10,7 +10,7 @@
 namespace hv::core {
 
 constinit HookCall hook_calls[platform::maximum_processors]{};
-constinit HookWords hook_words[platform::maximum_processors]{};
+constinit HookSpeech hook_speech[platform::maximum_processors]{};
 
 namespace {
 
@@ -155,7 +155,7 @@ void finish(HookCall& call)
     if ((call.after & HookCall::flushed) != 0)
         wait_for_others(call, call.flushed_vcpus);
     if ((call.after & HookCall::ends_domain) != 0)
-        domain.end(call.end_reason, {current_words().end_text, call.end_text_length});
+        domain.end(call.end_reason, {current_speech().end_text, call.end_text_length});
     if ((call.after & HookCall::yields) != 0) {
         machine().scheduler.end_slice();
         machine().here().attention.store(true, std::memory_order_release);
@@ -212,7 +212,7 @@ const char* name_of(Hook hook)
     return rule_of(hook).name;
 }
 
-abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments)
+abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords& arguments)
 {
     Binding& binding = *call.binding;
     if (binding.route.load(std::memory_order_acquire) != Route::gate) [[unlikely]]
@@ -221,13 +221,12 @@ abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, c
     const platform::HookOutcome outcome = platform::run_isolated_hook(
         binding.isolated->space, {.function = function,
                                   .stack = seat.stack,
-                                  .arguments = {seat.context, arguments[0], arguments[1], arguments[2], arguments[3],
-                                                arguments[4]}});
+                                  .arguments = {seat.context, arguments[0], arguments[1], arguments[2], arguments[3]}});
     if (outcome.interrupted) [[unlikely]]
         look_for_interrupts(call);
     if (outcome.end != platform::HookEnd::returned) [[unlikely]]
         return fail_by_fault(call, outcome.end);
-    return end_call(call, std::bit_cast<abi::Verdict>(outcome.verdict));
+    return end_call(call, outcome.verdict);
 }
 
 abi::Verdict end_thrown_out(HookCall& call)
@@ -246,9 +245,9 @@ abi::Verdict judge_call(HookCall& call, abi::Verdict verdict)
         binding.state.keep();
         binding.state_lock.unlock();
     }
-    if (binding.serial)
+    if ((call.after & HookCall::serialised) != 0)
         binding.serial_lock.unlock();
-    if (call.after != 0) [[unlikely]]
+    if ((call.after & ~HookCall::serialised) != 0) [[unlikely]]
         finish(call);
     call.binding = nullptr;
     return verdict;

@@ -29,40 +29,43 @@ struct alignas(64) HookCall {
         flushed = 4,  ///< VCPUs in `flushed_vcpus` must have left the guest
         ends_domain = 8,
         yields = 16,
+        serialised = 32,  ///< the instance's serial lock is held
     };
 
     Binding* binding{};   ///< null: none runs
     VcpuBinding* vcpu{};  ///< of a VCPU hook
-    Hook hook{};
+    HookEvent* event{};   ///< where its verdict is to be noted
     std::uint32_t after{};
-    std::uint64_t flushed_vcpus{};
-    EndReason end_reason{};
     std::uint32_t explanation_length{};
+    std::uint64_t flushed_vcpus{};
+    Hook hook{};
+    EndReason end_reason{};
     std::uint32_t end_text_length{};
-    HookEvent* event{};  ///< where its verdict is to be noted
 };
 
 /// What a hook has said in words, apart from the call since few do.
-struct HookWords {
+struct HookSpeech {
     char explanation[longest_explanation];
     char end_text[longest_explanation];
 };
 
 extern HookCall hook_calls[platform::maximum_processors];
-extern HookWords hook_words[platform::maximum_processors];
+extern HookSpeech hook_speech[platform::maximum_processors];
 
 /// The current call of the calling processor.
 [[nodiscard]] inline HookCall& current_call()
 {
-    return hook_calls[platform::current_processor()];
+    HookCall* call = &hook_calls[platform::current_processor()];
+    asm("" : "+r"(call));  // else the compiler finds it anew for each member
+    return *call;
 }
-[[nodiscard]] inline HookWords& current_words()
+[[nodiscard]] inline HookSpeech& current_speech()
 {
-    return hook_words[platform::current_processor()];
+    return hook_speech[platform::current_processor()];
 }
 [[nodiscard]] inline std::string_view explained()
 {
-    return {current_words().explanation, current_call().explanation_length};
+    return {current_speech().explanation, current_call().explanation_length};
 }
 
 /// True in a hook that may change nothing but its own instance, and whose failure is not the guest's: of an
@@ -92,7 +95,7 @@ template <typename... Words>
     call.binding = &binding;
     call.vcpu = vcpu;
     call.hook = hook;
-    call.after = 0;
+    call.after = binding.serial ? std::uint32_t{HookCall::serialised} : 0;
     call.explanation_length = 0;
     call.event = events.hook_begins(static_cast<std::uint64_t>(hook), words...);
 }
@@ -100,39 +103,38 @@ template <typename... Words>
 /// The end of any call: the verdict, or what the guest gets of an instance that has failed when it was not a legal one.
 abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
 
-/// The same, with the common end in line: `done`, and nothing asked for.
-inline abi::Verdict end_call(HookCall& call, abi::Verdict verdict)
+/// The same, with the common end in line: `done`, and nothing asked for.  `whole` is a verdict as it comes back in a register.
+[[gnu::always_inline]] inline abi::Verdict end_call(HookCall& call, std::uint64_t whole)
 {
-    const auto whole = std::bit_cast<std::uint64_t>(verdict);
     call.event->verdict = whole;
-    const auto bits = whole & 0xffff'ffff;  // `done` does not look at the detail
-    constexpr auto plain = static_cast<std::uint64_t>(abi::VerdictKind::done);
-    constexpr std::uint64_t unchanged{plain | std::uint64_t{abi::verdict_unchanged} << 16};
-    if ((bits != plain && bits != unchanged) || call.after != 0 || call.binding->serial) [[unlikely]]
-        return judge_call(call, verdict);
+    const auto bits = static_cast<std::uint32_t>(whole);  // `done` does not look at the detail
+    constexpr auto plain = static_cast<std::uint32_t>(abi::VerdictKind::done);
+    constexpr std::uint32_t unchanged{plain | std::uint32_t{abi::verdict_unchanged} << 16};
+    if (call.after != 0 || (bits != plain && bits != unchanged)) [[unlikely]]
+        return judge_call(call, std::bit_cast<abi::Verdict>(whole));
     if (bits == plain && call.vcpu != nullptr)
         call.vcpu->state.keep();
     call.binding = nullptr;
-    return verdict;
+    return abi::done;
 }
 
 /// A hook's arguments after the context, as they go into registers; those that it does not have are zero.
-using HookWords5 = std::array<std::uint64_t, 5>;
+using HookWords = std::array<std::uint64_t, platform::hook_arguments - 1>;
 
 /// The call of a hook that is not to be called directly: through the gate, or not at all.
-abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords5& arguments);
+abi::Verdict call_isolated(HookCall& call, Seat& seat, std::uint64_t function, const HookWords& arguments);
 
 /// The call of a trusted hook that did not return.
 abi::Verdict end_thrown_out(HookCall& call);
 
 /// The call of a trusted hook.
-inline abi::Verdict call_trusted(HookCall& call, std::uint64_t context, std::uint64_t function, const HookWords5& arguments)
+inline abi::Verdict call_trusted(HookCall& call, std::uint64_t context, std::uint64_t function, const HookWords& arguments)
 {
     const platform::TrustedOutcome outcome = platform::hv_run_trusted_hook(context, arguments[0], arguments[1], arguments[2],
-                                                                           arguments[3], arguments[4], function);
+                                                                           arguments[3], function);
     if (outcome.thrown_out != 0) [[unlikely]]
         return end_thrown_out(call);
-    return end_call(call, std::bit_cast<abi::Verdict>(outcome.verdict));
+    return end_call(call, outcome.verdict);
 }
 
 template <typename... Parameters, typename... Arguments>

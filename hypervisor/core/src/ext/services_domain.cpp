@@ -27,7 +27,7 @@ void end_at_return(HookCall& call, EndReason reason, const char* text, std::uint
     call.end_text_length =
         static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
     if (call.end_text_length != 0)
-        std::memcpy(current_words().end_text, text, call.end_text_length);
+        std::memcpy(current_speech().end_text, text, call.end_text_length);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ Answer explain(std::uint64_t domain, const char* text, std::uint64_t length)
         call.explanation_length =
             static_cast<std::uint32_t>(length < longest_explanation ? length : longest_explanation);
         if (call.explanation_length != 0)
-            std::memcpy(current_words().explanation, text, call.explanation_length);
+            std::memcpy(current_speech().explanation, text, call.explanation_length);
         return Done{};
     });
 }

@@ -44,14 +44,12 @@ Binding* find_binding(const Domain& domain, std::string_view name, TextWriter& w
 // ---- declared answers (answer.cpp)
 // ------------------------------------------------------------------------------
 
-/// What is declared for the leaf at `place` of the window, or null.  Read under a DeclaredReading.
-[[nodiscard]] inline const LeafAnswer* find_leaf(const Window& window, std::uint32_t place, std::uint32_t subleaf)
-{
-    const auto of_subleaf = [=](const LeafAnswer& one) { return one.any_subleaf || one.subleaf == subleaf; };
-    return window.leaves.find(place, window.binding->conditions, of_subleaf);
-}
-/// The kinds that read_msr() does not answer by itself.
-Answered answer_read(VcpuBinding& vcpu, abi::MsrReadKind kind, std::uint32_t argument, std::uint64_t& value);
+/// What of the answers at a leaf's place is for this subleaf.
+struct OfSubleaf {
+    std::uint32_t subleaf;
+    bool operator()(const LeafAnswer& one) const { return one.any_subleaf || one.subleaf == subleaf; }
+};
+Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64_t& value);
 /// MsrReadKind::scaled_time.
 [[nodiscard]] inline std::uint64_t scaled_time(const Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend)
 {

@@ -102,10 +102,6 @@ bool LocalApic::read_msr(std::uint32_t msr, std::uint64_t now, std::uint64_t& va
     if (!is_x2apic() || msr - x2apic_msr_first > x2apic_msr_last - x2apic_msr_first)
         return false;
     const auto which = static_cast<ApicRegister>((msr - x2apic_msr_first) * slot_bytes);
-    if (which == ApicRegister::TPR) {  // what guests read most
-        value = tpr_;
-        return true;
-    }
     if (which == ApicRegister::ICR_LOW) {
         value = command_;
         return true;

@@ -13,25 +13,6 @@
 #include "hv/x86/msr.hpp"
 
 namespace hv::core {
-namespace {
-
-void write_results(Vcpu& vcpu, const x86::CpuidResult& result)
-{
-    vcpu.registers.general[rax] = result.eax;
-    vcpu.registers.general[rbx] = result.ebx;
-    vcpu.registers.general[rcx] = result.ecx;
-    vcpu.registers.general[rdx] = result.edx;
-}
-
-[[gnu::noinline]] x86::CpuidResult answer_by_policy(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf)
-{
-    ExecutionContext context;  // filled in whole
-    machine().hvm.read_context(vcpu, context);
-    const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
-    return vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
-}
-
-}  // namespace
 
 Expected<std::span<const std::byte>> read_code(Vcpu& vcpu, const ExecutionContext& context)
 {
@@ -75,6 +56,19 @@ bool translate_operand(Vcpu& vcpu, const ExecutionContext& context, std::uint64_
     return false;
 }
 
+bool finish_cpuid(Vcpu& vcpu, Answered answer, x86::CpuidResult& result)
+{
+    if (answer != Answered::no)
+        return false;
+    const auto leaf = static_cast<std::uint32_t>(vcpu.registers.general[rax]);
+    const auto subleaf = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    const std::uint64_t xcr0 = leaf == 0xd ? machine().hvm.extended_control(vcpu) : 0;
+    result = vcpu.domain.cpuid.answer(leaf, subleaf, {vcpu.id, context.cr4, xcr0});
+    return true;
+}
+
 void handle_cpuid(Vcpu& vcpu, const Exit& exit)
 {
     const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::cpuid);
@@ -88,11 +82,9 @@ void handle_cpuid(Vcpu& vcpu, const Exit& exit)
     Answered answered{Answered::no};
     if (window && vcpu.domain.extensions != nullptr)
         answered = vcpu.domain.extensions->cpuid(vcpu, leaf, subleaf, result);
-    if (answered == Answered::taken)
+    if (answered != Answered::done && !finish_cpuid(vcpu, answered, result))
         return;
-    if (answered == Answered::no)
-        result = answer_by_policy(vcpu, leaf, subleaf);
-    write_results(vcpu, result);
+    write_leaf(vcpu, result);
     vcpu.advance(length);
 }
 
@@ -140,9 +132,7 @@ void handle_read_tsc(Vcpu& vcpu, const Exit&)
         return raise_undefined_opcode(vcpu);
     if (x86::Cr4::TSD::get(context.cr4) && context.privilege_level != 0)
         return raise_general_protection(vcpu);
-    const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
-    vcpu.registers.general[rax] = static_cast<std::uint32_t>(now);
-    vcpu.registers.general[rdx] = now >> 32;
+    write_pair(vcpu, vcpu.guest_tsc(platform::ticks()));
     if (!plain)
         vcpu.registers.general[rcx] = aux.value();
     vcpu.advance(static_cast<std::uint8_t>(plain ? plain.value() : with_aux.value()));

@@ -109,8 +109,9 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
     return vcpu.apic.read_msr(msr, now, value) ? Answered::done : Answered::fault;
 }
 
-/// Ends an access that was not simply answered.  True: `value` is what the guest reads.
-[[gnu::noinline]] bool finish_read(Vcpu& vcpu, Answered answer, std::uint64_t& value)
+}  // namespace
+
+bool finish_msr_read(Vcpu& vcpu, Answered answer, std::uint64_t& value)
 {
     if (answer == Answered::no)
         answer = read_own(vcpu, static_cast<std::uint32_t>(vcpu.registers.general[rcx]), value);
@@ -119,8 +120,7 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
     return answer == Answered::done;
 }
 
-/// The same.  True: RIP has to move on.
-[[gnu::noinline]] bool finish_write(Vcpu& vcpu, Answered answer, std::uint64_t value)
+bool finish_msr_write(Vcpu& vcpu, Answered answer, std::uint64_t value)
 {
     if (answer == Answered::no)
         answer = write_own(vcpu, static_cast<std::uint32_t>(vcpu.registers.general[rcx]), value);
@@ -128,8 +128,6 @@ Answered read_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value)
         raise_general_protection(vcpu);
     return answer == Answered::done;
 }
-
-}  // namespace
 
 Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
 {
@@ -154,10 +152,9 @@ void handle_msr_read(Vcpu& vcpu, const Exit& exit)
         answer = read_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->read_msr(vcpu, msr, value);
-    if (answer != Answered::done && !finish_read(vcpu, answer, value)) [[unlikely]]
+    if (answer != Answered::done && !finish_msr_read(vcpu, answer, value)) [[unlikely]]
         return;
-    vcpu.registers.general[rax] = static_cast<std::uint32_t>(value);
-    vcpu.registers.general[rdx] = value >> 32;
+    write_pair(vcpu, value);
     vcpu.advance(length);
 }
 
@@ -175,7 +172,7 @@ void handle_msr_write(Vcpu& vcpu, const Exit& exit)
         answer = write_x2apic(vcpu, msr, value);
     else if (vcpu.domain.extensions != nullptr)
         answer = vcpu.domain.extensions->write_msr(vcpu, msr, value);
-    if (answer != Answered::done && !finish_write(vcpu, answer, value)) [[unlikely]]
+    if (answer != Answered::done && !finish_msr_write(vcpu, answer, value)) [[unlikely]]
         return;
     vcpu.advance(length);
 }

@@ -189,6 +189,15 @@ public:
         std::uint64_t value{};
         return read_msr(msr, now, value) ? std::optional{value} : std::nullopt;
     }
+    /// The two that guests read most, in line; nothing: read_msr() tells.
+    [[nodiscard]] std::optional<std::uint64_t> read_msr_at_once(std::uint32_t msr) const
+    {
+        if (is_x2apic() && msr == x2apic_msr(ApicRegister::TPR))
+            return tpr_;
+        if (is_x2apic() && msr == x2apic_msr(ApicRegister::ICR_LOW))
+            return command_;
+        return std::nullopt;
+    }
     /// Writes an x2APIC MSR.
     ApicEffect write_msr(std::uint32_t msr, std::uint64_t value, std::uint64_t now);
 

@@ -65,10 +65,13 @@ struct HookFault {
     std::uint32_t vector{}, error_code{};
 };
 
+/// The context among them: no hook of the ABI has more.
+inline constexpr std::size_t hook_arguments{5};
+
 struct HookCallFrame {
     std::uint64_t function;
     std::uint64_t stack;  ///< points to the return address
-    std::uint64_t arguments[6];
+    std::uint64_t arguments[hook_arguments];
 };
 
 struct HookOutcome {
@@ -88,7 +91,7 @@ struct TrustedOutcome {
 /// Runs a hook in the hypervisor's own ring.  It is thrown out when it faults in its own code, or when another processor finds
 /// that it runs too long while its own code runs; within a service it is left alone.  Not nested.
 extern "C" TrustedOutcome hv_run_trusted_hook(std::uint64_t context, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t,
-                                              std::uint64_t, std::uint64_t function);
+                                              std::uint64_t function);
 /// Looks whether trusted hooks on other processors run too long.  Any processor but the control domain's, more often than hooks
 /// have budgets.
 void watch_trusted_hooks();

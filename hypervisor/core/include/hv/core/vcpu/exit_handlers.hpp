@@ -87,6 +87,27 @@ constexpr bool is_x2apic(std::uint32_t msr)
     return msr - first < count;
 }
 
+// The ends of accesses that an extension was asked about, for both ways of an exit.
+
+/// EDX:EAX, as RDMSR and RDTSC leave it; EAX to EDX, as CPUID does.
+inline void write_pair(Vcpu& vcpu, std::uint64_t value)
+{
+    vcpu.registers.general[rax] = static_cast<std::uint32_t>(value);
+    vcpu.registers.general[rdx] = value >> 32;
+}
+inline void write_leaf(Vcpu& vcpu, const x86::CpuidResult& result)
+{
+    vcpu.registers.general[rax] = result.eax;
+    vcpu.registers.general[rbx] = result.ebx;
+    vcpu.registers.general[rcx] = result.ecx;
+    vcpu.registers.general[rdx] = result.edx;
+}
+/// Of an answer that is not `done`: the core's own answer where the extension has none, or the fault.  True: `value` or `result` is
+/// what the guest reads, and RIP has to move on.
+bool finish_msr_read(Vcpu& vcpu, Answered answer, std::uint64_t& value);
+bool finish_msr_write(Vcpu& vcpu, Answered answer, std::uint64_t value);
+bool finish_cpuid(Vcpu& vcpu, Answered answer, x86::CpuidResult& result);
+
 /// Writes one.  `fault` or `done`; the caller counts, raises and advances.
 Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
 

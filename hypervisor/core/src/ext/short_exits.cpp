@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The short way of the exits that guests make most: a declared leaf or MSR, at an instruction that has made an exit before.
-// Each function here decides whether it can answer before it changes anything; whatever is not as expected goes the general
-// way from its start.  None calls a function but as its last deed, so that none keeps registers for it: every instruction here is
-// paid at each such exit.
+// The short way of the exits that guests make most: a leaf or an MSR of an extension, at an instruction that has made an exit
+// before.  Each function here decides whether it can answer before it changes anything; whatever is not as expected goes the
+// general way from its start.  None calls a function but as its last deed, so that none keeps registers for it: every instruction
+// here is paid at each such exit.
+#include "ask.hpp"
 #include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 #include "stack.hpp"
@@ -12,17 +13,19 @@ namespace hv::core {
 namespace {
 
 template <typename Answer>
-const Answer* find_msr(const DeclaredTable<Answer>& table, const Window& window, std::uint32_t msr)
+const Answer* find_msr(const DeclaredTable<Answer>& table, const Window& window, const Binding& binding, std::uint32_t msr)
 {
     const std::uint32_t offset = msr - static_cast<std::uint32_t>(window.base);
-    return table.find(offset, window.binding->conditions, [](const Answer&) { return true; });
+    return table.find(offset, binding.conditions, [](const Answer&) { return true; });
 }
+
+std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
+std::uint64_t pair_of(const Vcpu& vcpu) { return low(vcpu.registers.general[rax]) | vcpu.registers.general[rdx] << 32; }
 
 const Window* find_block(const WindowMap& windows, std::uint32_t leaf)
 {
     const std::uint32_t block = (leaf - std::uint32_t{abi::cpuid_first_block}) / std::uint32_t{abi::cpuid_block_stride};
-    const Window* const window = block < WindowMap::cpuid_blocks ? windows.cpuid[block] : nullptr;
-    return window != nullptr && leaf - static_cast<std::uint32_t>(window->base) < window->length ? window : nullptr;
+    return block < WindowMap::cpuid_blocks ? windows.cpuid[block] : nullptr;
 }
 
 [[gnu::noinline]] bool general_read(Vcpu& vcpu)
@@ -40,8 +43,7 @@ const Window* find_block(const WindowMap& windows, std::uint32_t leaf)
 
 inline bool give(Vcpu& vcpu, std::uint64_t value)
 {
-    vcpu.registers.general[rax] = static_cast<std::uint32_t>(value);
-    vcpu.registers.general[rdx] = value >> 32;
+    write_pair(vcpu, value);
     vcpu.advance_plainly(vcpu.exit.instruction_length);
     return goes_on(vcpu);
 }
@@ -51,14 +53,72 @@ inline bool give(Vcpu& vcpu, std::uint64_t value)
     return give(vcpu, scaled_time(vcpu, multiplier, shift, addend));
 }
 
-[[gnu::noinline]] bool read_x2apic(Vcpu& vcpu, std::uint32_t msr)
+// What nobody declared is the module's hook to answer.  `ended`: of the look that found nothing.
+
+bool still_undeclared(const Window& window, std::uint32_t ended)
 {
-    fetch_task_priority(vcpu);
+    return DeclaredReading{window.binding->declare_sequence, ended}.holds();
+}
+
+[[gnu::noinline]] bool ask_for_read(Vcpu& vcpu, const Window& window, std::uint32_t ended)
+{
+    const std::uint32_t msr = low(vcpu.registers.general[rcx]);
+    if (!still_undeclared(window, ended) || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
+        return general_read(vcpu);
+    std::uint64_t value{};
+    const Answered answered = ask_msr_read(window.binding->of(vcpu), window, msr, value);
+    if (answered != Answered::done && !finish_msr_read(vcpu, answered, value)) [[unlikely]]
+        return goes_on(vcpu);
+    write_pair(vcpu, value);
+    vcpu.advance(vcpu.exit.instruction_length);  // the hook may have written the flags
+    return goes_on(vcpu);
+}
+
+[[gnu::noinline]] bool ask_for_write(Vcpu& vcpu, const Window& window, std::uint32_t ended)
+{
+    const std::uint32_t msr = low(vcpu.registers.general[rcx]);
+    const std::uint64_t value = pair_of(vcpu);
+    if (!still_undeclared(window, ended) || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
+        return general_write(vcpu);
+    const Answered answered = ask_msr_write(window.binding->of(vcpu), window, msr, value);
+    if (answered == Answered::done || finish_msr_write(vcpu, answered, value)) [[likely]]
+        vcpu.advance(vcpu.exit.instruction_length);
+    return goes_on(vcpu);
+}
+
+[[gnu::noinline]] bool ask_for_leaf(Vcpu& vcpu, const Window& window, std::uint32_t ended)
+{
+    if (!still_undeclared(window, ended)) [[unlikely]]
+        return general_cpuid(vcpu);
+    const std::uint32_t place = low(vcpu.registers.general[rax]) - low(window.base);
+    x86::CpuidResult result;
+    const auto subleaf = low(vcpu.registers.general[rcx]);
+    const Answered answered = ask_cpuid(window.binding->of(vcpu), window, place, subleaf, result);
+    if (answered == Answered::done || finish_cpuid(vcpu, answered, result)) [[likely]] {
+        write_leaf(vcpu, result);
+        vcpu.advance(vcpu.exit.instruction_length);
+    }
+    return goes_on(vcpu);
+}
+
+[[gnu::noinline]] bool read_other_x2apic(Vcpu& vcpu, std::uint32_t msr)
+{
     std::uint64_t value{};
     if (LocalApic::counts(msr) || !vcpu.apic.read_msr(msr, 0, value) || !vcpu.exits.msrs.reads.count_at_once(msr))
         [[unlikely]]
         return general_read(vcpu);
     return give(vcpu, value);
+}
+
+[[gnu::noinline]] bool read_x2apic(Vcpu& vcpu, std::uint32_t msr)
+{
+    fetch_task_priority(vcpu);
+    const std::optional<std::uint64_t> value = vcpu.apic.read_msr_at_once(msr);
+    if (!value)
+        return read_other_x2apic(vcpu, msr);
+    if (!vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
+        return general_read(vcpu);
+    return give(vcpu, *value);
 }
 
 [[gnu::noinline]] bool take_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value)
@@ -89,7 +149,7 @@ inline bool give(Vcpu& vcpu, std::uint64_t value)
 
 bool answer_msr_read(Vcpu& vcpu)
 {
-    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
+    const auto msr = low(vcpu.registers.general[rcx]);
     const ExtensionStack* const extensions = vcpu.domain.extensions;
     if (!find_length_at_once(vcpu, emulate::Intercepted::rdmsr)) [[unlikely]]
         return general_read(vcpu);
@@ -100,10 +160,11 @@ bool answer_msr_read(Vcpu& vcpu)
     const Window* const window = WindowMap::find(extensions->implementation().windows.msrs, msr);
     if (window == nullptr) [[unlikely]]
         return general_read(vcpu);
-    const DeclaredReading reading{window->binding->declare_sequence};
-    const MsrReadAnswer* const found = find_msr(window->reads, *window, msr);
+    const Binding& binding = *window->binding;
+    const DeclaredReading reading{binding.declare_sequence};
+    const MsrReadAnswer* const found = find_msr(window->reads, *window, binding, msr);
     if (found == nullptr) [[unlikely]]
-        return general_read(vcpu);
+        return ask_for_read(vcpu, *window, reading.ended());
     const abi::MsrReadKind kind = found->kind;
     const std::uint32_t argument = found->argument;
     std::uint64_t value = found->value;
@@ -124,9 +185,8 @@ bool answer_msr_read(Vcpu& vcpu)
 
 bool answer_msr_write(Vcpu& vcpu)
 {
-    const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
-    const std::uint64_t value = static_cast<std::uint32_t>(vcpu.registers.general[rax]) |
-                                vcpu.registers.general[rdx] << 32;
+    const auto msr = low(vcpu.registers.general[rcx]);
+    const std::uint64_t value = pair_of(vcpu);
     const ExtensionStack* const extensions = vcpu.domain.extensions;
     if (!find_length_at_once(vcpu, emulate::Intercepted::wrmsr)) [[unlikely]]
         return general_write(vcpu);
@@ -137,10 +197,11 @@ bool answer_msr_write(Vcpu& vcpu)
     const Window* const window = WindowMap::find(extensions->implementation().windows.msrs, msr);
     if (window == nullptr) [[unlikely]]
         return general_write(vcpu);
-    const DeclaredReading reading{window->binding->declare_sequence};
-    const MsrWriteAnswer* const found = find_msr(window->writes, *window, msr);
+    const Binding& binding = *window->binding;
+    const DeclaredReading reading{binding.declare_sequence};
+    const MsrWriteAnswer* const found = find_msr(window->writes, *window, binding, msr);
     if (found == nullptr) [[unlikely]]
-        return general_write(vcpu);
+        return ask_for_write(vcpu, *window, reading.ended());
     const abi::MsrWriteKind kind = found->kind;
     const std::uint64_t writable = found->writable;
     if (!reading.holds() || (value & ~writable) != 0 || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
@@ -150,25 +211,28 @@ bool answer_msr_write(Vcpu& vcpu)
 
 bool answer_cpuid(Vcpu& vcpu)
 {
-    const auto leaf = static_cast<std::uint32_t>(vcpu.registers.general[rax]);
+    const std::uint32_t leaf = low(vcpu.registers.general[rax]);
     const ExtensionStack* const extensions = vcpu.domain.extensions;
     if (!find_length_at_once(vcpu, emulate::Intercepted::cpuid) || extensions == nullptr) [[unlikely]]
         return general_cpuid(vcpu);
     const Window* const window = find_block(extensions->implementation().windows, leaf);
     if (window == nullptr) [[unlikely]]
         return general_cpuid(vcpu);
-    const DeclaredReading reading{window->binding->declare_sequence};
-    const LeafAnswer* const found = find_leaf(*window, leaf - static_cast<std::uint32_t>(window->base),
-                                              static_cast<std::uint32_t>(vcpu.registers.general[rcx]));
-    if (found == nullptr || found->field != abi::VcpuField::none) [[unlikely]]
+    const std::uint32_t place = leaf - low(window->base);
+    if (place >= window->length) [[unlikely]]
+        return general_cpuid(vcpu);
+    const Binding& binding = *window->binding;
+    const DeclaredReading reading{binding.declare_sequence};
+    const LeafAnswer* const found =
+        window->leaves.find(place, binding.conditions, OfSubleaf{low(vcpu.registers.general[rcx])});
+    if (found == nullptr) [[unlikely]]
+        return ask_for_leaf(vcpu, *window, reading.ended());
+    if (found->field != abi::VcpuField::none) [[unlikely]]
         return general_cpuid(vcpu);
     const abi::CpuidResult values = found->values;
     if (!reading.holds()) [[unlikely]]
         return general_cpuid(vcpu);
-    vcpu.registers.general[rax] = values.eax;
-    vcpu.registers.general[rbx] = values.ebx;
-    vcpu.registers.general[rcx] = values.ecx;
-    vcpu.registers.general[rdx] = values.edx;
+    write_leaf(vcpu, {values.eax, values.ebx, values.ecx, values.edx});
     vcpu.advance_plainly(vcpu.exit.instruction_length);
     return goes_on(vcpu);
 }
