@@ -46,9 +46,10 @@ else()
     target_link_libraries(hv_portable INTERFACE hv_hosted)
 endif()
 
-# Adds a folder that has a CMakeLists.txt; a clone from which a folder was removed still builds the rest.
-function(hv_add_subdirectory_if_present folder)
+# Adds a folder that has a CMakeLists.txt; a clone from which a folder was removed still builds the rest.  A macro, so that what
+# the folder sets for its parent gets there.
+macro(hv_add_subdirectory_if_present folder)
     if(EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${folder}/CMakeLists.txt")
         add_subdirectory(${folder})
     endif()
-endfunction()
+endmacro()
