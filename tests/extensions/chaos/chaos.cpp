@@ -39,7 +39,7 @@ struct Chaos {
                                     .version_major = 1,
                                     .needs = abi::need_registers | abi::need_guest_memory | abi::need_allocation |
                                              abi::need_time | abi::need_timers | abi::need_vcpus | abi::need_injection |
-                                             abi::need_overlays,
+                                             abi::need_overlays | abi::need_exits,
                                     .hypercall_pages = 1,
                                     .description = "commits the crime that its guest orders"};
     static constexpr std::array windows{
@@ -68,8 +68,11 @@ struct Chaos {
                                                                .value = chaos::alive_word}};
     static constexpr std::array parameters{
         abi::ParameterDescription{.key = "crime", .kind = abi::ParameterKind::integer, .maximum = 63, .help = "its number"},
-        abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = 22, .help = "its number"},
+        abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = 23, .help = "its number"},
     };
+
+    static constexpr std::uint16_t watched_port{chaos::first_watched_port + CHAOS_NUMBER * chaos::ports_per_instance};
+    static constexpr std::array exits{abi::ExitSubscription{abi::ExitKind::port, 0, watched_port, watched_port}};
 
     // ---- the life of a domain ----
     static abi::Verdict parameter_set(Domain domain, const abi::Parameter& parameter)
@@ -214,6 +217,7 @@ struct Chaos {
     {
         return in(vcpu, Hook::port_write);
     }
+    static abi::Verdict exit(Vcpu& vcpu, abi::ExitFrame&) { return in(vcpu, Hook::exit); }
     static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t, std::uint64_t) { return in(vcpu, Hook::timer); }
     static abi::Verdict before_entry(Vcpu& vcpu) { return in(vcpu, Hook::before_entry); }
     static abi::Verdict interrupt_window(Vcpu& vcpu) { return in(vcpu, Hook::interrupt_window); }

@@ -92,14 +92,14 @@ inline constexpr std::array<Crime, 64> crimes{{
 enum class Hook : std::uint32_t {
     parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
     hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, before_entry,
-    interrupt_window, freeze, thaw, export_state, import_state,
+    interrupt_window, freeze, thaw, export_state, import_state, exit,
 };
-inline constexpr std::array<std::string_view, 23> hooks{
+inline constexpr std::array<std::string_view, 24> hooks{
     "parameter_set", "domain_create", "domain_destroy", "vcpu_initialise", "vcpu_reset", "vcpu_destroy", "cpuid", "msr_read",
     "msr_write", "hypercall_page", "hypercall", "hypercall_continue", "timer", "mmio_read", "mmio_write", "port_read",
-    "port_write", "before_entry", "interrupt_window", "freeze", "thaw", "export_state", "import_state",
+    "port_write", "before_entry", "interrupt_window", "freeze", "thaw", "export_state", "import_state", "exit",
 };
-static_assert(static_cast<unsigned>(Hook::import_state) + 1 == hooks.size());
+static_assert(static_cast<unsigned>(Hook::exit) + 1 == hooks.size());
 
 /// What a guest orders, in its own memory: the module takes it back before it commits the crime, so that an access which is
 /// made once more after a restart finds no order.
@@ -138,6 +138,8 @@ inline constexpr std::uint32_t alive_leaf{2};
 inline constexpr std::uint64_t hypercall_base{0xc4a0'5000};
 inline constexpr std::uint16_t first_port{0x640};
 inline constexpr std::uint16_t ports_per_instance{4};
+/// Nobody's port, to accesses of which an instance subscribes: this, and ports_per_instance further for each one before it.
+inline constexpr std::uint16_t first_watched_port{0x6f0};
 inline constexpr std::uint64_t first_mmio{0xfed4'0000};
 inline constexpr std::uint64_t mmio_per_instance{0x1000};
 

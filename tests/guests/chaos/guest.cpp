@@ -5,6 +5,7 @@
 //   restart                   instance 0 is restarted: it dies in the middle of a write, and the guest counts that its writes and
 //                             its state go on; until instances die so fast that it goes on without
 //   hooks INSTANCES ROUNDS    every fatal crime in every hook that a guest can make run, each ROUNDS times, by turns of the instances
+//   trusted CRIME             that crime in every hook that a guest can make run; each is announced before it, since it may be the last
 //   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
 //   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
 #include "orders.hpp"
@@ -19,6 +20,7 @@ namespace {
 using namespace guest;
 using chaos::Hook;
 
+constexpr unsigned announcing_looks{200'000};
 constexpr auto crime_count = static_cast<std::uint32_t>(chaos::crimes.size());
 
 std::uint32_t number_at(unsigned word)
@@ -126,6 +128,19 @@ void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
     fact("survived", name, survived.view());
 }
 
+/// The announcement reaches dom0's other end before the crime does whatever it does.
+void each_hook(std::uint32_t crime)
+{
+    for (const Hook hook : guest_hooks) {
+        const std::string_view name = chaos::hooks[static_cast<unsigned>(hook)];
+        fact("trying", name);
+        for (unsigned look = 0; look < announcing_looks; ++look)
+            static_cast<void>(cpuid(0x4000'0000));
+        const Outcome outcome = order(0, hook, crime);
+        fact("outcome", name, ' ', outcome.committed, ' ', outcome.lost, ' ', outcome.survived);
+    }
+}
+
 /// Its writes are counted by the instance's state, one by one.
 [[noreturn]] void watch()
 {
@@ -153,6 +168,8 @@ extern "C" void guest_main()
     else if (command_word(0) == "hooks")
         for (const Hook hook : guest_hooks)
             all_in(hook, instances, number_at(2));
+    else if (command_word(0) == "trusted")
+        each_hook(number_at(1));
     else if (command_word(0) == "on-fault")
         on_fault();
     else if (command_word(0) == "watch")

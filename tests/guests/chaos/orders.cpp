@@ -116,6 +116,7 @@ bool provoke(unsigned instance, Hook hook)
     case Hook::port_write: out32(port_of(instance), 1); return true;
     case Hook::before_entry: return write(instance, chaos::msr_kick);
     case Hook::interrupt_window: return write(instance, chaos::msr_window);
+    case Hook::exit: return in32(static_cast<std::uint16_t>(chaos::first_watched_port + instance * chaos::ports_per_instance)) == ~0u;
     default: return false;
     }
 }

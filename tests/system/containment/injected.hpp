@@ -28,7 +28,10 @@ inline std::string module_of(unsigned instance)
 
 class Machine {
 public:
-    explicit Machine(std::string other) : other_{std::move(other)} { static_cast<void>(news()); }
+    Machine(std::string other, protocol::BindPlacement placement) : other_{std::move(other)}, placement_{placement}
+    {
+        static_cast<void>(news());
+    }
 
     protocol::DomainId create(const char* name)
     {
@@ -47,7 +50,7 @@ public:
         for (const auto& [key, value] : parameters)
             static_cast<void>(protocol::encode_parameter(tail, {key, protocol::ParameterType::integer, value, {}}));
         protocol::ExtBindRequest request{domain, static_cast<std::uint32_t>(parameters.size()),
-                                         static_cast<std::uint32_t>(protocol::BindPlacement::isolated),
+                                         static_cast<std::uint32_t>(placement_),
                                          static_cast<std::uint32_t>(protocol::FaultPolicy::restart), {}};
         protocol::set_text_truncated(request.module, module_of(instance));
         return port_.ask(Command::ext_bind, request, tail.finish().value().subspan(sizeof(protocol::FrameHeader)));
@@ -161,6 +164,7 @@ private:
     }
 
     std::string other_;
+    protocol::BindPlacement placement_;
     ControlPort port_;
     std::uint64_t cursor_{};
     std::uint64_t seen_exits_{};

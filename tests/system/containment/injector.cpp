@@ -3,6 +3,7 @@
 // Makes the chaos modules commit their crimes in the hooks that no guest can make run: those of the bind and the end, freeze and
 // thaw, export and import.  Asks the hypervisor on the control port itself, thousands of times; in dom0, with xld stopped.
 //   injector ROUNDS OTHER    each crime ROUNDS times in each of those hooks, while the domain OTHER is to run on
+//   injector ROUNDS OTHER CRIME    that crime by a trusted module, each hook announced before it, since it may be the last
 // Writes a line `committed|lost|survived HOOK COUNT...`, the counts by crime: how often it was committed, how often its instance
 // was lost, and how often hypervisor, dom0 and the domain OTHER were there after it.
 #include "injected.hpp"
@@ -18,11 +19,30 @@ struct Cell {
 };
 using Row = std::array<Cell, chaos::crimes.size()>;
 
+/// Of a trusted module: the one crime that is committed, 0: every fatal one.
+std::uint32_t only{};
+
+bool is_wanted(std::uint32_t crime)
+{
+    return only != 0 ? crime == only : chaos::crimes[crime].fate == chaos::Fate::dies;
+}
+
+void announce(Hook hook)
+{
+    std::printf("trying: %s\n", name_of(hook).data());
+    std::fflush(stdout);
+    ::usleep(500'000);
+}
+
 void print(Hook hook, const Row& row)
 {
+    if (only != 0)
+        std::printf("outcome: %s %u %u %u\n", name_of(hook).data(), row[only].committed, row[only].lost, row[only].survived);
     static constexpr std::array columns{std::pair{"committed", &Cell::committed}, std::pair{"lost", &Cell::lost},
                                         std::pair{"survived", &Cell::survived}};
     for (const auto& [word, member] : columns) {
+        if (only != 0)
+            break;
         std::printf("%s %s", word, name_of(hook).data());
         for (std::size_t crime = 1; crime < row.size(); ++crime)
             if (chaos::crimes[crime].fate == chaos::Fate::dies)
@@ -49,7 +69,7 @@ Row each_crime(unsigned rounds, Commit commit)
 {
     Row row{};
     for (std::uint32_t crime = 1; crime < row.size(); ++crime)
-        for (unsigned round = 0; chaos::crimes[crime].fate == chaos::Fate::dies && round < rounds; ++round)
+        for (unsigned round = 0; is_wanted(crime) && round < rounds; ++round)
             commit(crime, row[crime]);
     return row;
 }
@@ -62,7 +82,7 @@ Row in_groups(unsigned rounds, Commit commit)
     std::vector<std::uint32_t> due;
     for (unsigned round = 0; round < rounds; ++round)
         for (std::uint32_t crime = 1; crime < row.size(); ++crime)
-            if (chaos::crimes[crime].fate == chaos::Fate::dies)
+            if (is_wanted(crime))
                 due.push_back(crime);
     for (std::size_t first = 0; first < due.size(); first += chaos::instances)
         commit(std::span{due}.subspan(first, std::min<std::size_t>(chaos::instances, due.size() - first)), row);
@@ -166,16 +186,21 @@ Row in_transfer(Machine& machine, Hook hook, unsigned rounds)
 
 int main(int count, char** words)
 {
-    if (count != 3)
-        give_up("usage: injector ROUNDS OTHER");
+    if (count != 3 && count != 4)
+        give_up("usage: injector ROUNDS OTHER [CRIME]");
     const auto rounds = static_cast<unsigned>(std::strtoul(words[1], nullptr, 10));
-    Machine machine{words[2]};
-    for (const Hook hook : {Hook::parameter_set, Hook::domain_create, Hook::hypercall_page, Hook::vcpu_initialise})
-        print(hook, in_bind(machine, hook, rounds));
-    for (const Hook hook : {Hook::vcpu_destroy, Hook::domain_destroy})
-        print(hook, in_end(machine, hook, rounds));
-    for (const Hook hook : {Hook::freeze, Hook::thaw})
-        print(hook, in_pauses(machine, hook, rounds));
-    for (const Hook hook : {Hook::export_state, Hook::import_state})
-        print(hook, in_transfer(machine, hook, rounds));
+    if (count == 4)
+        only = static_cast<std::uint32_t>(std::strtoul(words[3], nullptr, 10)) % chaos::crimes.size();
+    Machine machine{words[2], only == 0 ? protocol::BindPlacement::isolated : protocol::BindPlacement::trusted};
+    const auto each = [&](std::initializer_list<Hook> hooks, Row (*in)(Machine&, Hook, unsigned)) {
+        for (const Hook hook : hooks) {
+            if (only != 0)
+                announce(hook);
+            print(hook, in(machine, hook, rounds));
+        }
+    };
+    each({Hook::parameter_set, Hook::domain_create, Hook::hypercall_page, Hook::vcpu_initialise}, in_bind);
+    each({Hook::vcpu_destroy, Hook::domain_destroy}, in_end);
+    each({Hook::freeze, Hook::thaw}, in_pauses);
+    each({Hook::export_state, Hook::import_state}, in_transfer);
 }
