@@ -25,12 +25,19 @@ if(HV_BUILD STREQUAL "fuzz")  # so that a fuzzer sees the branches of whatever i
     target_compile_options(hv_hosted INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# Two clones build the same bytes: files of the tree are named relative to it, in assertions as in debugging information, also
+# where a compiler cache hands the compiler names relative to the build's folder; what is generated is named by the word
+# "build".  Of two prefixes that match, the compiler takes the later one.
+file(RELATIVE_PATH HV_WAY_TO_SOURCE "${CMAKE_BINARY_DIR}" "${CMAKE_SOURCE_DIR}")
+set(HV_RELATIVE_NAMES -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -ffile-prefix-map=${CMAKE_BINARY_DIR}=build
+    -ffile-prefix-map=${HV_WAY_TO_SOURCE}=)
+
 # General registers only: guests' FPU state stays in the registers while the hypervisor runs.  The flag set is the
 # one that both g++ 12 and clang 14 accept with libstdc++'s freestanding-usable headers.
 add_library(hv_freestanding INTERFACE)
 target_link_libraries(hv_freestanding INTERFACE hv_warnings)
 target_compile_options(hv_freestanding INTERFACE -ffreestanding -mno-sse -mno-mmx -mno-red-zone
-    -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-overflow
+    ${HV_RELATIVE_NAMES} -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-overflow
     $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-use-cxa-atexit>)
 
 add_library(hv_kernel INTERFACE)
