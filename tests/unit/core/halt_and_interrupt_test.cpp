@@ -231,6 +231,31 @@ TEST_F(HaltAndInterrupt, AsksForAWindowOfTheWaitingVectorsClassAndTakesItThere)
     EXPECT_EQ(guest().window_class, 0);
 }
 
+TEST_F(HaltAndInterrupt, DeliversTheNmiThatWaitsWhenTheHandlersEndSwitchesInterruptsOn)
+{
+    const auto nmi = [this] { message(DeliveryMode::nmi, 0, 0); };
+    nmi();
+    run(ExitKind::physical_nmi);
+    EXPECT_EQ(delivered(), std::vector<unsigned>{2});
+    EXPECT_EQ(guest().window_class, 0);
+    nmi();
+    vcpu().registers.rflags &= ~interrupt_flag;
+    run(ExitKind::physical_nmi);
+    EXPECT_TRUE(delivered().empty());
+    EXPECT_NE(guest().window_class, 0) << "an exit as soon as interrupts are on";
+    guest().nmi_in_service = false;
+    vcpu().registers.rflags |= interrupt_flag;
+    turn();
+    EXPECT_EQ(delivered(), std::vector<unsigned>{2});
+
+    nmi();
+    run(ExitKind::physical_nmi);
+    EXPECT_EQ(guest().window_class, 0) << "interrupts are on in this handler: an exit for nothing, for ever";
+    guest().nmi_in_service = false;
+    run(ExitKind::physical_nmi);
+    EXPECT_EQ(delivered(), std::vector<unsigned>{2}) << "with the next exit";
+}
+
 TEST_F(HaltAndInterrupt, LetsAnNmiPassAnInterrupt)
 {
     vcpu().registers.rflags = 2 | interrupt_flag;

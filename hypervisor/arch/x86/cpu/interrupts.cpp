@@ -10,6 +10,7 @@
 #include "hv/arch/x86/cpu/module_gate.hpp"
 #include "hv/arch/x86/cpu/panic_report.hpp"
 #include "hv/arch/x86/cpu/per_cpu.hpp"
+#include "hv/arch/x86/mm/address_space.hpp"
 #include "hv/arch/x86/platform/clock.hpp"
 #include "hv/arch/x86/platform/local_apic.hpp"
 #include "hv/arch/x86/platform/processors.hpp"
@@ -67,11 +68,22 @@ bool is_machine_failure(const InterruptFrame& frame)
            frame.vector == static_cast<std::uint64_t>(Exception::MC);
 }
 
+/// True when it was the handler of an NMI that was interrupted.  The processor holds further NMIs back until an IRET, any
+/// IRET [APM2-3.41 §8.2.3]: to go on there would let the next one overwrite the frame of the one that is being handled.  The
+/// handler does nothing that can fault.
+bool interrupted_nmi_handler(const InterruptFrame& frame)
+{
+    const std::uint64_t top = this_cpu().tss.ist[static_cast<unsigned>(InterruptStack::nmi) - 1];
+    return frame.rsp < top && top - frame.rsp <= exception_stack_bytes;
+}
+
 void handle_exception(InterruptFrame& frame)
 {
     constexpr std::uint64_t init_redirected{1};  // [APM2-3.41 §8.2 "#SX"]
     if (frame.vector == static_cast<std::uint64_t>(Exception::SX) && frame.error_code == init_redirected)
         return count(this_cpu().stray_interrupts);
+    if (interrupted_nmi_handler(frame))
+        panic_on_exception(frame);
     if (!frame.from_user()) {
         if (const std::uint64_t recovery = find_fixup(frame.rip)) {
             frame.rip = recovery;

@@ -30,8 +30,6 @@ namespace {
 
 constexpr std::uint64_t stack_slot_bytes{64 * 1024};
 constexpr unsigned stack_kinds{5};
-constexpr std::uint64_t main_stack_bytes{32 * 1024};
-constexpr std::uint64_t exception_stack_bytes{8 * 1024};
 
 alignas(PageTables) constinit std::byte tables_storage[sizeof(PageTables)]{};
 constinit PageTables* tables{nullptr};

@@ -10,6 +10,7 @@
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/vcpu/reset.hpp"
+#include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
 namespace {
@@ -38,10 +39,17 @@ void take_startup(Vcpu& vcpu, std::uint8_t vector)
     vcpu.started = true;
 }
 
+/// An NMI that waits for the end of a handler which runs with interrupts off can come as soon as that end switches them on.
+/// A handler that has switched them on itself would leave for nothing, again and again.
+bool nmi_wants_window(const Vcpu& vcpu)
+{
+    return vcpu.nmi_waiting && !x86::Rflags::IF::get(vcpu.registers.rflags);
+}
+
 /// The vector that would be injected if nothing but the task priority stood against it, or 0.
 std::uint8_t waiting_vector(const Vcpu& vcpu)
 {
-    if (vcpu.window_wanted || vcpu.bare_vector.load(std::memory_order_relaxed) != 0 ||
+    if (vcpu.window_wanted || nmi_wants_window(vcpu) || vcpu.bare_vector.load(std::memory_order_relaxed) != 0 ||
         (vcpu.external_waiting && vcpu.apic.takes_external_interrupts()))
         return 0xf0;  // these ask no priority
     const auto requested = vcpu.apic.highest_requested();

@@ -39,6 +39,8 @@ enum class StackKind : std::uint8_t {
     machine_check,
     debug
 };
+inline constexpr std::uint64_t main_stack_bytes{32 * 1024};
+inline constexpr std::uint64_t exception_stack_bytes{8 * 1024};  ///< of each of the others
 /// Maps a stack with nothing below or above it; yields its top.  Fails with no_memory.
 Expected<std::uint64_t> map_stack(unsigned processor, StackKind kind);
 /// True when [address, address + bytes) is a part of a stack that exists: for backtraces.
