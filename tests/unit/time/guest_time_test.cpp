@@ -48,3 +48,17 @@ TEST(GuestTime, NeverWakesBeforeTheMomentThatWasAskedFor)
             EXPECT_GE(time.nanoseconds(time.host_tick_of(ns)), ns) << frequency;
     }
 }
+
+TEST(GuestTime, NeverComesToAMomentTooFarToCount)
+{
+    for (const std::uint64_t frequency : {999'999'937ull, 2'596'136'001ull, 5'000'000'000ull}) {
+        GuestTime time{frequency};
+        time.start(1000);
+        std::uint64_t before{};
+        for (std::uint64_t ns = 1; ns != 0; ns <<= 1) {
+            EXPECT_GT(time.host_tick_of(ns), before) << frequency << " " << ns;
+            before = time.host_tick_of(ns) == ~0ull ? ~0ull - 1 : time.host_tick_of(ns);
+        }
+        EXPECT_EQ(time.host_tick_of(~0ull), ~0ull);
+    }
+}

@@ -63,10 +63,15 @@ public:
     {
         return scale(ticks(now), nanoseconds_per_second, frequency_);
     }
-    /// The host tick at which guest time reaches `guest_ns`, rounded up; only while running.
+    /// The host tick at which guest time reaches `guest_ns`, rounded up, or the last one where that is too far ahead to be counted;
+    /// only while running.
     [[nodiscard]] std::uint64_t host_tick_of(std::uint64_t guest_ns) const
     {
-        return origin_ + scale(guest_ns, frequency_, nanoseconds_per_second) + 1;
+        constexpr std::uint64_t last{~0ull}, farthest{last / 4};
+        std::uint64_t whole{};
+        if (__builtin_mul_overflow(guest_ns / nanoseconds_per_second, frequency_, &whole) || whole > farthest) [[unlikely]]
+            return last;
+        return origin_ + whole + multiply_and_divide(guest_ns % nanoseconds_per_second, frequency_, nanoseconds_per_second) + 1;
     }
     /// The host tick at which the guest's time-stamp counter reaches `guest_tick`; only while running.
     [[nodiscard]] std::uint64_t host_tick_of_guest_tick(std::uint64_t guest_tick) const { return origin_ + guest_tick; }
