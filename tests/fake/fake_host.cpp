@@ -118,6 +118,15 @@ void fill_hvm(abi::HostTable& host)
         fake().injected.push_back({vcpu, 2, abi::inject_bare});
         return abi::status_ok;
     };
+    host.interrupt_watch = [](std::uint64_t vcpu, std::uint32_t vector, std::uint32_t what) {
+        if (!is_vcpu(vcpu) || vector < 16 || vector > 255 || (what & ~abi::watch_known) != 0)
+            return abi::status_invalid_argument;
+        if (what == 0)
+            fake().watched[vcpu].erase(vector);
+        else
+            fake().watched[vcpu][vector] = what;
+        return abi::status_ok;
+    };
     host.interrupt_window_request = [](std::uint64_t) { return abi::status_ok; };
     host.tlb_flush = [](std::uint64_t, const std::uint64_t* vcpus, std::uint32_t words, std::uint32_t how) {
         const bool all{vcpus == nullptr};
@@ -405,7 +414,6 @@ void fill_absent(abi::HostTable& host)
 {
     host.vector_registers_read = not_supported;
     host.vector_registers_write = not_supported;
-    host.interrupt_watch = not_supported;
     host.intercept_msr = not_supported;
     host.page_map = not_supported;
     host.page_unmap = not_supported;

@@ -79,6 +79,7 @@ public:
     std::map<std::uint64_t, abi::DeclaredEoiAssist> eoi_assists;  ///< by VCPU handle
     std::set<std::uint32_t> conditions;
     std::vector<Injected> injected;
+    std::map<std::uint64_t, std::map<std::uint32_t, std::uint32_t>> watched;  ///< by VCPU handle and vector: watch_*
     std::vector<Flush> flushes;
     std::vector<std::uint64_t> kicked;
     std::vector<std::uint64_t> yielded;

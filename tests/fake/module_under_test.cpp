@@ -391,6 +391,29 @@ abi::Verdict ModuleUnderTest::exit(abi::ExitFrame& frame, bool after, std::uint3
     return verdict;
 }
 
+bool ModuleUnderTest::watches(std::uint32_t vector, std::uint32_t vcpu, std::uint32_t what) const
+{
+    const auto of_vcpu = host_.watched.find(FakeHost::vcpu_handle(vcpu));
+    if (of_vcpu == host_.watched.end())
+        return false;
+    const auto found = of_vcpu->second.find(vector);
+    return found != of_vcpu->second.end() && (found->second & what) != 0;
+}
+
+abi::Verdict ModuleUnderTest::interrupt_accepted(std::uint32_t vector, std::uint32_t vcpu)
+{
+    if (!watches(vector, vcpu, abi::watch_accepted))
+        return abi::done_unchanged;
+    return call(vcpu, [&] { return hooks().interrupt_accepted(&vcpus_.at(vcpu), vector); });
+}
+
+abi::Verdict ModuleUnderTest::interrupt_ended(std::uint32_t vector, std::uint32_t vcpu)
+{
+    if (!watches(vector, vcpu, abi::watch_ended))
+        return abi::done_unchanged;
+    return call(vcpu, [&] { return hooks().interrupt_ended(&vcpus_.at(vcpu), vector); });
+}
+
 abi::Verdict ModuleUnderTest::reset_vcpu(std::uint32_t vcpu)
 {
     if (hooks().vcpu_reset == nullptr) {

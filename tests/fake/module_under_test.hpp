@@ -47,6 +47,9 @@ public:
     /// An exit of the guest, before or instead of the core, or after it: asks each subscription that it matches and that holds;
     /// the last verdict, or not_mine where none does.
     abi::Verdict exit(abi::ExitFrame& frame, bool after = false, std::uint32_t vcpu = 0);
+    /// The guest has taken or ended an interrupt: the hook is called where the module watches the vector so.
+    abi::Verdict interrupt_accepted(std::uint32_t vector, std::uint32_t vcpu = 0);
+    abi::Verdict interrupt_ended(std::uint32_t vector, std::uint32_t vcpu = 0);
     abi::Verdict reset_vcpu(std::uint32_t vcpu = 0);
     abi::Verdict freeze();
     abi::Verdict thaw();
@@ -64,6 +67,7 @@ private:
     bool set_parameter(const abi::Parameter& parameter);
     [[nodiscard]] const abi::WindowGrant* owner(abi::WindowKind kind, std::uint64_t number) const;
     [[nodiscard]] bool holds(std::uint32_t condition) const;
+    [[nodiscard]] bool watches(std::uint32_t vector, std::uint32_t vcpu, std::uint32_t what) const;
     [[nodiscard]] std::uint64_t declared(const abi::DeclaredMsrRead& read, std::uint32_t vcpu) const;
     /// Calls a hook, and checks the rules around it.  `vcpu` is nothing for a domain hook.
     template <typename Call>

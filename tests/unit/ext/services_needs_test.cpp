@@ -43,6 +43,7 @@ const Guarded guarded[]{
     GUARDED(inject_interrupt, need_injection),
     GUARDED(inject_nmi, need_injection),
     GUARDED(interrupt_window_request, need_injection),
+    GUARDED(interrupt_watch, need_interrupt_watch),
     GUARDED(tlb_flush, need_tlb),
     GUARDED(guest_read, need_guest_memory),
     GUARDED(guest_write, need_guest_memory),

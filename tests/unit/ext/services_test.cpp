@@ -56,7 +56,6 @@ TEST_F(Services, a_need_that_the_manifest_does_not_name_is_refused)
 TEST_F(Services, what_0_1_does_not_have_says_so)
 {
     in_hook([&](const abi::VcpuContext& context) {
-        EXPECT_EQ(host().interrupt_watch(context.vcpu, 33, 1), abi::status_not_supported);
         EXPECT_EQ(host().intercept_msr(context.domain, 1, 1), abi::status_not_supported);
         EXPECT_EQ(host().page_map(context.domain, 1, nullptr), abi::status_not_supported);
         EXPECT_EQ(host().channel_close(1), abi::status_not_supported);

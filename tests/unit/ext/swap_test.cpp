@@ -157,6 +157,18 @@ TEST_F(Swaps, an_older_layout_is_converted_by_import_state)
     EXPECT_NE(why.view().find("was seen not to go back"), std::string_view::npos) << why.view();
 }
 
+TEST_F(Swaps, an_older_layout_is_the_beginning_of_one_that_grew)
+{
+    write(0, 99);
+    write(2, 5000);
+    ASSERT_TRUE(swap("swap-grows")) << why.view();
+    EXPECT_EQ(read(0), 99u);
+    pass(6000);
+    EXPECT_EQ(read(1), 1u);  // the VCPU's block too
+    EXPECT_FALSE(report.reverts);  // the old version cannot read the new layout
+    EXPECT_FALSE(swap("swap-1"));
+}
+
 TEST_F(Swaps, it_goes_back_to_the_module_before)
 {
     why.clear();

@@ -257,8 +257,8 @@ struct HookTable {
     Verdict (*before_entry)(const VcpuContext*);
     /// The guest can take an interrupt now; called once after interrupt_window_request.
     Verdict (*interrupt_window)(const VcpuContext*);
-    /// A vector that interrupt_watch names was delivered, or ended.  0.1: never called
-    /// (need_interrupt_watch).
+    /// The guest takes a vector that interrupt_watch names, or has ended it (by EOI, lazily, or because the core did):
+    /// each called before the guest's next instruction.
     Verdict (*interrupt_accepted)(const VcpuContext*, std::uint32_t vector);
     Verdict (*interrupt_ended)(const VcpuContext*, std::uint32_t vector);
 

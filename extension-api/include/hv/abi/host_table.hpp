@@ -40,6 +40,14 @@ inline constexpr std::uint32_t hypercall_page_copy{2};  ///< its bytes are writt
 inline constexpr std::uint32_t inject_local_apic{0};
 inline constexpr std::uint32_t inject_bare{1};  ///< by the processor's event injection, past the local APIC
 
+// interrupt_watch: what of a vector's course, ORed.
+
+inline constexpr std::uint32_t watch_accepted{1};  ///< interrupt_accepted is called when the guest takes it
+inline constexpr std::uint32_t watch_ended{2};     ///< interrupt_ended is called when the guest has ended it
+/// The core ends it as soon as the guest takes it, without entering the module.
+inline constexpr std::uint32_t watch_auto_eoi{4};
+inline constexpr std::uint32_t watch_known{7};
+
 /// tlb_flush.
 inline constexpr std::uint32_t flush_all{0};         ///< everything of these VCPUs, global pages too
 inline constexpr std::uint32_t flush_non_global{1};  ///< a hint: global translations may stay
@@ -157,8 +165,9 @@ struct HostTable {
     Answer (*inject_interrupt)(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t how);
     Answer (*inject_nmi)(std::uint64_t vcpu);
     Answer (*interrupt_window_request)(std::uint64_t vcpu);
-    /// Asks for interrupt_accepted and interrupt_ended of a vector.  0.1: not supported.
-    Answer (*interrupt_watch)(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t on);
+    /// What happens with a vector (16 to 255) of the calling hook's VCPU or of one that is paused, from now on and until it is
+    /// said anew: watch_*, or 0 (need_interrupt_watch).  The hooks are called before the guest's next instruction.
+    Answer (*interrupt_watch)(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t what);
     /// Switches the intercept of an MSR that the guest otherwise has for itself.  0.1: not supported.
     Answer (*intercept_msr)(std::uint64_t domain, std::uint32_t msr, std::uint32_t on);
     /// Flushes translations of the VCPUs whose bits are set (index = 64 * word + bit; null: all) before their

@@ -46,7 +46,7 @@ inline constexpr std::uint64_t provided_needs_0_1{
     need_allocation | need_vcpus | need_time | need_timers | need_domain | need_exits};
 
 /// What this one provides.
-inline constexpr std::uint64_t provided_needs{provided_needs_0_1};
+inline constexpr std::uint64_t provided_needs{provided_needs_0_1 | need_interrupt_watch};
 static_assert((provided_needs_0_1 & ~provided_needs) == 0, "a later version provides no less");
 static_assert((provided_needs & ~known_needs) == 0);
 
@@ -56,7 +56,9 @@ inline constexpr std::uint32_t manifest_known_flags{1};
 /// One kind of state block.  A size of zero: the module has none.
 struct StateBlock {
     std::uint32_t size{};     ///< bytes; a multiple of 8
-    std::uint32_t version{};  ///< of the layout
+    /// Of the layout, in bits 15..0.  Bits 31..16: the oldest version whose block is the beginning of this one, with zeros for
+    /// what came after it; 0: none.
+    std::uint32_t version{};
 };
 HV_FROZEN(StateBlock, size, 0);
 HV_FROZEN(StateBlock, version, 4);

@@ -9,7 +9,7 @@
 //   static constexpr std::array leaves / msr_reads / msr_writes{...};    declared answers
 //   static constexpr std::array parameters{...};              abi::ParameterDescription
 //   struct DomainState; struct VcpuState;                     state blocks, and state_version for their
-//   layout static const std::array<hv::ext::MsrRule<Class>, N> msrs; or static msr_read and msr_write static
+//   layout, with oldest_state_version where blocks since that one are the beginning of today's; static const std::array<hv::ext::MsrRule<Class>, N> msrs; or static msr_read and msr_write static
 //   const std::array<hv::ext::LeafRule<Class>, N> computed_leaves; or static cpuid static const
 //   std::array<hv::ext::HypercallRule<Class>, N> hypercalls, with hypercall_code and, wanted,
 //       hypercall_unknown; or static hypercall
@@ -298,10 +298,13 @@ consteval abi::HookTable make_hook_table()
 }
 #undef HV_HOOK_IF_PRESENT
 
+/// As StateBlock has it: with the oldest version whose blocks are the beginning of today's, where the class names one.
 template <typename T>
 consteval std::uint32_t state_version()
 {
-    if constexpr (requires { T::state_version; })
+    if constexpr (requires { T::oldest_state_version; })
+        return T::state_version | std::uint32_t{T::oldest_state_version} << 16;
+    else if constexpr (requires { T::state_version; })
         return T::state_version;
     else
         return 1;

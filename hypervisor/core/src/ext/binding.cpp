@@ -72,6 +72,14 @@ Status StateCopies::create(Heap& heap, std::uint32_t bytes, std::byte* shared)
 
 void StateCopies::keep()
 {
+    std::uint64_t* to{kept};
+    const std::uint64_t* from{working};
+    std::uint64_t count{words};
+    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+}
+
+void StateCopies::keep_word_by_word()
+{
     copy_words(kept, working, words);
 }
 
@@ -114,6 +122,7 @@ void VcpuBinding::take_over(VcpuBinding& before)
     block_timer.armed.store(before.block_timer.armed.exchange(false));
     eoi_assist_page = std::exchange(before.eoi_assist_page, 0);
     wants_window = std::exchange(before.wants_window, false);
+    watch = std::exchange(before.watch, {});
     take_over_poll(*this, before);
 }
 

@@ -78,6 +78,8 @@ struct StateCopies {
     /// `shared`: where the working copy lies; null: on the heap.
     Status create(Heap& heap, std::uint32_t bytes, std::byte* shared);
     void keep();
+    /// The same while other processors may be reading the kept copy: it is the domain's.
+    void keep_word_by_word();
     void take_back();
     /// Both copies are zero.
     void clear();
@@ -92,6 +94,15 @@ struct BlockTimer final : Timer {
     std::atomic<std::uint32_t> firing{};  ///< callbacks of a deadline that came, and that are not at their end
 };
 
+/// interrupt_watch of one VCPU: what the module wants, and what it is to be told.
+struct VectorWatch {
+    VectorBitmap accepted{};
+    VectorBitmap ended{};
+    VectorBitmap auto_eoi{};
+    VectorBitmap accepted_untold{};
+    VectorBitmap ended_untold{};
+};
+
 /// What a binding has of one VCPU.
 struct VcpuBinding {
     /// What the processor that runs the VCPU must do before the next entry.
@@ -100,6 +111,7 @@ struct VcpuBinding {
         timer = 2,
         window = 4,
         reset = 8,  ///< the hook did not return well, and hears of it again
+        watched = 16,
     };
 
     VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}
@@ -127,6 +139,7 @@ struct VcpuBinding {
     EventLog events{};
     std::uint64_t eoi_assist_page{};  ///< the handle it was declared with; 0: none
     bool wants_window{};
+    VectorWatch watch{};
     std::uint8_t exit_rules{};  ///< ExitRule, of the exit hook that runs
     bool polling{};             ///< the module keeps a halt awake
     abi::ExitFrame poll_frame{};

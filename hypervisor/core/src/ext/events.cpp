@@ -50,6 +50,8 @@ void serve(Vcpu& vcpu, VcpuBinding& own)
     const std::uint32_t pending = own.pending.exchange(0, std::memory_order_acq_rel);
     if (asked(pending, VcpuBinding::Pending::reset))
         reset(own);
+    if (asked(pending, VcpuBinding::Pending::watched))
+        deliver_watched(own);
     if (asked(pending, VcpuBinding::Pending::timer))
         deliver_timers(own);
     if (asked(pending, VcpuBinding::Pending::kick) && own.binding.hooks.before_entry != nullptr)

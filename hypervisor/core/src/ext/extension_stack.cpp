@@ -243,6 +243,7 @@ void ExtensionStack::take_off(Binding& binding)
         if (std::exchange(binding.vcpus[index]->polling, false))
             vcpu.entry_held = false;
         update_hold(vcpu);
+        renew_watched(vcpu);
         if (binding.owns_assist(index))
             vcpu.eoi_assist = {};
     }
@@ -256,8 +257,10 @@ void ExtensionStack::unbind_all(Domain& domain)
     Implementation& own = *domain.extensions->implementation_;
     for (std::size_t index = own.bindings.size(); index-- > 0;)
         own.bindings[index]->stop_hooks();
-    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
         domain.vcpu(index).eoi_assist = {};
+        domain.vcpu(index).watched = {};
+    }
     domain.resident_space = nullptr;
     while (!own.bindings.empty()) {
         Binding* const top = own.bindings.back();

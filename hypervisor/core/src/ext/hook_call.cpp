@@ -242,7 +242,7 @@ abi::Verdict judge_call(HookCall& call, abi::Verdict verdict)
     if (call.vcpu != nullptr && (verdict.flags & abi::verdict_unchanged) == 0)
         call.vcpu->state.keep();
     if ((call.after & HookCall::domain_updated) != 0) {
-        binding.state.keep();
+        binding.state.keep_word_by_word();
         binding.state_lock.unlock();
     }
     if ((call.after & HookCall::serialised) != 0)

@@ -131,7 +131,7 @@ constinit const abi::HostTable isolated_services{
     .inject_interrupt = services::inject_interrupt,
     .inject_nmi = services::inject_nmi,
     .interrupt_window_request = services::interrupt_window_request,
-    .interrupt_watch = later,
+    .interrupt_watch = services::interrupt_watch,
     .intercept_msr = later,
     .tlb_flush = services::checked_tlb_flush,
     .hypercall_instruction = services::checked_hypercall_instruction,

@@ -115,6 +115,7 @@ Answer registers_write(std::uint64_t vcpu, std::uint32_t groups, const abi::Gues
 Answer inject_interrupt(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t how);
 Answer inject_nmi(std::uint64_t vcpu);
 Answer interrupt_window_request(std::uint64_t vcpu);
+Answer interrupt_watch(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t what);  // interrupt_watch.cpp
 Answer tlb_flush(std::uint64_t domain, const std::uint64_t* vcpus, std::uint32_t words, std::uint32_t how);
 Answer hypercall_instruction(std::uint8_t* bytes, std::uint32_t* length);
 

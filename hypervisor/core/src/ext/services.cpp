@@ -30,7 +30,7 @@ constexpr abi::HostTable table{
     .inject_interrupt = services::inject_interrupt,
     .inject_nmi = services::inject_nmi,
     .interrupt_window_request = services::interrupt_window_request,
-    .interrupt_watch = later,
+    .interrupt_watch = services::interrupt_watch,
     .intercept_msr = later,
     .tlb_flush = services::tlb_flush,
     .hypercall_instruction = services::hypercall_instruction,

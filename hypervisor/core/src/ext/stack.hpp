@@ -58,15 +58,6 @@ Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64
 }
 /// `value` has no bit that may not be written.
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
-/// MsrWriteKind::apic_eoi.
-inline void end_interrupt(Vcpu& vcpu)
-{
-    const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
-    if (ended.broadcast) [[unlikely]]
-        apply_apic_effect(vcpu, {.kind = ApicEffect::Kind::end_of_interrupt,
-                                 .broadcast = true,
-                                 .message = {.vector = ended.vector}});
-}
 [[nodiscard]] inline std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
 {
     return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;
@@ -81,6 +72,15 @@ void block_vcpu(VcpuBinding& vcpu);
 void wake_vcpu(VcpuBinding& vcpu);
 /// Blocker::extension is set while a module holds the VCPU, for whatever reason and however often.
 void update_hold(Vcpu& vcpu);
+
+// ---- watched vectors (interrupt_watch.cpp)
+// ---------------------------------------------------------------------------------
+
+/// What the VCPU looks at, after what an instance watches has changed, or an instance has gone.  The VCPU stands still or is the
+/// caller's own.
+void renew_watched(Vcpu& vcpu);
+/// The hooks that are due, before an entry.
+void deliver_watched(VcpuBinding& own);
 
 // ---- events (events.cpp)
 // ----------------------------------------------------------------------------------------

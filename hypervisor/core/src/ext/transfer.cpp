@@ -117,11 +117,30 @@ Status write_continuations(Binding& binding, StateWriter& writer)
     return Done{};
 }
 
+constexpr std::uint16_t current_version(const abi::StateBlock& block)
+{
+    return static_cast<std::uint16_t>(block.version);
+}
+constexpr std::uint32_t oldest_beginning(const abi::StateBlock& block)
+{
+    return block.version >> 16;
+}
+
+/// True where the record is the block, or its beginning.
+bool fits(const abi::StateBlock& wanted, const StateRecord& record)
+{
+    if (record.header.version == current_version(wanted))
+        return record.data.size() == wanted.size;
+    return oldest_beginning(wanted) != 0 && record.header.version >= oldest_beginning(wanted) &&
+           record.header.version < current_version(wanted) && record.data.size() <= wanted.size;
+}
+
 /// True where the block could be taken as it is.
 bool adopt(StateCopies& block, const abi::StateBlock& wanted, const StateRecord& record)
 {
-    if (record.header.version != wanted.version || record.data.size() != wanted.size)
+    if (!fits(wanted, record))
         return false;
+    block.clear();
     std::memcpy(block.kept, record.data.data(), record.data.size());
     block.take_back();
     return true;
@@ -131,7 +150,7 @@ void say_unreadable(TextWriter& why, const Binding& fresh, const StateRecord& re
 {
     say(why, "extension '", fresh.name(), "' cannot read the state: the ",
         record.header.type == abi::record_domain_block ? "domain's" : "VCPUs'", " block is of version ",
-        record.header.version, " with ", record.data.size(), " bytes, it knows version ", wanted.version, " with ",
+        record.header.version, " with ", record.data.size(), " bytes, it knows version ", current_version(wanted), " with ",
         wanted.size, " and has no import_state hook");
 }
 

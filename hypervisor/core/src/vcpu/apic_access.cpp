@@ -44,7 +44,7 @@ void offer_eoi_assist(Vcpu& vcpu)
 {
     const auto vector = vcpu.apic.highest_in_service();
     if (!vector || vcpu.apic.tmr(*vector) || vcpu.apic.highest_requested() || !vcpu.apic.only_in_service(*vector) ||
-        vcpu.external_waiting || vcpu.nmi_waiting)
+        vcpu.external_waiting || vcpu.nmi_waiting || (vcpu.watched.any_ended && vcpu.watched.ended.test(*vector)))
         return;
     vcpu.eoi_assist.word->fetch_or(vcpu.eoi_assist.mask);
     vcpu.eoi_assist.offered = true;
@@ -55,7 +55,17 @@ void take_back_eoi_assist(Vcpu& vcpu)
     vcpu.eoi_assist.offered = false;
     const std::uint32_t before = vcpu.eoi_assist.word->fetch_and(~vcpu.eoi_assist.mask);
     if ((before & vcpu.eoi_assist.mask) == 0)
-        vcpu.apic.end_of_interrupt();  // edge-triggered: no I/O APIC waits for it
+        vcpu.apic.end_of_interrupt();  // edge-triggered and watched by nobody: no one waits for it
+}
+
+void conclude_interrupt(Vcpu& vcpu, const EndOfInterrupt& ended)
+{
+    if (!ended.was_in_service)
+        return;
+    if (ended.broadcast)
+        vcpu.domain.pc->end_of_interrupt(ended.vector);
+    if (vcpu.watched.any_ended && vcpu.watched.ended.test(ended.vector))
+        vcpu.domain.extensions->interrupt_ended(vcpu, ended.vector);
 }
 
 bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect)
@@ -64,8 +74,7 @@ bool apply_apic_effect(Vcpu& vcpu, const ApicEffect& effect)
     case ApicEffect::Kind::none: return true;
     case ApicEffect::Kind::refused: return false;
     case ApicEffect::Kind::end_of_interrupt:
-        if (effect.broadcast)
-            vcpu.domain.pc->end_of_interrupt(effect.message.vector);
+        conclude_interrupt(vcpu, {true, effect.message.vector, effect.broadcast});
         return true;
     case ApicEffect::Kind::send: vcpu.domain.route(effect.message, vcpu.id); return true;
     case ApicEffect::Kind::deadline_changed: arm_apic_timer(vcpu); return true;

@@ -81,6 +81,15 @@ bool serve_extension_window(Vcpu& vcpu)
     return true;
 }
 
+/// The guest takes `vector`, the highest in service now.
+void follow_taken(Vcpu& vcpu, std::uint8_t vector)
+{
+    if (vcpu.watched.accepted.test(vector))
+        vcpu.domain.extensions->interrupt_accepted(vcpu, vector);
+    if (vcpu.watched.auto_eoi.test(vector))
+        end_interrupt(vcpu);
+}
+
 void leave_halt(Vcpu& vcpu)
 {
     vcpu.in_halt = false;
@@ -140,6 +149,8 @@ void prepare_entry(Vcpu& vcpu)
         } else if (const auto vector = vcpu.apic.acknowledge()) {
             hvm.inject(vcpu, {EventKind::interrupt, *vector, false, 0});
             leave_halt(vcpu);
+            if (vcpu.watched.any_taken) [[unlikely]]
+                follow_taken(vcpu, *vector);
         }
     }
     hvm.request_interrupt_window(vcpu, static_cast<std::uint8_t>(waiting_vector(vcpu) >> 4));

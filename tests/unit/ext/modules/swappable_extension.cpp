@@ -16,7 +16,7 @@ struct Swappable {
     struct DomainState {
         std::uint64_t word;
         ext::Overlay page;
-#ifdef CONVERTS
+#if defined(CONVERTS) || defined(GROWS)
         std::uint64_t converted;
         std::uint64_t reserved;
 #endif
@@ -29,8 +29,11 @@ struct Swappable {
     };
     using Domain = ext::Domain<Swappable>;
     using Vcpu = ext::Vcpu<Swappable>;
-#if defined(CONVERTS) || defined(UNREADABLE)
+#if defined(CONVERTS) || defined(UNREADABLE) || defined(GROWS)
     static constexpr std::uint32_t state_version{2};
+#endif
+#if defined(GROWS)
+    static constexpr std::uint32_t oldest_state_version{1};
 #endif
     static constexpr ext::Info info{
 #ifdef OTHER_NAME

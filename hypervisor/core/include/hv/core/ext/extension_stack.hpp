@@ -99,6 +99,9 @@ public:
     void before_entry(Vcpu& vcpu);
     /// The guest can take an interrupt now; called when Vcpu::window_wanted was set.
     void interrupt_window(Vcpu& vcpu);
+    /// A vector that Vcpu::watched names was taken by the guest, or ended: the hooks are called before the next entry.
+    void interrupt_accepted(Vcpu& vcpu, std::uint8_t vector);
+    void interrupt_ended(Vcpu& vcpu, std::uint8_t vector);
     /// The VCPU exits from its next entry on for what is subscribed to now.
     void adopt_intercepts(Vcpu& vcpu);
     /// The same but for exceptions, which do not exit for subscribers.

@@ -49,7 +49,16 @@ inline void fetch_task_priority(Vcpu& vcpu)
 }
 void store_task_priority(Vcpu& vcpu);
 
-/// Before an entry: where one edge-triggered vector is in service and nothing else is pending, the guest may end it by
+/// The local APIC's vector in service ends: the I/O APIC and who watches the vector are told.
+void conclude_interrupt(Vcpu& vcpu, const EndOfInterrupt& ended);
+inline void end_interrupt(Vcpu& vcpu)
+{
+    const EndOfInterrupt ended = vcpu.apic.end_of_interrupt();
+    if (ended.broadcast || vcpu.watched.any_ended) [[unlikely]]
+        conclude_interrupt(vcpu, ended);
+}
+
+/// Before an entry: where one edge-triggered vector, which nobody watches, is in service and nothing else is pending, the guest may end it by
 /// clearing its assist bit.  After the exit: the bit is the hypervisor's again, and what the guest has ended is ended.
 void offer_eoi_assist(Vcpu& vcpu);
 void take_back_eoi_assist(Vcpu& vcpu);

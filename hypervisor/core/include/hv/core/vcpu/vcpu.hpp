@@ -51,6 +51,15 @@ struct EoiAssist {
     bool offered{};  ///< the bit was set at the last entry
 };
 
+/// Vectors whose course extensions have a say in: the union of what all of the domain's want (interrupt_watch.cpp).
+struct WatchedVectors {
+    VectorBitmap accepted{};
+    VectorBitmap ended{};
+    VectorBitmap auto_eoi{};
+    bool any_taken{};  ///< one of `accepted` or `auto_eoi`
+    bool any_ended{};
+};
+
 /// The host timer that stands for a VCPU's local APIC deadline.
 struct ApicTimer final : Timer {
     explicit ApicTimer(Vcpu& owner);
@@ -93,6 +102,7 @@ public:
     // ---- for extensions ----
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
+    WatchedVectors watched{};
     /// Host tick of the first preparation of an entry since VcpuRequest::resumed was asked for; 0 before.
     std::atomic<std::uint64_t> resumed_at{};
     /// Odd while the processor is in the guest or about to be: who has seen it even since a change knows that this VCPU
