@@ -4,7 +4,7 @@
 // interrupt.  Setting and taking back the bit is the core's, by a declared answer. Specification: [TLFS-6.0b
 // §7.8.7, §10.3.5].
 #include "hv/ext/guest_page.hpp"
-#include "viridian.hpp"
+#include "synic.hpp"
 
 namespace hv::viridian {
 namespace {
@@ -65,11 +65,13 @@ Status Viridian::write_assist(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
     return Done{};
 }
 
-/// INIT: the page is off again; what the VCPU asked for so far stays counted.
+/// INIT: the page is off again, the controller and the timers too; what the VCPU asked for so far stays counted.
 abi::Verdict Viridian::vcpu_reset(Vcpu& vcpu)
 {
     disable(vcpu);
     vcpu.state().assist_register = 0;
+    reset_stimers(vcpu);
+    reset_synic(vcpu);
     return abi::done;
 }
 

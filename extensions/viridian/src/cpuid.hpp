@@ -44,10 +44,14 @@ constexpr abi::CpuidResult features_leaf(Features features)
     privileges = P::AccessPartitionReferenceCounter::set(privileges, time);
     privileges = P::AccessPartitionReferenceTsc::set(privileges, time);
     privileges = P::AccessFrequencyRegs::set(privileges, time);
+    privileges = P::AccessSynicRegs::set(privileges, features.has(Feature::synic));
+    privileges = P::AccessSyntheticTimerRegs::set(privileges, features.has(Feature::stimer));
     privileges = P::AccessIntrCtrlRegs::set(privileges, features.has(Feature::apic));
     privileges = P::AccessResetReg::set(privileges, features.has(Feature::reset));
     std::uint64_t miscellaneous{M::HypercallMsrLockAvailable::mask};
     miscellaneous = M::FrequencyRegsAvailable::set(miscellaneous, time);
+    miscellaneous = M::SintPollingModeAvailable::set(miscellaneous, features.has(Feature::synic));
+    miscellaneous = M::DirectSyntheticTimers::set(miscellaneous, features.has(Feature::stimer));
     miscellaneous = M::GuestCrashRegsAvailable::set(miscellaneous, features.has(Feature::crash));
     return {.eax = static_cast<std::uint32_t>(privileges),
             .ebx = static_cast<std::uint32_t>(privileges >> 32),

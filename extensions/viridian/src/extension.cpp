@@ -22,7 +22,7 @@ constexpr ext::MsrRule<Viridian> written(std::uint32_t msr, std::uint64_t writab
 
 Status set_conditions(std::uint64_t domain, Features features)
 {
-    for (std::uint32_t index = 0; index < feature_names.size(); ++index) {
+    for (std::uint32_t index = 0; index < feature_groups.size(); ++index) {
         const auto feature = static_cast<Feature>(index);
         HV_TRY(ext::check(
             ext::host().set_condition(domain, condition_of(feature), features.has(feature) ? 1 : 0)));
@@ -53,6 +53,11 @@ Status create(const Viridian::Domain& domain)
     if (state->features == 0)
         state->features = Features::all().bits();
     const Features features{Viridian::features_of(*state)};
+    if (const auto lack = features.lack()) {
+        ext::explain(domain.handle(), "the group ", feature_groups[lack->group].name, " of features needs ",
+                     feature_groups[lack->needed].name);
+        return Error::invalid_argument;
+    }
     HV_TRY(domain.declare(std::span<const abi::DeclaredLeaf>{all_leaves(row::leaves_window, features)}));
     HV_TRY(declare_frequencies(domain));
     return set_conditions(domain.handle(), features);
@@ -60,12 +65,20 @@ Status create(const Viridian::Domain& domain)
 
 }  // namespace
 
-constexpr std::array<ext::MsrRule<Viridian>, 7> Viridian::msrs{
+constexpr std::array<ext::MsrRule<Viridian>, 13> Viridian::msrs{
     written(tlfs::HV_X64_MSR_GUEST_OS_ID, ~0ull, Viridian::write_guest_os_id),
     written(tlfs::HV_X64_MSR_HYPERCALL, tlfs::HypercallRegister::defined, Viridian::write_hypercall),
     written(tlfs::HV_X64_MSR_RESET, tlfs::ResetRegister::defined, Viridian::write_reset),
     written(tlfs::HV_X64_MSR_REFERENCE_TSC, tlfs::PageRegister::defined, Viridian::write_reference_tsc),
     written(tlfs::HV_X64_MSR_VP_ASSIST_PAGE, tlfs::PageRegister::defined, Viridian::write_assist),
+    written(tlfs::HV_X64_MSR_SCONTROL, tlfs::SynicControl::defined, Viridian::write_scontrol),
+    written(tlfs::HV_X64_MSR_SIEFP, tlfs::PageRegister::defined, Viridian::write_event_page),
+    written(tlfs::HV_X64_MSR_SIMP, tlfs::PageRegister::defined, Viridian::write_message_page),
+    written(tlfs::HV_X64_MSR_EOM, 0, Viridian::write_eom),
+    written(tlfs::HV_X64_MSR_SINT0, tlfs::HV_X64_MSR_SINT15, tlfs::SintRegister::defined, Viridian::write_sint),
+    ext::MsrRule<Viridian>{row::msrs_window, tlfs::offset_of(tlfs::HV_X64_MSR_STIMER0_CONFIG),
+                           tlfs::offset_of(tlfs::HV_X64_MSR_STIMER3_COUNT), ~0ull, Viridian::read_stimer,
+                           Viridian::write_stimer},
     written(tlfs::HV_X64_MSR_CRASH_P0, tlfs::HV_X64_MSR_CRASH_P4, ~0ull, Viridian::write_crash_parameter),
     written(tlfs::HV_X64_MSR_CRASH_CTL, tlfs::CrashControl::defined, Viridian::write_crash_control),
 };
@@ -91,8 +104,8 @@ abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter&
     const auto features = (parameter.index == 0 ? start : features_of(*state.value())).with(word);
     if (!features) {
         ext::explain(domain.handle(), "features has no word ", word,
-                     "; it knows base, time, apic, tlbflush, ipi, reset, crash, default and all, and ! "
-                     "before all but base");
+                     "; it knows base, time, apic, tlbflush, ipi, reset, crash, synic, stimer, default and all, and "
+                     "! before all but base");
         return ext::refuse(Error::invalid_argument);
     }
     state.value()->features = features->bits();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -19,23 +20,44 @@ enum class Feature : std::uint32_t {
     ipi = 4,
     reset = 5,
     crash = 6,
+    synic = 7,
+    stimer = 8,
 };
-inline constexpr std::array<std::string_view, 7> feature_names{"base", "time",  "apic", "tlbflush",
-                                                               "ipi",  "reset", "crash"};
+
+/// A group, and those that a guest cannot use it without.
+struct FeatureGroup {
+    std::string_view name;
+    std::uint32_t needs{};  ///< bits of groups
+};
+constexpr std::uint32_t bit_of(Feature feature)
+{
+    return 1u << static_cast<std::uint32_t>(feature);
+}
+inline constexpr std::array<FeatureGroup, 9> feature_groups{{
+    {"base"},
+    {"time"},
+    {"apic"},
+    {"tlbflush"},
+    {"ipi"},
+    {"reset"},
+    {"crash"},
+    {"synic"},
+    {"stimer", bit_of(Feature::time) | bit_of(Feature::synic)},
+}};
 
 /// A set of groups.  `base` is always in it.
 class Features {
 public:
-    constexpr explicit Features(std::uint32_t bits) : bits_{bits | bit(Feature::base)} {}
+    constexpr explicit Features(std::uint32_t bits) : bits_{bits | bit_of(Feature::base)} {}
 
-    [[nodiscard]] static constexpr Features all() { return Features{(1u << feature_names.size()) - 1}; }
+    [[nodiscard]] static constexpr Features all() { return Features{(1u << feature_groups.size()) - 1}; }
     [[nodiscard]] static constexpr Features base_alone() { return Features{0}; }
 
-    [[nodiscard]] constexpr bool has(Feature feature) const { return (bits_ & bit(feature)) != 0; }
+    [[nodiscard]] constexpr bool has(Feature feature) const { return (bits_ & bit_of(feature)) != 0; }
     [[nodiscard]] constexpr std::uint32_t bits() const { return bits_; }
     friend constexpr bool operator==(const Features&, const Features&) = default;
 
-    /// One element of the list: a group's name adds it, `!name` takes it away, `all` and `default` are every
+    /// One element of the list: a group's name adds it, `!name` takes it and what needs it away, `all` and `default` are every
     /// group. Nothing where the word is none of these; `!base` is refused, since nothing works without it.
     [[nodiscard]] constexpr std::optional<Features> with(std::string_view word) const
     {
@@ -44,22 +66,45 @@ public:
         const bool remove{word.starts_with('!')};
         if (remove)
             word.remove_prefix(1);
-        for (std::uint32_t index = 0; index < feature_names.size(); ++index) {
-            if (feature_names[index] != word)
+        for (std::uint32_t index = 0; index < feature_groups.size(); ++index) {
+            if (feature_groups[index].name != word)
                 continue;
             if (!remove)
                 return Features{bits_ | 1u << index};
             if (index == static_cast<std::uint32_t>(Feature::base))
                 return std::nullopt;
-            return Features{bits_ & ~(1u << index)};
+            return Features{bits_ & ~(1u << index)}.without_those_that_need(index);
+        }
+        return std::nullopt;
+    }
+
+    /// A group of the set and one that it needs and the set lacks, by their positions; nothing where all have what they need.
+    struct Lack {
+        std::uint32_t group;
+        std::uint32_t needed;
+    };
+    [[nodiscard]] constexpr std::optional<Lack> lack() const
+    {
+        for (std::uint32_t group = 0; group < feature_groups.size(); ++group) {
+            const std::uint32_t lacking{(bits_ >> group & 1) != 0 ? feature_groups[group].needs & ~bits_ : 0};
+            if (lacking != 0)
+                return Lack{group, static_cast<std::uint32_t>(std::countr_zero(lacking))};
         }
         return std::nullopt;
     }
 
 private:
-    static constexpr std::uint32_t bit(Feature feature) { return 1u << static_cast<std::uint32_t>(feature); }
+    [[nodiscard]] constexpr Features without_those_that_need(std::uint32_t needed) const
+    {
+        std::uint32_t left{bits_};
+        for (std::uint32_t group = 0; group < feature_groups.size(); ++group)
+            if ((feature_groups[group].needs >> needed & 1) != 0)
+                left &= ~(1u << group);
+        return Features{left};
+    }
     std::uint32_t bits_;
 };
+static_assert(!Features::all().lack() && !Features::base_alone().lack());
 
 /// The condition of the declared answers of a group (declared.hpp: numbers from 1).
 constexpr std::uint32_t condition_of(Feature feature)

@@ -21,6 +21,8 @@ inline constexpr std::uint32_t leaf_hardware{6};
 /// other partitions, and a guest that finds some of them takes itself for the root partition.
 struct Privileges {
     using AccessPartitionReferenceCounter = Bit<1>;
+    using AccessSynicRegs = Bit<2>;
+    using AccessSyntheticTimerRegs = Bit<3>;
     using AccessIntrCtrlRegs = Bit<4>;
     using AccessHypercallMsrs = Bit<5>;
     using AccessVpIndex = Bit<6>;
@@ -33,7 +35,9 @@ struct Privileges {
 struct MiscellaneousFeatures {
     using FrequencyRegsAvailable = Bit<8>;
     using GuestCrashRegsAvailable = Bit<10>;
+    using SintPollingModeAvailable = Bit<17>;
     using HypercallMsrLockAvailable = Bit<18>;
+    using DirectSyntheticTimers = Bit<19>;
 };
 
 /// EAX of leaf 0x40000004.

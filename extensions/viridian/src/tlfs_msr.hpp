@@ -3,7 +3,7 @@
 // The synthetic MSRs that this module answers for: numbers, and which bits of each are defined.  Definitions
 // alone. A bit that is not defined is refused with #GP(0), also where the specification asks guests to
 // preserve it: it reads as zero, so a guest that preserves it never meets this. Specification: [TLFS-6.0b
-// §3.12, §3.13, §7.8, §9.4, §10.2, §12.7 and Appendix C].
+// §3.12, §3.13, §7.8, §9.4, §10.2, §11.10, §12.3, §12.7 and Appendix C].
 #pragma once
 
 #include "hv/base/address.hpp"
@@ -26,6 +26,15 @@ inline constexpr std::uint32_t HV_X64_MSR_EOI{0x4000'0070};
 inline constexpr std::uint32_t HV_X64_MSR_ICR{0x4000'0071};
 inline constexpr std::uint32_t HV_X64_MSR_TPR{0x4000'0072};
 inline constexpr std::uint32_t HV_X64_MSR_VP_ASSIST_PAGE{0x4000'0073};
+inline constexpr std::uint32_t HV_X64_MSR_SCONTROL{0x4000'0080};
+inline constexpr std::uint32_t HV_X64_MSR_SVERSION{0x4000'0081};
+inline constexpr std::uint32_t HV_X64_MSR_SIEFP{0x4000'0082};
+inline constexpr std::uint32_t HV_X64_MSR_SIMP{0x4000'0083};
+inline constexpr std::uint32_t HV_X64_MSR_EOM{0x4000'0084};
+inline constexpr std::uint32_t HV_X64_MSR_SINT0{0x4000'0090};
+inline constexpr std::uint32_t HV_X64_MSR_SINT15{0x4000'009f};
+inline constexpr std::uint32_t HV_X64_MSR_STIMER0_CONFIG{0x4000'00b0};  ///< COUNT follows, then the next timer's pair
+inline constexpr std::uint32_t HV_X64_MSR_STIMER3_COUNT{0x4000'00b7};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P0{0x4000'0100};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P4{0x4000'0104};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_CTL{0x4000'0105};
@@ -35,7 +44,7 @@ constexpr std::uint32_t offset_of(std::uint32_t msr)
     return msr - msr_base;
 }
 
-/// An MSR that places an overlay page: REFERENCE_TSC and VP_ASSIST_PAGE.
+/// An MSR that places an overlay page: REFERENCE_TSC, VP_ASSIST_PAGE, SIEFP and SIMP.
 struct PageRegister {
     using Enable = Bit<0>;
     using PageNumber = Field<63, 12>;

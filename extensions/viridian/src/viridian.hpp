@@ -2,7 +2,7 @@
 //
 // The extension's class: its windows, its state blocks, its tables of declared answers and of handlers.  What
 // needs no decision is declared; a handler stands in the file of its subject (msr, hypercall_page, hypercall,
-// reference_time, apic_assist, crash). Specification: [TLFS-6.0b]; deviations are listed in
+// reference_time, apic_assist, synic, stimer, crash). Specification: [TLFS-6.0b]; deviations are listed in
 // extensions/viridian/README.md.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "features.hpp"
 #include "hv/ext/extension.hpp"
 #include "reference_time.hpp"
+#include "stimer.hpp"
 #include "tlfs_msr.hpp"
 
 namespace hv::viridian {
@@ -41,6 +42,10 @@ constexpr abi::DeclaredMsrRead domain_field(std::uint32_t msr, std::uint32_t con
 {
     return read_as(msr, condition, abi::MsrReadKind::domain_state, offset);
 }
+constexpr abi::DeclaredMsrRead vcpu_word(std::uint32_t msr, Feature feature, std::size_t offset)
+{
+    return read_as(msr, condition_of(feature), abi::MsrReadKind::vcpu_state, offset);
+}
 constexpr abi::DeclaredMsrWrite apic_write(std::uint32_t msr, abi::MsrWriteKind kind, std::uint64_t writable)
 {
     return {.window = msrs_window,
@@ -58,8 +63,8 @@ consteval abi::ParameterDescription features_parameter()
     features.minimum = 1;
     features.maximum = 16;
     ext::put_text(features.key, "features");
-    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|"
-                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash");
+    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|synic|stimer|"
+                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash|!synic|!stimer");
     ext::put_text(features.help, "groups of enlightenments; a word adds, !word removes");
     return features;
 }
@@ -77,11 +82,17 @@ struct Viridian {
     static constexpr ext::Info info{
         .name = "viridian",
         .version_major = 1,
+        .version_minor = 1,
         .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
-                 abi::need_vcpus | abi::need_time | abi::need_domain,
+                 abi::need_vcpus | abi::need_time | abi::need_timers | abi::need_domain |
+                 abi::need_interrupt_watch,
         .hypercall_pages = 1,
         .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
+
+    /// 2: the controller and its timers were added to a VCPU's block, at its end.
+    static constexpr std::uint32_t state_version{2};
+    static constexpr std::uint32_t oldest_state_version{1};
 
     /// What all VCPUs of a guest see.
     struct DomainState {
@@ -105,6 +116,21 @@ struct Viridian {
         std::uint64_t cluster_ipis;
         std::uint64_t spin_waits;
         std::uint64_t refused_calls;
+        std::uint64_t scontrol;
+        std::uint64_t siefp;
+        std::uint64_t simp;
+        std::uint64_t event_page;    ///< the overlay of SIEFP, or 0 while there was no need of one
+        std::uint64_t message_page;  ///< that of SIMP
+        std::uint64_t sint[tlfs::sint_count];
+        SyntheticTimer timers[tlfs::stimer_count];
+        /// What a timer's message says, while it waits for its slot.
+        std::uint64_t waiting_expiration[tlfs::stimer_count];
+        std::uint8_t waiting_sint[tlfs::stimer_count];  ///< and the queue that it is in
+        std::uint16_t eoi_watched;  ///< one bit for each SINT whose end of interrupt is watched
+        std::uint8_t waiting;       ///< one bit for each timer whose message waits
+        std::uint8_t reserved;
+        std::uint64_t messages;     ///< delivered
+        std::uint64_t skipped;      ///< expirations that were not signalled
     };
 
     using Domain = ext::Domain<Viridian>;
@@ -114,7 +140,10 @@ struct Viridian {
     static abi::Verdict parameter_set(const Domain& domain, const abi::Parameter& parameter);
     static abi::Verdict domain_create(const Domain& domain);
     static abi::Verdict thaw(const Domain& domain);
+    static abi::Verdict vcpu_initialise(Vcpu& vcpu);
     static abi::Verdict vcpu_reset(Vcpu& vcpu);
+    static abi::Verdict timer(Vcpu& vcpu, std::uint64_t timer, std::uint64_t cookie, std::uint64_t missed);
+    static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t vector);
     static abi::Verdict hypercall_page(const Domain& domain, const abi::HypercallPageRequest& request);
     static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame);
 
@@ -124,6 +153,13 @@ struct Viridian {
     static Status write_reset(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_reference_tsc(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_assist(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_scontrol(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_event_page(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_message_page(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_eom(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_sint(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Expected<std::uint64_t> read_stimer(const Vcpu& vcpu, std::uint32_t offset);
+    static Status write_stimer(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_crash_parameter(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_crash_control(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
 
@@ -144,7 +180,7 @@ struct Viridian {
 
     static constexpr std::array parameters{row::features_parameter()};
 
-    static constexpr std::array msr_reads{
+    static constexpr auto other_reads = std::to_array<abi::DeclaredMsrRead>({
         row::domain_field(tlfs::HV_X64_MSR_GUEST_OS_ID, abi::condition_always,
                           offsetof(DomainState, guest_os_id)),
         row::domain_field(tlfs::HV_X64_MSR_HYPERCALL, abi::condition_always,
@@ -161,6 +197,12 @@ struct Viridian {
                      row::apic_tpr),
         row::read_as(tlfs::HV_X64_MSR_VP_ASSIST_PAGE, condition_of(Feature::apic),
                      abi::MsrReadKind::vcpu_state, offsetof(VcpuState, assist_register)),
+        row::vcpu_word(tlfs::HV_X64_MSR_SCONTROL, Feature::synic, offsetof(VcpuState, scontrol)),
+        row::read_as(tlfs::HV_X64_MSR_SVERSION, condition_of(Feature::synic), abi::MsrReadKind::constant, 0,
+                     tlfs::synic_version),
+        row::vcpu_word(tlfs::HV_X64_MSR_SIEFP, Feature::synic, offsetof(VcpuState, siefp)),
+        row::vcpu_word(tlfs::HV_X64_MSR_SIMP, Feature::synic, offsetof(VcpuState, simp)),
+        row::read_as(tlfs::HV_X64_MSR_EOM, condition_of(Feature::synic), abi::MsrReadKind::constant, 0),
         row::domain_field(tlfs::HV_X64_MSR_CRASH_P0, row::crash_condition,
                           offsetof(DomainState, crash_parameters[0])),
         row::domain_field(tlfs::HV_X64_MSR_CRASH_P0 + 1, row::crash_condition,
@@ -173,7 +215,17 @@ struct Viridian {
                           offsetof(DomainState, crash_parameters[4])),
         row::read_as(tlfs::HV_X64_MSR_CRASH_CTL, condition_of(Feature::crash), abi::MsrReadKind::constant, 0,
                      tlfs::CrashControl::defined),
-    };
+    });
+    static consteval auto with_sints()
+    {
+        std::array<abi::DeclaredMsrRead, std::size(other_reads) + tlfs::sint_count> all{};
+        std::ranges::copy(other_reads, all.begin());
+        for (std::uint32_t sint = 0; sint < tlfs::sint_count; ++sint)
+            all[std::size(other_reads) + sint] = row::vcpu_word(tlfs::HV_X64_MSR_SINT0 + sint, Feature::synic,
+                                                                offsetof(VcpuState, sint) + sint * sizeof(std::uint64_t));
+        return all;
+    }
+    static const std::array<abi::DeclaredMsrRead, 36> msr_reads;
 
     static constexpr std::array msr_writes{
         row::apic_write(tlfs::HV_X64_MSR_EOI, abi::MsrWriteKind::apic_eoi, tlfs::eoi_defined),
@@ -181,7 +233,9 @@ struct Viridian {
         row::apic_write(tlfs::HV_X64_MSR_TPR, abi::MsrWriteKind::apic_tpr, tlfs::tpr_defined),
     };
 
-    static const std::array<ext::MsrRule<Viridian>, 7> msrs;
+    static const std::array<ext::MsrRule<Viridian>, 13> msrs;
 };
+
+constexpr std::array<abi::DeclaredMsrRead, 36> Viridian::msr_reads{Viridian::with_sints()};
 
 }  // namespace hv::viridian

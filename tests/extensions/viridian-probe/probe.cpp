@@ -20,6 +20,7 @@ constexpr std::uint32_t fails_after{2000};  ///< steps of calls that gave way, o
 constexpr std::uint32_t fails_after{0};
 #endif
 std::atomic<std::uint32_t> continued;
+constexpr std::uint64_t first_cookie{100};  ///< those below are viridian's own
 constexpr std::uint64_t gap_ns{300};  ///< between the one's deadline and the other's
 
 struct Probed {
@@ -35,11 +36,7 @@ struct Probed {
     using Domain = ext::Domain<Probed>;
     using Vcpu = ext::Vcpu<Probed>;
 
-    static constexpr ext::Info info{[] {
-        ext::Info result{Viridian::info};
-        result.needs |= abi::need_timers;
-        return result;
-    }()};
+    static constexpr ext::Info info{Viridian::info};
     static constexpr auto windows{Viridian::windows};
     static constexpr auto parameters{Viridian::parameters};
     static constexpr auto msr_reads{Viridian::msr_reads};
@@ -58,6 +55,16 @@ struct Probed {
     static abi::Verdict hypercall_page(const Domain& domain, const abi::HypercallPageRequest& request)
     {
         return Viridian::hypercall_page(plain(domain), request);
+    }
+    static abi::Verdict vcpu_initialise(Vcpu& vcpu)
+    {
+        auto own = plain(vcpu);
+        return Viridian::vcpu_initialise(own);
+    }
+    static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t vector)
+    {
+        auto own = plain(vcpu);
+        return Viridian::interrupt_ended(own, vector);
     }
     static abi::Verdict vcpu_reset(Vcpu& vcpu)
     {
@@ -85,18 +92,22 @@ struct Probed {
         VcpuState& state = vcpu.state();
         for (std::uint64_t index = 0; index < 2; ++index)
             if (state.timers[index].handle == 0)
-                state.timers[index] = HV_TRY(ext::Timer::create(vcpu.handle(), index));
+                state.timers[index] = HV_TRY(ext::Timer::create(vcpu.handle(), first_cookie + index));
         const std::uint64_t deadline{HV_TRY(vcpu.now()) + after_ns};
         const std::uint64_t first{++state.armed % 2};
         HV_TRY(state.timers[first].call_at(deadline));
         return state.timers[1 - first].call_at(deadline + gap_ns);
     }
-    static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t cookie, std::uint64_t)
+    static abi::Verdict timer(Vcpu& vcpu, std::uint64_t timer, std::uint64_t cookie, std::uint64_t missed)
     {
+        if (cookie < first_cookie) {
+            auto own = plain(vcpu);
+            return Viridian::timer(own, timer, cookie, missed);
+        }
         VcpuState& state = vcpu.state();
         const bool second{state.fired % 2 != 0};
         const std::uint64_t expected{second ? 1 - state.armed % 2 : state.armed % 2};
-        state.wrong += cookie != expected || state.fired >= 2 * state.armed ? 1 : 0;
+        state.wrong += cookie != first_cookie + expected || state.fired >= 2 * state.armed ? 1 : 0;
         state.fired += 1;
         return abi::done;
     }

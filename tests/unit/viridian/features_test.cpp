@@ -41,7 +41,7 @@ TEST(ViridianFeatures, AreAllOfferedWithoutAParameter)
 {
     Guest guest;
     ASSERT_TRUE(guest.create());
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xaf2u);
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xafeu);
 }
 
 TEST(ViridianFeatures, OfAListAreExactlyThose)
@@ -56,8 +56,8 @@ TEST(ViridianFeatures, TakenAwayFirstAreTakenFromAll)
 {
     Guest guest;
     ASSERT_TRUE(guest.create({"!time", "!crash"}));
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xf0u);
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).edx, 1u << 18);
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xf4u);  // and with the time the timers
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).edx, 0x6'0000u);
 }
 
 TEST(ViridianFeatures, ThatNobodyKnowsAreRefusedWithASentence)
@@ -68,7 +68,20 @@ TEST(ViridianFeatures, ThatNobodyKnowsAreRefusedWithASentence)
     EXPECT_FALSE(guest.module.parameter("feature", std::string{"time"}));
     EXPECT_FALSE(guest.module.parameter("features", true));
     EXPECT_TRUE(guest.module.create());
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xaf2u);  // what was refused changed nothing
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xafeu);  // what was refused changed nothing
+}
+
+TEST(ViridianFeatures, ThatLackWhatTheyNeedAreRefusedByBothNames)
+{
+    for (const char* const lacking : {"time", "synic"}) {
+        Guest guest;
+        EXPECT_FALSE(guest.create({"stimer", std::string{lacking} == "time" ? "synic" : "time"}));
+        EXPECT_EQ(guest.host.explained, std::string{"the group stimer of features needs "} + lacking);
+    }
+    Guest guest;
+    EXPECT_TRUE(guest.create({"stimer", "synic", "time"}));
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xa6eu);
+    EXPECT_EQ(listed({"all", "!synic"}, Features::base_alone())->has(Feature::stimer), false);
 }
 
 struct Withheld {
@@ -83,7 +96,8 @@ TEST_P(ViridianWithheldFeature, AnswersProtectionFaults)
     ASSERT_TRUE(guest.create({std::string{"!"} + GetParam().feature}));
     for (const std::uint32_t msr : GetParam().msrs) {
         EXPECT_EQ(guest.module.read_msr(msr), std::nullopt) << std::hex << msr;
-        EXPECT_FALSE(guest.module.write_msr(msr, 1)) << std::hex << msr;
+        for (const std::uint64_t value : {0, 1, 0x31})
+            EXPECT_FALSE(guest.module.write_msr(msr, value)) << std::hex << msr;
     }
     EXPECT_TRUE(guest.host.pages.empty());
     EXPECT_FALSE(guest.host.shutdown.has_value());
@@ -94,6 +108,10 @@ INSTANTIATE_TEST_SUITE_P(
     , ViridianWithheldFeature,
     testing::Values(Withheld{"time", {0x4000'0020, 0x4000'0021, 0x4000'0022, 0x4000'0023}},
                     Withheld{"apic", {0x4000'0070, 0x4000'0071, 0x4000'0072, 0x4000'0073}},
+                    Withheld{"synic",
+                             {0x4000'0080, 0x4000'0081, 0x4000'0082, 0x4000'0083, 0x4000'0084, 0x4000'0090, 0x4000'009f,
+                              0x4000'00b0, 0x4000'00b7}},
+                    Withheld{"stimer", {0x4000'00b0, 0x4000'00b1, 0x4000'00b6, 0x4000'00b7}},
                     Withheld{"reset", {0x4000'0003}},
                     Withheld{"crash",
                              {0x4000'0100, 0x4000'0101, 0x4000'0102, 0x4000'0103, 0x4000'0104, 0x4000'0105}}),
