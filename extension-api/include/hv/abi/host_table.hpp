@@ -166,7 +166,8 @@ struct HostTable {
     Answer (*inject_nmi)(std::uint64_t vcpu);
     Answer (*interrupt_window_request)(std::uint64_t vcpu);
     /// What happens with a vector (16 to 255) of the calling hook's VCPU or of one that is paused, from now on and until it is
-    /// said anew: watch_*, or 0 (need_interrupt_watch).  The hooks are called before the guest's next instruction.
+    /// said anew: watch_*, or 0.  The hooks are called before the guest's next instruction.
+    /// 0.1: not supported; since 0.2 with need_interrupt_watch.
     Answer (*interrupt_watch)(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t what);
     /// Switches the intercept of an MSR that the guest otherwise has for itself.  0.1: not supported.
     Answer (*intercept_msr)(std::uint64_t domain, std::uint32_t msr, std::uint32_t on);
