@@ -25,6 +25,7 @@ constexpr unsigned sints{16};
 constexpr unsigned timers{4};
 constexpr std::uint32_t timer_expired{0x8000'0010};
 constexpr std::uint64_t ms{10'000};  ///< of reference time
+constexpr std::uint64_t patience{5'000 * ms};  ///< with what must come: a slow machine takes its time
 constexpr std::uint64_t masked{1 << 16};
 constexpr std::uint64_t auto_eoi{1 << 17};
 constexpr std::uint64_t polling{1 << 18};
@@ -67,7 +68,7 @@ void took(InterruptFrame& frame)
 }
 
 /// With interrupts on, until `wanted` have come or `units` have gone by; how many came.
-unsigned wait(unsigned wanted, std::uint64_t units = 500 * ms)
+unsigned wait(unsigned wanted, std::uint64_t units = patience)
 {
     const unsigned before{interrupts};
     const std::uint64_t begin{now()};
@@ -78,13 +79,6 @@ unsigned wait(unsigned wanted, std::uint64_t units = 500 * ms)
     return interrupts - before;
 }
 
-/// With interrupts off.
-void pass(std::uint64_t units)
-{
-    const std::uint64_t begin{now()};
-    while (now() - begin < units)
-        asm volatile("pause");
-}
 
 void set_source(unsigned sint, std::uint64_t value)
 {
@@ -100,6 +94,13 @@ void set_timer(unsigned timer, std::uint64_t config, std::uint64_t count)
 std::uint64_t config_of(unsigned timer)
 {
     return read_msr_that_exists(stimer0 + 2 * timer);
+}
+/// Until a one-shot timer has expired.
+void let_expire(unsigned timer)
+{
+    const std::uint64_t begin{now()};
+    while ((config_of(timer) & enabled) != 0 && now() - begin < patience)
+        asm volatile("pause");
 }
 void stop_timers()
 {
@@ -158,6 +159,7 @@ void try_without_page()
     write_msr_that_exists(scontrol, 1);
     const std::uint64_t expiration{now() + 2 * ms};
     set_timer(0, enabled | to(2), expiration);
+    let_expire(0);
     expect_equal("no-page-no-interrupt", 0, wait(1, 5 * ms));
     write_msr_that_exists(simp, reinterpret_cast<std::uint64_t>(&messages[0]) | 1);
     expect("page-enabled-late-gets-it", is_message(2, 0, expiration) && wait(1) == 1);
@@ -194,7 +196,8 @@ void try_queue()
     const std::uint64_t begin{now()};
     for (unsigned timer = 0; timer < timers; ++timer)
         set_timer(timer, enabled | to(2), begin + (timers - timer) * apart);
-    pass((timers + 1) * apart);
+    for (unsigned timer = 0; timer < timers; ++timer)
+        let_expire(timer);
     unsigned in_order{}, flagged{};
     for (unsigned round = 0; round < timers; ++round) {
         in_order += is_message(2, timers - 1 - round, begin + (round + 1) * apart) ? 1 : 0;
@@ -215,7 +218,7 @@ void try_end_of_interrupt()
     set_timer(0, enabled | to(2), begin + 20 * ms);
     set_timer(1, enabled | to(2), begin + 40 * ms);
     expect_equal("first-of-two", 1, wait(1));
-    pass(40 * ms);
+    let_expire(1);
     expect("first-is-there", is_message(2, 0, begin + 20 * ms));
     take(2);
     apic_write(ApicRegister::EOI, 0);
@@ -250,7 +253,8 @@ void try_quiet_sources()
         set_source(2, quiet | vector);
         const std::uint64_t expiration{now() + ms};
         set_timer(0, enabled | to(2), expiration);
-        const unsigned came{wait(1, 4 * ms)};
+        let_expire(0);
+        const unsigned came{wait(1, 2 * ms)};
         expect(quiet == masked ? "masked-source-gets-its-message-quietly" : "polled-source-gets-its-message-quietly",
                came == 0 && is_message(2, 0, expiration));
         take(2);
@@ -284,7 +288,7 @@ void try_periods()
         const unsigned came{wait(10)};
         const std::uint64_t took_units{now() - begin};
         expect(kind == 0 ? "direct-periodic" : "direct-periodic-lazy",
-               came == 10 && took_units >= 20 * ms && (config_of(0) & enabled) != 0);
+               came >= 10 && took_units >= 20 * ms && (config_of(0) & enabled) != 0);
         stop_timers();
         wait(1, ms);
     }
