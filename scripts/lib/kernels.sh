@@ -26,9 +26,9 @@ current_kernel_package() {
 unpack_kernel() {
     local package=$1 version=$2 folder=$3 work deb status=0
     work=$(mktemp -d "$BUILD/kernels/.fetch.XXXXXX")
-    chmod 0777 "$work"  # apt downloads as a user of its own
     say "fetching Debian's kernel $package $version"
-    (cd "$work" && apt-get download --quiet "$package=$version" </dev/null >&2) &&
+    # Not as apt's own user, whom a clone below /root is closed to.
+    (cd "$work" && apt-get download --quiet -o APT::Sandbox::User=root "$package=$version" </dev/null >&2) &&
         deb=("$work"/*.deb) &&
         dpkg-deb --extract "${deb[0]}" "$work/unpacked" &&
         /sbin/depmod --basedir "$work/unpacked" "${package#linux-image-}" &&
