@@ -29,6 +29,7 @@ struct State {
     std::optional<Failure> failure;
     core::platform::HookFault last_fault{};
     core::platform::HookEnd last_end{};
+    core::platform::HookStack last_stack{};
     bool interrupt{};
     std::uint64_t budget{~0ull};
     const core::platform::IsolatedSpace* loaded{};
@@ -46,6 +47,10 @@ unsigned isolated_spaces()
 void fail_next_hook(core::platform::HookEnd end, const core::platform::HookFault& fault)
 {
     state.failure = Failure{end, fault};
+}
+void show_hook_stack(const core::platform::HookStack& stack)
+{
+    state.last_stack = stack;
 }
 void interrupt_next_hook()
 {
@@ -196,6 +201,11 @@ HookEnd last_hook_end()
 const HookFault& last_hook_fault()
 {
     return state.last_fault;
+}
+
+HookStack last_hook_stack()
+{
+    return state.last_stack;
 }
 
 void set_hook_budget(std::uint64_t ticks)

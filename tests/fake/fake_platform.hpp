@@ -53,6 +53,8 @@ void fail_module_mapping(unsigned after);
 [[nodiscard]] unsigned isolated_spaces();
 /// The next isolated hook runs, but does not return: it is thrown out at its end with `fault`.
 void fail_next_hook(core::platform::HookEnd end, const core::platform::HookFault& fault = {});
+/// What last_hook_stack() says from now on.
+void show_hook_stack(const core::platform::HookStack& stack);
 /// The next isolated hook is interrupted once.
 void interrupt_next_hook();
 /// Hooks that were run isolated since the platform was reset, and those that needed their space loaded for themselves.

@@ -226,5 +226,93 @@ TEST_F(Backtrace, is_in_the_report_with_the_registers)
     EXPECT_EQ(report.events[report.event_count - 1].event.verdict, HookEvent::thrown_out);
 }
 
+// ---- of a trusted instance, whose stack is the processor's own
+// ---------------------------------------------------------------------------------------------------------------
+
+class TrustedBacktrace : public Backtrace {
+protected:
+    TrustedBacktrace() { options.placement = Placement::trusted; }
+    ~TrustedBacktrace() override { fake::show_hook_stack({}); }
+
+    static constexpr std::uint64_t stack{0xffff'ffff'c000'8000};  // of the hypervisor: nobody reads there
+    static constexpr std::size_t depth{16};
+
+    /// Two functions of the module, called by the hypervisor.
+    void stand_in_two_functions(const Binding& binding)
+    {
+        words[1] = behind_call(binding, 2);  // left over, in no frame
+        words[3] = stack + 14 * 8;
+        words[4] = behind_call(binding, 1);
+        words[14] = stack + 0x700;
+        words[15] = 0xffff'ffff'8020'1234;
+        fault.rip = binding.image.placement.address + 8;
+        fault.general[4] = stack;
+        fault.general[5] = stack + 3 * 8;
+        fake::show_hook_stack({stack, stack + sizeof words, std::as_bytes(std::span{words})});
+    }
+
+    std::uint64_t words[depth]{};
+};
+
+TEST_F(TrustedBacktrace, follows_the_frame_pointers_in_the_copy_of_its_stack)
+{
+    Binding& binding = bound();
+    stand_in_two_functions(binding);
+    ASSERT_EQ(walk(binding), 2u);
+    EXPECT_EQ(frames[0].address, fault.rip);
+    EXPECT_EQ(frames[1].address, behind_call(binding, 1));
+    EXPECT_FALSE(frames[1].guessed);
+    EXPECT_STRNE(frames[1].symbol, "");
+}
+
+TEST_F(TrustedBacktrace, searches_the_copy_where_the_chain_is_broken_and_nothing_beyond)
+{
+    Binding& binding = bound();
+    stand_in_two_functions(binding);
+    const std::uint64_t wrong[]{0, 7, ~0ull, stack - 8, stack + sizeof words, 0xffff'8000'0000'0000};
+    for (const std::uint64_t frame : wrong) {
+        fault.general[5] = frame;
+        ASSERT_EQ(walk(binding), 3u) << frame;
+        EXPECT_TRUE(frames[1].guessed);
+        EXPECT_EQ(frames[1].address, behind_call(binding, 2));
+        EXPECT_EQ(frames[2].address, behind_call(binding, 1));
+    }
+    fault.general[4] = 0x1000;  // and where it had no stack, there is none
+    fake::show_hook_stack({0x1000, stack + sizeof words, {}});
+    EXPECT_EQ(walk(binding), 1u);
+}
+
+TEST_F(TrustedBacktrace, comes_with_the_memory_for_a_debugger)
+{
+    Binding& binding = bound();
+    stand_in_two_functions(binding);
+    fake::fail_next_hook(platform::HookEnd::fault, fault);
+    write(binding.of(domain->vcpu(1)), behave, 1);
+    EXPECT_EQ(newest().frame_count, 2u);
+    std::uint64_t text{}, stacks{}, blocks{};
+    EXPECT_TRUE(domain->extensions->reports().visit_core([&](const FailureCore& core) {
+        EXPECT_EQ(core.number(), 1u);
+        for (const FailureCore::Segment& segment : core.segments()) {
+            text += segment.executable && segment.address == binding.image.placement.address ? 1 : 0;
+            stacks += segment.address == stack && segment.bytes == sizeof words && std::memcmp(segment.copy, words, sizeof words) == 0 ? 1 : 0;
+            blocks += segment.address == reinterpret_cast<std::uintptr_t>(binding.of(domain->vcpu(1)).state.working) ? 1 : 0;
+        }
+    }));
+    EXPECT_EQ(text, 1u);
+    EXPECT_EQ(stacks, 1u);
+    EXPECT_EQ(blocks, 1u);
+}
+
+TEST_F(TrustedBacktrace, keeps_no_stack_of_a_hook_that_returned)
+{
+    Binding& binding = bound();
+    stand_in_two_functions(binding);
+    write(binding.of(domain->vcpu(0)), misbehave, 1);
+    EXPECT_TRUE(domain->extensions->reports().visit_core([&](const FailureCore& core) {
+        for (const FailureCore::Segment& segment : core.segments())
+            EXPECT_NE(segment.address, stack);
+    }));
+}
+
 }  // namespace
 }  // namespace hv::test

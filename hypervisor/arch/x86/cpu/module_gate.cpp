@@ -5,6 +5,9 @@
 // set for as long as the hypervisor runs [APM2-3.41 §15.6, §15.17].
 #include "hv/arch/x86/cpu/module_gate.hpp"
 
+#include <algorithm>
+#include <cstring>
+
 #include "hv/arch/x86/cpu/instructions.hpp"
 #include "hv/arch/x86/cpu/module_gate_offsets.h"
 #include "hv/arch/x86/cpu/per_cpu.hpp"
@@ -56,6 +59,8 @@ using core::platform::HookEnd;
 using core::platform::HookFault;
 using core::platform::IsolatedSpace;
 
+constexpr std::uint64_t kept_stack_bytes{1024};
+
 /// What a processor knows of the hook that runs on it, and of the last that was thrown out.
 struct alignas(64) GateState {
     const IsolatedSpace* running;
@@ -64,6 +69,8 @@ struct alignas(64) GateState {
     bool interrupted;
     HookEnd end;
     HookFault fault;
+    std::uint64_t stack_address, stack_top, stack_bytes;  ///< of a trusted hook: what `stack` is a copy of
+    std::byte stack[kept_stack_bytes];
 };
 
 constinit GateState gates[core::platform::maximum_processors]{};
@@ -112,6 +119,18 @@ void throw_out(InterruptFrame& frame, HookEnd end)
     frame.rflags = 2;
 }
 
+/// A trusted hook's frames lie where its caller goes on: they are copied before it does.
+void keep_stack(GateState& gate, std::uint64_t from, std::uint64_t top)
+{
+    gate.stack_address = from;
+    gate.stack_top = top;
+    gate.stack_bytes = from < top ? std::min(top - from, kept_stack_bytes) : 0;
+    if (gate.stack_bytes != 0 && on_a_stack(from, gate.stack_bytes))
+        std::memcpy(gate.stack, reinterpret_cast<const std::byte*>(from), static_cast<std::size_t>(gate.stack_bytes));
+    else
+        gate.stack_bytes = 0;
+}
+
 bool is_in_hypervisor(std::uint64_t address)
 {
     return address >= reinterpret_cast<std::uintptr_t>(image_text_begin) &&
@@ -158,6 +177,7 @@ bool throw_trusted_out(InterruptFrame& frame, HookEnd end)
     GateState& gate = this_gate();
     note_registers(gate.fault, frame);
     gate.end = end;
+    keep_stack(gate, frame.rsp, stack);
     frame.rip = reinterpret_cast<std::uintptr_t>(hv_trusted_thrown_out);
     frame.cs = static_cast<std::uint64_t>(Selector::kernel_code);
     frame.ss = static_cast<std::uint64_t>(Selector::kernel_data);
@@ -250,6 +270,12 @@ HookEnd last_hook_end()
 const HookFault& last_hook_fault()
 {
     return this_gate().fault;
+}
+
+HookStack last_hook_stack()
+{
+    const GateState& gate = this_gate();
+    return {gate.stack_address, gate.stack_top, std::span{gate.stack}.first(static_cast<std::size_t>(gate.stack_bytes))};
 }
 
 void set_hook_budget(std::uint64_t ticks)

@@ -19,7 +19,8 @@ public:
     Walk(const Binding& binding, const Seat& seat, const platform::HookFault& fault, std::span<ReportFrame> frames)
         : binding_{binding},
           text_{binding.image.placement.address + binding.image.layout.text.offset},
-          top_{seat.stack + word_bytes},
+          stack_{binding.isolated == nullptr ? platform::last_hook_stack() : platform::HookStack{}},
+          top_{binding.isolated == nullptr ? stack_.top : seat.stack + word_bytes},
           fault_{fault},
           frames_{frames}
     {
@@ -49,9 +50,16 @@ private:
     [[nodiscard]] std::uint64_t word_at(std::uint64_t address) const
     {
         std::uint64_t word{};
-        if (const std::byte* const own = binding_.isolated->reach(address, sizeof word, false))
+        const std::byte* const own = binding_.isolated != nullptr ? binding_.isolated->reach(address, sizeof word, false)
+                                                                  : on_kept_stack(address, sizeof word);
+        if (own != nullptr)
             std::memcpy(&word, own, sizeof word);
         return word;
+    }
+    [[nodiscard]] const std::byte* on_kept_stack(std::uint64_t address, std::uint64_t bytes) const
+    {
+        const std::uint64_t offset = address - stack_.address;
+        return offset < stack_.bytes.size() && bytes <= stack_.bytes.size() - offset ? stack_.bytes.data() + offset : nullptr;
     }
     /// CALL rel32, or CALL through a register or memory with any addressing [APM3-3.35 "CALL (Near)"].
     [[nodiscard]] bool is_return_address(std::uint64_t address) const
@@ -59,7 +67,8 @@ private:
         if (!in_text(address) || address - text_ < longest_call)
             return false;
         std::uint8_t before[longest_call];
-        std::memcpy(before, binding_.isolated->reach(address - longest_call, longest_call, false), longest_call);
+        std::memcpy(before, binding_.image.placement.bytes.data() + (address - longest_call - binding_.image.placement.address),
+                    longest_call);
         if (before[longest_call - 5] == 0xe8)
             return true;
         for (std::uint64_t at = 0; at + 1 < longest_call; ++at)
@@ -81,13 +90,19 @@ private:
         }
     }
 
+    /// The gate's end of hooks; of a trusted hook, whatever of the hypervisor has called it.
+    [[nodiscard]] bool is_caller_of_hooks(std::uint64_t address) const
+    {
+        return binding_.isolated != nullptr ? address == platform::isolated_return() : !in_text(address);
+    }
+
     /// Where the chain broke, or zero: it ended where the hook was entered.  Each frame lies above the one before, so it ends.
     std::uint64_t follow_frames(std::uint64_t frame, std::uint64_t lowest)
     {
         while (frame >= lowest && frame % word_bytes == 0 && frame < top_ && top_ - frame >= 2 * word_bytes) {
             const std::uint64_t address = word_at(frame + word_bytes);
             lowest = frame + 2 * word_bytes;
-            if (lowest == top_ && address == platform::isolated_return())
+            if (lowest == top_ && is_caller_of_hooks(address))
                 return 0;
             if (!in_text(address))
                 break;
@@ -108,6 +123,7 @@ private:
 
     const Binding& binding_;
     std::uint64_t text_;
+    platform::HookStack stack_;  ///< of a trusted hook
     std::uint64_t top_;  ///< of the hook's stack, with the address that it returns to
     const platform::HookFault& fault_;
     std::span<ReportFrame> frames_;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The functions that an isolated instance was in when its hook was thrown out, from its registers and its stack.  Modules are
+// The functions that an instance was in when its hook was thrown out, from its registers and its stack.  Modules are
 // built with frame pointers, so the chain of those is followed first; where it breaks (a foreign build, a jump into nowhere, a
 // stack that was written over), the rest of the stack is searched for addresses in the module's text that follow a call, and
-// those are marked as guesses.  Every byte is read through the instance's own memory: nothing that a module puts into its
-// registers or its stack makes the core read anything else, or for ever.
+// those are marked as guesses.  Every byte is read through the isolated instance's own memory, or from the copy of the trusted
+// hook's stack: nothing that a module puts into its registers or its stack makes the core read anything else, or for ever.
 #pragma once
 
 #include <span>

@@ -250,7 +250,11 @@ public:
     GuestPages& pages;  ///< of the holdings
     Timers& timers;
 
-    struct Allocation;
+    struct Allocation {
+        Allocation* next;
+        void* bytes;
+        std::uint64_t length;
+    };
     Spinlock allocation_lock{};
     Allocation* allocations{};  ///< what the module holds by `allocate`
 

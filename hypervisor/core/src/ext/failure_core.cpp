@@ -3,8 +3,6 @@
 
 #include <cstring>
 
-#include "isolated_memory.hpp"
-
 namespace hv::core {
 
 bool FailureCore::add(Segment segment, const std::byte* own)
@@ -18,20 +16,6 @@ bool FailureCore::add(Segment segment, const std::byte* own)
     segment.copy = copy;
     bytes_ += segment.bytes;
     return segments_.push_back(segment);
-}
-
-bool FailureCore::take(const IsolatedMemory& memory, std::uint64_t stack, std::uint64_t number)
-{
-    forget();
-    bool whole{true};
-    memory.visit(stack, [&](std::uint64_t address, std::span<const std::byte> own, bool writable, bool executable) {
-        whole = whole && (own.empty() || add({address, own.size(), writable, executable, nullptr}, own.data()));
-    });
-    if (whole)
-        number_ = number;
-    else
-        forget();
-    return whole;
 }
 
 void FailureCore::forget()

@@ -55,8 +55,52 @@ void add_fault(FailureReport& report, const HookCall& call, const platform::Hook
     const Seat& seat = call.vcpu != nullptr ? call.vcpu->seat : call.binding->seat;
     report.has_registers = true;
     report.fault = fault;
+    report.frame_count = walk_stack(*call.binding, seat, fault, report.frames);
+}
+
+template <typename Show, typename T>
+void show_own(Show show, const T* own, std::uint64_t bytes, bool writable)
+{
+    const auto* const first = reinterpret_cast<const std::byte*>(own);
+    show(reinterpret_cast<std::uintptr_t>(own), std::span{first, own != nullptr ? static_cast<std::size_t>(bytes) : 0}, writable, false);
+}
+
+/// What a trusted instance calls its own; of the VCPUs', the blocks of the hook's.  Nothing else of the hypervisor's.
+template <typename Show>
+void show_trusted(const HookCall& call, bool thrown_out, Show show)
+{
+    Binding& binding = *call.binding;
+    const auto part = [&](const loader::Region& of, bool writable, bool executable) {
+        show(binding.image.placement.address + of.offset,
+             std::span<const std::byte>{binding.image.placement.bytes}.subspan(static_cast<std::size_t>(of.offset),
+                                                                               static_cast<std::size_t>(of.bytes)),
+             writable, executable);
+    };
+    part(binding.image.layout.text, false, true);
+    part(binding.image.layout.rodata, false, false);
+    part(binding.image.layout.data, true, false);
+    show_own(show, &binding.context, sizeof binding.context, false);
+    show_own(show, binding.state.working, binding.state.words * sizeof(std::uint64_t), true);
+    if (call.vcpu != nullptr) {
+        show_own(show, &call.vcpu->context, sizeof call.vcpu->context, false);
+        show_own(show, call.vcpu->state.working, call.vcpu->state.words * sizeof(std::uint64_t), true);
+    }
+    if (thrown_out)
+        show(platform::last_hook_stack().address, platform::last_hook_stack().bytes, true, false);
+    const LockGuard guard{binding.allocation_lock};
+    for (const Binding::Allocation* one = binding.allocations; one != nullptr; one = one->next)
+        show_own(show, one->bytes, one->length, true);
+}
+
+/// All that the call's instance could reach, as FailureCore::take asks for it.
+template <typename Show>
+void show_memory(const HookCall& call, bool thrown_out, Show show)
+{
+    const Seat& seat = call.vcpu != nullptr ? call.vcpu->seat : call.binding->seat;
     if (call.binding->isolated != nullptr)
-        report.frame_count = walk_stack(*call.binding, seat, fault, report.frames);
+        call.binding->isolated->visit(seat.stack, show);
+    else
+        show_trusted(call, thrown_out, show);
 }
 
 }  // namespace
@@ -93,8 +137,7 @@ bool FailureReports::add(const HookCall& call, std::string_view reason, const pl
         add_fault(report, call, *fault);
     collect_events(report, *call.binding);
     place = made.value().leak();
-    const Seat& seat = call.vcpu != nullptr ? call.vcpu->seat : call.binding->seat;
-    return in_bind || call.binding->isolated == nullptr || core_.take(*call.binding->isolated, seat.stack, number);
+    return in_bind || core_.take(number, [&](auto show) { show_memory(call, fault != nullptr, show); });
 }
 
 const FailureReport* FailureReports::find(std::string_view module, std::uint32_t skip) const

@@ -10,11 +10,6 @@
 namespace hv::core {
 
 /// One block that a module holds.
-struct Binding::Allocation {
-    Allocation* next;
-    void* bytes;
-};
-
 void release_allocations(Binding& binding)
 {
     while (Binding::Allocation* const one = binding.allocations) {
@@ -181,7 +176,7 @@ Answer allocate(std::uint64_t length, std::uint64_t alignment, void** own)
             return Error::no_memory;
         }
         const LockGuard guard{binding.allocation_lock};
-        *one = {binding.allocations, bytes};
+        *one = {binding.allocations, bytes, length};
         binding.allocations = one;
         *own = bytes;
         return Done{};

@@ -142,7 +142,7 @@ Expected<std::size_t> CoreTarget::read_core(const protocol::ExtCoreRequest& requ
         std::memcpy(room.data(), segment.copy + (segment.bytes - left), bytes.value());
     };
     if (domain.extensions == nullptr || !domain.extensions->reports().visit_core(read))
-        return refuse(reason, Error::not_found, "no memory of an isolated extension that failed is kept in domain '", domain.name(),
+        return refuse(reason, Error::not_found, "no memory of an extension that failed is kept in domain '", domain.name(),
                       "'");
     if (!bytes)
         return refuse_field(reason, Error::not_found, "/segment", "there is no segment ", request.segment);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The memory of an isolated instance as it was when it failed, for a debugger: its image, its constants, its state, what it had
-// allocated, and the stack of the hook that failed.  A copy, so that the instance can go.  Knows nothing of how it is shown.
+// The memory of an instance as it was when it failed, for a debugger: its image, its constants, its state, what it had allocated,
+// and the stack of the hook that failed.  A copy, so that the instance can go.  Knows nothing of how it is shown.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,6 @@
 #include "hv/core/memory/heap.hpp"
 
 namespace hv::core {
-
-class IsolatedMemory;
 
 class FailureCore {
 public:
@@ -33,9 +31,22 @@ public:
     FailureCore(const FailureCore&) = delete;
     FailureCore& operator=(const FailureCore&) = delete;
 
-    /// Takes the place of what was kept.  `stack` lies in the stack of the hook that failed.  False where there is no memory for it,
-    /// or too much of it: nothing is then kept.
-    bool take(const IsolatedMemory& memory, std::uint64_t stack, std::uint64_t number);
+    /// Takes the place of what was kept: `visit(show)` calls `show(address, bytes, writable, executable)` for each part.  False where
+    /// there is no memory for it, or too much of it: nothing is then kept.
+    template <typename Visit>
+    bool take(std::uint64_t number, Visit visit)
+    {
+        forget();
+        bool whole{true};
+        visit([&](std::uint64_t address, std::span<const std::byte> own, bool writable, bool executable) {
+            whole = whole && (own.empty() || add({address, own.size(), writable, executable, nullptr}, own.data()));
+        });
+        if (whole)
+            number_ = number;
+        else
+            forget();
+        return whole;
+    }
     void forget();
 
     /// Which failure it is of; 0: nothing is kept.

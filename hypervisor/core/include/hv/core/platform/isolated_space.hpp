@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "hv/abi/host_table.hpp"
 #include "hv/base/address.hpp"
@@ -67,6 +68,12 @@ struct HookFault {
 
 /// The context among them: no hook of the ABI has more.
 inline constexpr std::size_t hook_arguments{5};
+/// What lay on the stack of a trusted hook when it was thrown out, from its stack pointer upwards, as much of it as is kept.
+struct HookStack {
+    std::uint64_t address{};
+    std::uint64_t top{};  ///< the hook's whole stack ends here; the address that it returns to is the last word
+    std::span<const std::byte> bytes{};
+};
 
 struct HookCallFrame {
     std::uint64_t function;
@@ -101,6 +108,8 @@ void watch_trusted_hooks();
 /// Of this processor's last hook that did not return.
 [[nodiscard]] HookEnd last_hook_end();
 [[nodiscard]] const HookFault& last_hook_fault();
+/// Of this processor's last trusted hook that was thrown out.  Empty where its stack pointer did not lead into its stack.
+[[nodiscard]] HookStack last_hook_stack();
 /// In ticks(), for all processors: how long a hook may run; ~0: as long as it likes.
 void set_hook_budget(std::uint64_t ticks);
 
