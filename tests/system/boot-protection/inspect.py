@@ -7,27 +7,14 @@
 #   inspect.py GRAFT-ELF DEBUG-SOCKET MONITOR-SOCKET GRAFT-LOG
 import os
 import re
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from machine_debug import RIP, RSP, DebugStub, Monitor, mappings  # pylint: disable=wrong-import-position
+from machine_debug import RIP, RSP, DebugStub, Monitor, mappings, symbols, verdict  # pylint: disable=wrong-import-position
 
 GUEST_PROCESSOR = 2  # the stub counts from 1
 WAKE_VECTOR = 0xF1  # HostVector::wake
-
-
-def verdict(good, what, reason=""):
-    print(("PASS " if good else "FAIL ") + what, flush=True)
-    if not good:
-        print("    " + str(reason).replace("\n", "\n    "), flush=True)
-    return good
-
-
-def symbols(elf):
-    lines = subprocess.run(["nm", "-C", elf], check=True, capture_output=True, text=True).stdout.splitlines()
-    return {line.split(" ", 2)[2]: int(line.split(" ", 2)[0], 16) for line in lines if not line.startswith(" ")}
 
 
 def check_mappings(names, text):

@@ -3,8 +3,23 @@
 # A running machine, looked at from outside: QEMU's debug stub and its monitor, as much of both as the tests need.
 import re
 import socket
+import subprocess
 
 RIP, RSP = 16, 7  # numbers of the debug stub's registers
+
+
+def verdict(good, what, reason=""):
+    """As checks.sh speaks."""
+    print(("PASS " if good else "FAIL ") + what, flush=True)
+    if not good:
+        print("    " + str(reason).replace("\n", "\n    "), flush=True)
+    return good
+
+
+def symbols(elf):
+    """Addresses by demangled names."""
+    lines = subprocess.run(["nm", "-C", elf], check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.split(" ", 2)[2]: int(line.split(" ", 2)[0], 16) for line in lines if not line.startswith(" ")}
 
 
 class DebugStub:
