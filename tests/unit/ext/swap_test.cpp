@@ -273,9 +273,9 @@ TEST_F(Swaps, a_failure_at_any_step_leaves_the_old_instance)
     using enum SwapStep;
     write(0, 11);
     write(3, 0x5000);
-    EXPECT_EQ(call(7, 250), Answered::taken);
+    EXPECT_EQ(call(7, 2500), Answered::taken);
     unsigned fired{};
-    for (unsigned round = 0; round < 12; ++round)
+    for (unsigned round = 0; round < 100; ++round)
         for (const SwapStep at : {create, offer, trial_export, trial_import, stop, final_export, final_import, publish}) {
             write(2, 1000);
             const std::uint64_t frames_held = domain->ledger.frames();
