@@ -20,7 +20,7 @@ namespace {
 using namespace guest;
 using chaos::Hook;
 
-constexpr unsigned announcing_looks{20'000};
+constexpr unsigned announcing_looks{3'000};
 constexpr auto crime_count = static_cast<std::uint32_t>(chaos::crimes.size());
 
 std::uint32_t number_at(unsigned word)

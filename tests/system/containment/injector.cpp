@@ -27,6 +27,12 @@ bool is_wanted(std::uint32_t crime)
     return only != 0 ? crime == only : chaos::crimes[crime].fate == chaos::Fate::dies;
 }
 
+/// Ring 0 may do much of what is a crime in ring 3.
+bool unnoticed(const Answer& answer)
+{
+    return only != 0 && answer.good();
+}
+
 void announce(Hook hook)
 {
     std::printf("trying: %s\n", name_of(hook).data());
@@ -98,7 +104,7 @@ Row in_bind(Machine& machine, Hook hook, unsigned rounds)
         const unsigned lost = losses(machine.news(), 0, hook);
         cell.committed += 1;
         cell.lost += !answer.good() && answer.why().find(name_of(hook)) != std::string::npos ? lost : 0;
-        cell.survived += machine.all_is_well() && machine.info(domain).extensions == 0 ? 1 : 0;
+        cell.survived += machine.all_is_well() && (unnoticed(answer) || machine.info(domain).extensions == 0) ? 1 : 0;
     });
     machine.command(Command::domain_destroy, domain);
     return row;
@@ -141,7 +147,7 @@ protocol::DomainId idle_domain(Machine& machine, const char* name, unsigned inst
 /// Orders can be given to a paused domain alone: thaw is met at once, freeze after it.
 Row in_pauses(Machine& machine, Hook hook, unsigned rounds)
 {
-    const protocol::DomainId domain = idle_domain(machine, "pauses", chaos::instances);
+    const protocol::DomainId domain = idle_domain(machine, "pauses", only == 0 ? chaos::instances : 1);
     machine.command(Command::domain_unpause, domain);  // the first one thaws nothing
     machine.command(Command::domain_pause, domain);
     const Row row = in_groups(rounds, [&](std::span<const std::uint32_t> crimes, Row& row) {
