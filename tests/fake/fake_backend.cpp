@@ -58,6 +58,8 @@ Status vcpu_create(VcpuContext& context)
     context.live = {.cr3 = &vcpu->system.cr3,
                     .efer = &vcpu->system.efer,
                     .code_segment = reinterpret_cast<const std::byte*>(&vcpu->system.segments[core::segment_cs]),
+                    .code_attributes = &vcpu->system.segments[core::segment_cs].attributes,
+                    .privilege_level = &vcpu->privilege_level,
                     .task_priority = &vcpu->task_priority,
                     .interrupt_shadow = &vcpu->interrupt_shadow};
     state().vcpus.emplace(vcpu.get(), std::move(vcpu));
@@ -117,6 +119,21 @@ void deliver(VcpuContext& context, FakeVcpu& vcpu)
 }
 
 /// One entry, to the exit.
+std::uint8_t privilege_level_of(const core::SystemRegisters& system)
+{
+    return static_cast<std::uint8_t>((system.segments[core::segment_ss].attributes >> 5) & 3);
+}
+
+/// Runs the guest's next step.
+Exit step(VcpuContext& context, FakeVcpu& vcpu)
+{
+    if (vcpu.script.empty())
+        return vcpu.when_done ? vcpu.when_done(context, vcpu) : plain_exit(ExitKind::physical_interrupt);
+    const Step next = std::move(vcpu.script.front());
+    vcpu.script.pop_front();
+    return next(context, vcpu);
+}
+
 Exit enter(VcpuContext& context)
 {
     FakeVcpu& vcpu = fake_vcpu(context);
@@ -129,11 +146,9 @@ Exit enter(VcpuContext& context)
         return plain_exit(ExitKind::interrupt_window);
     }
     vcpu.interrupt_shadow = 0;
-    if (vcpu.script.empty())
-        return vcpu.when_done ? vcpu.when_done(context, vcpu) : plain_exit(ExitKind::physical_interrupt);
-    const Step step = std::move(vcpu.script.front());
-    vcpu.script.pop_front();
-    return step(context, vcpu);
+    const Exit exit = step(context, vcpu);
+    vcpu.privilege_level = privilege_level_of(vcpu.system);
+    return exit;
 }
 
 void run(VcpuContext& context, core::ExitAnswer answer)
@@ -153,8 +168,7 @@ void read_context(const VcpuContext& context, core::ExecutionContext& out)
            .efer = system.efer,
            .code_base = code.base,
            .code_attributes = code.attributes,
-           .privilege_level =
-               static_cast<std::uint8_t>((system.segments[core::segment_ss].attributes >> 5) & 3)};
+           .privilege_level = privilege_level_of(system)};
 }
 
 Status write_system(VcpuContext& context, const core::SystemRegisters& from)

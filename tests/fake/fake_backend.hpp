@@ -39,6 +39,7 @@ struct FakeVcpu {
         msrs;  ///< those that are not in `system`; absent ones do not exist
     std::uint64_t interrupt_shadow{};  ///< bit 0
     bool nmi_in_service{};  ///< set by delivery; the script's IRET clears it
+    std::uint8_t privilege_level{};  ///< CPL, as of the last exit
     std::uint8_t task_priority{};
     std::uint8_t window_class{};
     std::uint64_t tsc_offset{};

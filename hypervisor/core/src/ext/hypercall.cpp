@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // A hypercall's way to the module whose rule takes it, and its continuation: a module that answered `again`
-// is asked once more before the guest executes its next instruction, with the main loop in between.
+// is asked once more before the guest executes its next instruction, with the main loop in between.  The call of 64-bit code
+// that the first rule takes has a short way of its own, like the exits of short_exits.cpp.
 #include "guest_mode.hpp"
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_answer.hpp"
 #include "stack.hpp"
 
 namespace hv::core {
@@ -98,22 +100,65 @@ inline Answered conclude(VcpuBinding& own, abi::Verdict verdict)
     return Answered::done;
 }
 
+/// Asks the module of a rule that takes the call.
+[[gnu::always_inline]] inline Answered ask(VcpuBinding& own, const Window& window, abi::GuestMode mode, std::uint32_t cpl,
+                                           std::uint8_t length)
+{
+    abi::HypercallFrame& frame = own.seat.exchange->frame;
+    fill_frame(frame, own.vcpu, mode, cpl, length);
+    frame.window = window.id;
+    own.hypercall_length = length;
+    return conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall, own.seat.shown(&frame)));
+}
+
+[[gnu::noinline]] bool general_hypercall(Vcpu& vcpu) { return answer_by<handle_hypercall>(vcpu); }
+
+/// The end of a call that the first rule took and that was not simply answered.
+[[gnu::noinline]] bool finish_rare(Vcpu& vcpu, Answered answered)
+{
+    const std::uint8_t length = vcpu.exit.instruction_length;
+    if (answered == Answered::no) {
+        ExecutionContext context;  // filled in whole
+        machine().hvm.read_context(vcpu, context);
+        answered = vcpu.domain.extensions->hypercall(vcpu, context, length, 1);
+    }
+    finish_hypercall(vcpu, answered, length);
+    return goes_on(vcpu);
+}
+
 }  // namespace
 
-Answered ExtensionStack::hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length)
+bool answer_hypercall(Vcpu& vcpu)
+{
+    const ExtensionStack* const extensions = vcpu.domain.extensions;
+    if (!find_length_at_once(vcpu, emulate::Intercepted::vmmcall) || extensions == nullptr ||
+        !is_64_bit_code(*vcpu.live.efer, *vcpu.live.code_attributes)) [[unlikely]]
+        return general_hypercall(vcpu);
+    const auto& rules = extensions->implementation().windows.hypercalls;
+    if (rules.empty()) [[unlikely]]
+        return general_hypercall(vcpu);
+    const Window& window = *rules[0];
+    VcpuBinding& own = window.binding->of(vcpu);
+    const std::uint32_t cpl = *vcpu.live.privilege_level;
+    constexpr auto mode = abi::GuestMode::long_64;
+    if (own.binding.hooks.hypercall == nullptr || !matches(window.match, mode, cpl, vcpu)) [[unlikely]]
+        return general_hypercall(vcpu);
+    const Answered answered = ask(own, window, mode, cpl, vcpu.exit.instruction_length);
+    if (answered != Answered::done) [[unlikely]]
+        return finish_rare(vcpu, answered);
+    vcpu.advance(vcpu.exit.instruction_length);
+    return goes_on(vcpu);
+}
+
+Answered ExtensionStack::hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length, std::size_t asked)
 {
     const abi::GuestMode mode = mode_of(context, vcpu.registers.rflags);
     const std::uint32_t cpl = mode == abi::GuestMode::real ? 0 : context.privilege_level;
-    for (const Window* const window : implementation_->windows.hypercalls) {
+    for (const Window* const window : std::span{implementation_->windows.hypercalls}.subspan(asked)) {
         VcpuBinding& own = window->binding->of(vcpu);
         if (own.binding.hooks.hypercall == nullptr || !matches(window->match, mode, cpl, vcpu))
             continue;
-        fill_frame(own.seat.exchange->frame, vcpu, mode, cpl, length);
-        own.seat.exchange->frame.window = window->id;
-        own.hypercall_length = length;
-        const Answered answered =
-            conclude(own, call_hook(own, Hook::hypercall, own.binding.hooks.hypercall,
-                                     own.seat.shown(&own.seat.exchange->frame)));
+        const Answered answered = ask(own, *window, mode, cpl, length);
         if (answered != Answered::no)
             return answered;
     }

@@ -86,7 +86,7 @@ constexpr AnswerRow answer_rows[]{
     {ExitKind::msr_read, answer_msr_read},
     {ExitKind::msr_write, answer_msr_write},
     {ExitKind::port, answer_by<handle_port>},
-    {ExitKind::hypercall, answer_by<handle_hypercall>},
+    {ExitKind::hypercall, answer_hypercall},
     {ExitKind::halt, answer_by<handle_halt>},
     {ExitKind::pause, answer_by<handle_pause>},
     {ExitKind::nested_fault, answer_by<handle_nested_fault>},

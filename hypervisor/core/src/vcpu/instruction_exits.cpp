@@ -97,7 +97,12 @@ void handle_hypercall(Vcpu& vcpu, const Exit& exit)
     const std::uint8_t length = length_of(vcpu, exit, emulate::Intercepted::vmmcall);
     if (length == 0)
         return;
-    switch (vcpu.domain.extensions->hypercall(vcpu, context, length)) {
+    finish_hypercall(vcpu, vcpu.domain.extensions->hypercall(vcpu, context, length), length);
+}
+
+void finish_hypercall(Vcpu& vcpu, Answered answer, std::uint8_t length)
+{
+    switch (answer) {
     case Answered::no: return raise_undefined_opcode(vcpu);
     case Answered::done: return vcpu.advance(length);
     case Answered::fault: return raise_general_protection(vcpu);

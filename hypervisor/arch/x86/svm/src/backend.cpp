@@ -145,6 +145,8 @@ core::LiveRegisters live_registers(Vmcb& vmcb)
     return {.cr3 = &vmcb.save.cr3,
             .efer = &vmcb.save.efer,
             .code_segment = reinterpret_cast<const std::byte*>(&vmcb.save.cs),
+            .code_attributes = &vmcb.save.cs.attributes,
+            .privilege_level = &vmcb.save.cpl,
             .task_priority = reinterpret_cast<const std::uint8_t*>(&vmcb.control.virtual_interrupt),
             .interrupt_shadow = &vmcb.control.interrupt_state};
 }

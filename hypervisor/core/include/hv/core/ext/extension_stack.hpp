@@ -90,8 +90,9 @@ public:
     Answered cpuid(Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf, x86::CpuidResult& result);
     Answered read_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t& value);
     Answered write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
-    /// The hypercall instruction was executed; `length` is its length.  `no`: #UD.
-    Answered hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length);
+    /// The hypercall instruction was executed; `length` is its length, and the first `asked` rules are not asked any more.  `no`:
+    /// #UD.
+    Answered hypercall(Vcpu& vcpu, const ExecutionContext& context, std::uint8_t length, std::size_t asked = 0);
     Answered port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value);
     Answered mmio(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value);
     /// Open continuations, EOI assist, before-entry hooks: called before an entry when VcpuRequest::extension

@@ -35,6 +35,8 @@ struct LiveRegisters {
     const std::uint64_t* efer{};  ///< for comparing with itself only: it may hold bits of the back end's own
     /// Eight bytes that differ wherever CS differs in anything but its base.
     const std::byte* code_segment{};
+    const std::uint16_t* code_attributes{};  ///< of CS, as in Segment
+    const std::uint8_t* privilege_level{};   ///< CPL
     const std::uint8_t* task_priority{};  ///< that the guest set through CR8: bits 3–0
     std::uint64_t* interrupt_shadow{};    ///< bit 0: in the shadow of STI or MOV SS
 };

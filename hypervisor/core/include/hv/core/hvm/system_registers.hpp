@@ -40,6 +40,12 @@ struct SystemRegisters {
     std::uint64_t pat;
 };
 
+/// Whether code of a segment with these attributes (as in Segment) runs in 64-bit mode.
+constexpr bool is_64_bit_code(std::uint64_t efer, std::uint16_t code_attributes)
+{
+    return (efer & 0x400) != 0 && (code_attributes & 0x200) != 0;
+}
+
 /// What address translation and instruction decoding need, and no more: read on the fast path.
 struct ExecutionContext {
     std::uint64_t cr0, cr3, cr4, efer;
@@ -49,7 +55,7 @@ struct ExecutionContext {
 
     [[nodiscard]] constexpr bool paging() const { return (cr0 >> 31) != 0; }
     [[nodiscard]] constexpr bool long_mode_active() const { return (efer & 0x400) != 0; }
-    [[nodiscard]] constexpr bool code_64() const { return long_mode_active() && (code_attributes & 0x200) != 0; }
+    [[nodiscard]] constexpr bool code_64() const { return is_64_bit_code(efer, code_attributes); }
     /// 64, 32 or 16: the default operand and address size of the code segment.
     [[nodiscard]] constexpr unsigned code_bits() const
     {

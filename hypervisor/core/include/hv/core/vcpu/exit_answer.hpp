@@ -44,7 +44,8 @@ bool answer_by(Vcpu& vcpu)
     return goes_on(vcpu);
 }
 
-// Answers that have a shorter way than their handlers (ext/short_exits.cpp).
+// Answers that have a shorter way than their handlers (ext/short_exits.cpp, ext/hypercall.cpp).
+bool answer_hypercall(Vcpu& vcpu);
 bool answer_cpuid(Vcpu& vcpu);
 bool answer_msr_read(Vcpu& vcpu);
 bool answer_msr_write(Vcpu& vcpu);

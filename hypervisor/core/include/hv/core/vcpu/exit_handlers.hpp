@@ -116,6 +116,8 @@ inline void write_leaf(Vcpu& vcpu, const x86::CpuidResult& result)
 bool finish_msr_read(Vcpu& vcpu, Answered answer, std::uint64_t& value);
 bool finish_msr_write(Vcpu& vcpu, Answered answer, std::uint64_t value);
 bool finish_cpuid(Vcpu& vcpu, Answered answer, x86::CpuidResult& result);
+/// The whole end of a hypercall, whatever the answer.
+void finish_hypercall(Vcpu& vcpu, Answered answer, std::uint8_t length);
 
 /// Writes one.  `fault` or `done`; the caller counts, raises and advances.
 Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
