@@ -273,13 +273,15 @@ std::uint64_t last_number(abi::ExitKind kind)
     case abi::ExitKind::port: return 0xffff;
     case abi::ExitKind::exception: return 31;
     case abi::ExitKind::control_register: return 15;
+    case abi::ExitKind::debug_register: return 7;
     default: return 0;
     }
 }
 
 bool has_direction(abi::ExitKind kind)
 {
-    return kind == abi::ExitKind::msr || kind == abi::ExitKind::port || kind == abi::ExitKind::control_register;
+    return kind == abi::ExitKind::msr || kind == abi::ExitKind::port || kind == abi::ExitKind::control_register ||
+           kind == abi::ExitKind::debug_register;
 }
 
 /// True where the hypervisor has no way to make each of these numbers exit.

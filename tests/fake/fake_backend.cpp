@@ -217,18 +217,56 @@ Status write_msr(VcpuContext& context, std::uint32_t msr, std::uint64_t value)
     return Done{};
 }
 
-/// MOV CR4, r32 without prefixes, and XSETBV.
-Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, std::uint8_t)
+/// MOV to and from a debug register, without prefixes.
+Status move_debug_register(VcpuContext& context, const std::byte* bytes)
 {
     FakeVcpu& vcpu = fake_vcpu(context);
-    const auto& general = context.registers.general;
-    if (exit.kind == ExitKind::control_register) {
-        const std::uint64_t wanted = general[std::to_integer<unsigned>(bytes[2]) & 7];
-        if ((wanted & ~vcpu.offered.cr4) != 0)
-            return Error::invalid_argument;
-        vcpu.system.cr4 = wanted;
+    const auto operands = std::to_integer<unsigned>(bytes[2]);
+    const unsigned number = operands >> 3 & 7;
+    std::uint64_t& place = number < 4 ? vcpu.system.dr[number] : number % 2 == 0 ? vcpu.system.dr6 : vcpu.system.dr7;
+    std::uint64_t& general = context.registers.general[operands & 7];
+    if (std::to_integer<unsigned>(bytes[1]) == 0x23)
+        place = general;
+    else
+        general = place;
+    return Done{};
+}
+
+Status write_control_0(VcpuContext& context, std::uint64_t value)
+{
+    if (value >> 32 != 0 || (x86::Cr0::PG::get(value) && !x86::Cr0::PE::get(value)))
+        return Error::invalid_argument;
+    fake_vcpu(context).system.cr0 = value;
+    return Done{};
+}
+
+/// MOV to CR0 and CR4, and from CR0, without prefixes.
+Status move_control_register(VcpuContext& context, const std::byte* bytes)
+{
+    FakeVcpu& vcpu = fake_vcpu(context);
+    const auto operands = std::to_integer<unsigned>(bytes[2]);
+    std::uint64_t& general = context.registers.general[operands & 7];
+    if (std::to_integer<unsigned>(bytes[1]) == 0x20) {
+        general = vcpu.system.cr0;
         return Done{};
     }
+    if ((operands >> 3 & 7) == 0)
+        return write_control_0(context, general);
+    if ((general & ~vcpu.offered.cr4) != 0)
+        return Error::invalid_argument;
+    vcpu.system.cr4 = general;
+    return Done{};
+}
+
+/// Those moves, the same with debug registers, and XSETBV.
+Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, std::uint8_t)
+{
+    const auto& general = context.registers.general;
+    if (exit.kind == ExitKind::control_register)
+        return move_control_register(context, bytes);
+    if (exit.kind == ExitKind::debug_register)
+        return move_debug_register(context, bytes);
+    FakeVcpu& vcpu = fake_vcpu(context);
     if (exit.kind != ExitKind::set_extended_control)
         return Error::not_supported;
     const std::uint64_t value = general[core::rdx] << 32 | (general[core::rax] & 0xffff'ffff);
@@ -294,6 +332,7 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .read_msr = read_msr,
         .write_msr = write_msr,
         .emulate_system_instruction = emulate,
+        .write_control_0 = write_control_0,
         .extended_control = [](const VcpuContext& c) { return fake_vcpu(c).extended_control; },
         .offer = [](VcpuContext& c, const core::OfferedBits& bits) { fake_vcpu(c).offered = bits; },
         .set_tsc_offset = [](VcpuContext& c, std::uint64_t offset) { fake_vcpu(c).tsc_offset = offset; },

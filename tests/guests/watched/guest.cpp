@@ -16,7 +16,7 @@ namespace {
 
 using namespace guest;
 
-enum Kind : std::uint32_t { by_cpuid = 1, by_msr, by_port, by_exception, by_control, by_halt = 7, by_pause, by_tsc, by_invlpg };
+enum Kind : std::uint32_t { by_cpuid = 1, by_msr, by_port, by_exception, by_control, by_debug, by_halt, by_pause, by_tsc, by_invlpg };
 
 constexpr std::uint32_t kernel_gs_base{0xc000'0102};
 constexpr std::uint8_t timer_vector{0x42};
@@ -127,6 +127,90 @@ void try_control_registers()
     watch(watched::address_spaces, false);
 }
 
+std::uint64_t read_cr0()
+{
+    std::uint64_t value;
+    asm volatile("mov %%cr0, %0" : "=r"(value));
+    return value;
+}
+
+/// CR0 by each of its instructions, in registers and in memory.
+void try_control_0()
+{
+    constexpr std::uint64_t task_switched{8}, paging{1ull << 31};
+    const std::uint64_t usual{read_cr0()};
+    const auto set_and_clear = [&] {
+        asm volatile("mov %0, %%cr0" ::"r"(usual | task_switched) : "memory");
+        expect_equal("control-0-moved", usual | task_switched, read_cr0());
+        asm volatile("clts" ::: "memory");
+        expect_equal("control-0-cleared", usual & ~task_switched, read_cr0());
+    };
+    expect_equal("control-0-unwatched", 0, shown_by(by_control, set_and_clear));
+    watch(watched::control_0, true);
+    expect_equal("control-0-watched", 4, shown_by(by_control, set_and_clear));
+    expect_equal("control-0-number", 0, shown(by_control).ebx);
+    std::uint16_t memory{static_cast<std::uint16_t>((usual & 0xf) | task_switched)};
+    const auto load = [&] { asm volatile("lmsw %0" ::"m"(memory) : "memory"); };
+    expect_equal("lmsw-shown", 1, shown_by(by_control, load));
+    expect_equal("lmsw-value", static_cast<std::uint32_t>(usual | task_switched), shown(by_control).ecx);
+    std::uint64_t stored{};
+    const auto store = [&] { asm volatile("smsw %0" : "=r"(stored)); };
+    expect_equal("smsw-shown", 1, shown_by(by_control, store));
+    expect_equal("smsw", usual | task_switched, stored);
+    const auto store_in_memory = [&] { asm volatile("smsw %0" : "=m"(memory)); };
+    expect_equal("smsw-memory-shown", 1, shown_by(by_control, store_in_memory));
+    expect_equal("smsw-memory", (usual | task_switched) & 0xffff, memory);
+    const auto load_register = [&] { asm volatile("lmsw %w0" ::"r"(usual & 6) : "memory"); };
+    expect_equal("lmsw-register-shown", 1, shown_by(by_control, load_register));
+    expect_equal("lmsw-keeps-protection", usual, read_cr0());
+    const auto stop_paging = [&](std::uint32_t& faulted) {
+        asm volatile(GUEST_FIXUP_BEGIN "mov %[to], %%cr0" GUEST_FIXUP_END
+                     : [faulted] "+r"(faulted)
+                     : [to] "r"(usual & ~paging)
+                     : "memory");
+    };
+    expect_equal("control-0-refused", 13, fault(stop_paging));
+    expect_equal("control-0-kept", usual, read_cr0());
+    watch(watched::control_0, false);
+    expect_equal("control-0-unwatched-again", 0, shown_by(by_control, set_and_clear));
+}
+
+std::uint64_t read_dr(unsigned number)
+{
+    std::uint64_t value{};
+    switch (number) {
+    case 0: asm volatile("mov %%dr0, %0" : "=r"(value)); break;
+    case 1: asm volatile("mov %%dr1, %0" : "=r"(value)); break;
+    case 2: asm volatile("mov %%dr2, %0" : "=r"(value)); break;
+    case 6: asm volatile("mov %%dr6, %0" : "=r"(value)); break;
+    default: asm volatile("mov %%dr7, %0" : "=r"(value)); break;
+    }
+    return value;
+}
+
+void try_debug_registers()
+{
+    constexpr std::uint64_t first{0x1000'0000'1111}, second{0x2222'0000'2222};
+    const auto move = [] {
+        asm volatile("mov %0, %%dr0\n mov %1, %%dr1" ::"r"(first), "r"(second));
+        expect("debug-registers-work", read_dr(0) == first && read_dr(1) == second);
+    };
+    expect_equal("debug-unwatched", 0, shown_by(by_debug, move));
+    asm volatile("mov %0, %%dr2" ::"r"(second));
+    watch(watched::debug_registers, true);
+    expect_equal("debug-watched", 4, shown_by(by_debug, move));
+    expect_equal("debug-number", 1, shown(by_debug).ebx);
+    expect_equal("debug-instead", watched::debug_answer, read_dr(2));
+    const auto control = [] { asm volatile("mov %0, %%dr6\n mov %1, %%dr7" ::"r"(0x4000ull), "r"(0x400ull)); };
+    expect_equal("debug-control-shown", 2, shown_by(by_debug, control));
+    expect_equal("debug-control-value", 0x400, shown(by_debug).ecx);
+    const auto look = [] { expect_equal("debug-status-kept", 0xffff'4ff0, read_dr(6)); };
+    expect_equal("debug-status-not-shown", 0, shown_by(by_debug, look));
+    watch(watched::debug_registers, false);
+    expect_equal("debug-own-again", second, read_dr(2));
+    expect_equal("debug-unwatched-again", 0, shown_by(by_debug, move));
+}
+
 void take_interrupt(InterruptFrame&)
 {
     interrupts = interrupts + 1;
@@ -190,6 +274,8 @@ extern "C" void guest_main()
         try_ports();
         try_exceptions();
         try_control_registers();
+        try_control_0();
+        try_debug_registers();
         try_halts();
         try_the_rest();
     }

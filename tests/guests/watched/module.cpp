@@ -43,6 +43,11 @@ struct Watched {
         abi::ExitSubscription{abi::ExitKind::exception, 0, 6, 6},    // #UD
         abi::ExitSubscription{abi::ExitKind::exception, 0, 14, 14},  // #PF
         abi::ExitSubscription{abi::ExitKind::control_register, while_on(watched::address_spaces), 3, 4},
+        abi::ExitSubscription{abi::ExitKind::control_register, while_on(watched::control_0), 0, 0},
+        abi::ExitSubscription{abi::ExitKind::debug_register, while_on(watched::debug_registers), 0, 1},
+        abi::ExitSubscription{abi::ExitKind::debug_register, abi::exit_instead | abi::exit_reads | while_on(watched::debug_registers),
+                              2, 2},
+        abi::ExitSubscription{abi::ExitKind::debug_register, abi::exit_writes | while_on(watched::debug_registers), 6, 7},
         abi::ExitSubscription{abi::ExitKind::halt, while_on(watched::halts), 0, 0},
         abi::ExitSubscription{abi::ExitKind::pause, while_on(watched::pauses), 0, 0},
         abi::ExitSubscription{abi::ExitKind::read_tsc, abi::exit_instead | while_on(watched::clocks), 0, 0},
@@ -106,6 +111,7 @@ private:
         case abi::ExitKind::port: frame.value = watched::port_answer; return abi::done;
         case abi::ExitKind::exception: return frame.number == 0 ? abi::inject_general_protection : abi::done;
         case abi::ExitKind::halt: return frame.value < watched::polls_of_halt ? abi::again : abi::done;
+        case abi::ExitKind::debug_register: frame.value = watched::debug_answer; return abi::done;
         case abi::ExitKind::read_tsc: frame.value = watched::clock_answer; return abi::done;
         default: return abi::done;
         }

@@ -8,6 +8,7 @@
 #include "extension_fixture.hpp"
 #include "hv/core/ext/swap.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
+#include "hv/x86/control_registers.hpp"
 
 namespace hv::test {
 namespace {
@@ -98,6 +99,7 @@ protected:
     {
         EXPECT_EQ(guest().intercepts.exceptions, 0u);
         EXPECT_EQ(guest().intercepts.control_writes, 0u);
+        EXPECT_EQ(guest().intercepts.debug_reads | guest().intercepts.debug_writes, 0u);
         EXPECT_FALSE(guest().intercepts.read_tsc || guest().intercepts.pause || guest().intercepts.invalidate_page);
         if (guest().intercepts.msr_map != nullptr) {
             EXPECT_TRUE(fake::fake_msr_map(vcpu()).empty());
@@ -122,8 +124,10 @@ TEST_F(Exits, the_guest_exits_for_what_the_manifest_wants_and_no_more)
     run();
     const Intercepts& now = guest().intercepts;
     EXPECT_EQ(now.exceptions, 1u << 14);
-    EXPECT_EQ(now.control_reads, 0u);
-    EXPECT_EQ(now.control_writes, 0x18u);
+    EXPECT_EQ(now.control_reads, 1u);
+    EXPECT_EQ(now.control_writes, 0x19u);
+    EXPECT_EQ(now.debug_reads, 0x7fu) << "DR4 is a name of DR6";
+    EXPECT_EQ(now.debug_writes, 0xa0u) << "DR5 is one of DR7";
     EXPECT_TRUE(now.pause && now.read_tsc && now.invalidate_page);
     ASSERT_EQ(fake::fake_msr_map(vcpu()).size(), 2u) << "the condition of the third is off";
     EXPECT_TRUE(fake::fake_msr_map(vcpu())[0].reads && !fake::fake_msr_map(vcpu())[0].writes);
@@ -279,6 +283,107 @@ TEST_F(Exits, a_move_to_a_control_register_is_shown_with_its_value)
     EXPECT_EQ(vcpu().registers.rip, 0x1003u);
 }
 
+TEST_F(Exits, every_instruction_that_writes_control_0_is_a_write_of_it)
+{
+    watched();
+    answer = [](abi::ExitFrame&) { return abi::not_mine; };
+    const auto writes = [&](std::initializer_list<std::uint8_t> bytes, std::uint64_t expected) {
+        vcpu().registers.rip = 0x1000;
+        code(bytes);
+        shown.clear();
+        run(plain_exit(ExitKind::control_register));
+        ASSERT_EQ(shown.size(), 1u);
+        EXPECT_EQ(shown[0].number, 0u);
+        EXPECT_EQ(shown[0].write, 1u);
+        EXPECT_EQ(shown[0].value, expected);
+        EXPECT_EQ(shown[0].instruction_length, bytes.size());
+        EXPECT_EQ(guest().system.cr0, expected) << "the core does it";
+        EXPECT_EQ(vcpu().registers.rip, 0x1000u + bytes.size());
+    };
+    guest().system.cr0 = 0x11;
+    reg(rbx) = 0x1'0019;
+    writes({0x0f, 0x22, 0xc3}, 0x1'0019);  // MOV CR0, EBX
+    writes({0x0f, 0x06}, 0x1'0011);        // CLTS
+    reg(rcx) = 0xfff6;
+    writes({0x0f, 0x01, 0xf1}, 0x1'0017);  // LMSW CX: PE stays
+    EXPECT_TRUE(domain->memory.guest().write_value(GuestPhysical{0x2000}, std::uint16_t{0x8008}));
+    reg(rbx) = 0x2000;
+    writes({0x0f, 0x01, 0x33}, 0x1'0019);  // LMSW [EBX]
+    EXPECT_TRUE(guest().delivered.empty());
+    guest().system.segments[segment_ss].attributes |= 3 << 5;
+    shown.clear();
+    vcpu().registers.rip = 0x1000;
+    run(plain_exit(ExitKind::control_register));
+    EXPECT_TRUE(shown.empty()) << "what is not allowed is no write";
+    run();
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 13u);
+}
+
+TEST_F(Exits, every_instruction_that_reads_control_0_gets_the_modules_answer)
+{
+    watched();
+    guest().system.cr0 = 0x0005'0031;
+    const auto reads = [&](std::initializer_list<std::uint8_t> bytes) {
+        vcpu().registers.rip = 0x1000;
+        code(bytes);
+        shown.clear();
+        run(plain_exit(ExitKind::control_register));
+        EXPECT_EQ(shown.size(), 1u);
+        EXPECT_EQ(shown[0].write | shown[0].number, 0u);
+        EXPECT_EQ(vcpu().registers.rip, 0x1000u + bytes.size());
+    };
+    for (const bool answered : {false, true}) {
+        answer = [=](abi::ExitFrame& frame) {
+            frame.value = 0x1234'5678;
+            return answered ? abi::done : abi::not_mine;
+        };
+        const std::uint64_t expected = answered ? 0x1234'5678 : 0x0005'0031;
+        reads({0x0f, 0x20, 0xc1});  // MOV ECX, CR0
+        EXPECT_EQ(reg(rcx), expected);
+        reads({0x0f, 0x01, 0xe2});  // SMSW EDX
+        EXPECT_EQ(reg(rdx), expected);
+        reg(rdx) = 0x7777'7777;
+        reads({0x66, 0x0f, 0x01, 0xe2});  // SMSW DX
+        EXPECT_EQ(reg(rdx), 0x7777'0000u | (expected & 0xffff));
+        reg(rbx) = 0x2fff;  // across a page
+        reads({0x0f, 0x01, 0x23});  // SMSW [EBX]
+        std::uint32_t stored{};
+        EXPECT_TRUE(domain->memory.guest().read(GuestPhysical{0x2fff}, std::as_writable_bytes(std::span{&stored, 1})));
+        EXPECT_EQ(stored, expected & 0xffff);
+    }
+}
+
+TEST_F(Exits, a_move_with_a_debug_register_is_shown_by_its_own_name)
+{
+    watched();
+    code({0x0f, 0x21, 0xe3});  // MOV EBX, DR4
+    answer = [](abi::ExitFrame& frame) {
+        frame.value = 0x1'0000'5555;
+        return abi::done;
+    };
+    run(plain_exit(ExitKind::debug_register));
+    ASSERT_EQ(shown.size(), 1u);
+    EXPECT_EQ(shown[0].kind, abi::ExitKind::debug_register);
+    EXPECT_EQ(shown[0].number, 6u);
+    EXPECT_EQ(shown[0].write, 0u);
+    EXPECT_EQ(reg(rbx), 0x5555u);
+    EXPECT_EQ(vcpu().registers.rip, 0x1003u);
+    code({0x0f, 0x23, 0xfb});  // MOV DR7, EBX
+    vcpu().registers.rip = 0x1000;
+    reg(rbx) = 0x401;
+    run(plain_exit(ExitKind::debug_register));
+    ASSERT_EQ(shown.size(), 2u);
+    EXPECT_EQ(shown[1].number, 7u);
+    EXPECT_EQ(shown[1].value, 0x401u);
+    EXPECT_EQ(guest().system.dr7, 0x401u) << "the core does it";
+    guest().system.cr4 = x86::Cr4::DE::mask;
+    code({0x0f, 0x21, 0xe3});
+    vcpu().registers.rip = 0x1000;
+    run(plain_exit(ExitKind::debug_register));
+    EXPECT_EQ(shown.size(), 2u) << "no register of that name: the core raises what the processor would";
+}
+
 TEST_F(Exits, exceptions_reads_of_the_clock_and_invalidations_are_shown_and_done)
 {
     watched();
@@ -391,6 +496,37 @@ TEST_F(Exits, an_instance_that_fails_leaves_no_intercept_behind)
     EXPECT_EQ(domain->state(), DomainState::running);
     run(plain_exit(ExitKind::cpuid, 2));
     EXPECT_EQ(shown.size(), 1u);
+}
+
+TEST_F(Exits, an_instance_that_comes_to_a_running_guest_brings_its_intercepts_and_takes_them_along)
+{
+    flat();
+    start();
+    run(plain_exit(ExitKind::cpuid, 2));
+    EXPECT_EQ(guest().intercepts, Intercepts{});
+    Module& watcher = module("watcher-1");
+    for (unsigned round = 0; round < 2; ++round) {
+        why.clear();
+        ASSERT_TRUE(ExtensionStack::attach(*domain, watcher, {}, options, why, field)) << why.view();
+        domain->extensions->implementation().bindings.back()->hooks.exit = note;
+        shown.clear();
+        vcpu().registers.rip = 0x1000;
+        run();
+        EXPECT_TRUE(guest().intercepts.pause && guest().intercepts.read_tsc);
+        EXPECT_EQ(guest().intercepts.exceptions, 1u << 14);
+        EXPECT_EQ(fake::fake_msr_maps(), 1u);
+        EXPECT_EQ(fake::fake_msr_map(vcpu()).size(), 2u);
+        run(plain_exit(ExitKind::pause, 2));
+        EXPECT_EQ(shown.size(), 1u);
+        why.clear();
+        ASSERT_TRUE(ExtensionStack::detach(*domain, "watcher", why)) << why.view();
+        // A guest that runs on before it has heard of it: nobody is shown what still exits, and the core answers.
+        run(plain_exit(ExitKind::pause, 2));
+        EXPECT_EQ(shown.size(), 1u);
+        EXPECT_EQ(vcpu().registers.rip, 0x1004u);
+        expect_no_intercepts();
+        EXPECT_EQ(vcpu().answers, core_answers);
+    }
 }
 
 TEST_F(Exits, verdicts_that_a_subscription_may_not_give_end_the_instance)

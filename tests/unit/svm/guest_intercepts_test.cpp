@@ -106,6 +106,95 @@ TEST_F(GuestIntercepts, ChooseAmongTheRegistersThatAGuestHasForItself)
     EXPECT_EQ(ledger.frames(), 0u);
 }
 
+TEST_F(GuestIntercepts, OfDebugRegistersStayWhenTheGuestsAreInTheProcessor)
+{
+    core::Intercepts wanted;
+    wanted.debug_reads = 1 << 6;
+    wanted.debug_writes = 1 << 7;
+    hvm.intercept(vcpu.context, wanted);
+    EXPECT_EQ(control().intercept_dr, svm::all_debug_registers);
+    unsigned entries{};
+    const auto access = [&](std::uint64_t code) {
+        entries = 0;
+        return vcpu.enter([&entries, code](Guest& guest) {
+            guest.exits(entries++ == 0 ? code : cpuid_exit);
+        }).kind;
+    };
+    EXPECT_EQ(access(number(ExitCode::DR0_READ)), core::ExitKind::cpuid) << "nobody wants DR0";
+    EXPECT_EQ(control().intercept_dr, 1u << 6 | 1u << 23);
+    EXPECT_EQ(model().entered.control.intercept_dr, 1u << 6 | 1u << 23) << "the processor was told";
+    EXPECT_EQ(access(number(ExitCode::DR0_READ) + 6), core::ExitKind::debug_register);
+    EXPECT_EQ(access(number(ExitCode::DR0_WRITE) + 7), core::ExitKind::debug_register);
+    hvm.intercept(vcpu.context, {});
+    EXPECT_EQ(control().intercept_dr, 0u);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.control.intercept_dr, 0u);
+    hvm.intercept(vcpu.context, wanted);
+    vcpu.unload();
+    vcpu.load(0);
+    EXPECT_EQ(control().intercept_dr, svm::all_debug_registers);
+    EXPECT_EQ(access(number(ExitCode::DR0_READ) + 6), core::ExitKind::debug_register) << "the first access since it was loaded";
+}
+
+class DebugRegisters : public GuestIntercepts {
+protected:
+    DebugRegisters()
+    {
+        EXPECT_TRUE(hvm.write_system(vcpu.context, long_mode_state()));
+        vcpu.enter();
+    }
+    Status move(std::uint8_t opcode, unsigned number)
+    {
+        core::Exit exit{};
+        exit.kind = core::ExitKind::debug_register;
+        const std::byte bytes[]{std::byte{0x0f}, std::byte{opcode}, static_cast<std::byte>(0xc3 | number << 3)};  // RBX
+        return hvm.emulate_system_instruction(vcpu.context, exit, bytes, 3);
+    }
+    Status write(unsigned number, std::uint64_t value)
+    {
+        rbx() = value;
+        return move(0x23, number);
+    }
+    std::uint64_t read(unsigned number)
+    {
+        EXPECT_TRUE(move(0x21, number));
+        return rbx();
+    }
+    std::uint64_t& rbx() { return vcpu.context.registers.general[core::rbx]; }
+};
+
+TEST_F(DebugRegisters, AreMovedAsTheProcessorWouldMoveThem)
+{
+    EXPECT_TRUE(write(2, 0x1234'5678'9abc));
+    EXPECT_EQ(read(2), 0x1234'5678'9abcu);
+    EXPECT_EQ(write(6, 1ull << 32).error(), Error::invalid_argument);
+    EXPECT_EQ(write(7, 1ull << 63).error(), Error::invalid_argument);
+    EXPECT_TRUE(write(6, 0));
+    EXPECT_EQ(read(6), 0xffff'0ff0u) << "bits that are always one";
+    EXPECT_TRUE(write(7, 0xd001));
+    EXPECT_EQ(read(7), 0x401u) << "bits that are always zero";
+    EXPECT_EQ(read(5), 0x401u);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.save.dr7, 0x401u) << "the processor was told";
+    EXPECT_EQ(model().entered.save.dr6, 0xffff'0ff0u);
+    vcpu.vmcb().save.cr4 |= 1 << 3;  // DE
+    EXPECT_EQ(write(5, 0).error(), Error::not_supported);
+    vcpu.vmcb().save.cpl = 3;
+    EXPECT_EQ(write(7, 0).error(), Error::invalid_argument);
+    EXPECT_EQ(vcpu.vmcb().save.dr7, 0x401u) << "refused means untouched";
+}
+
+TEST_F(DebugRegisters, ThatAreGuardedRaiseADebugException)
+{
+    EXPECT_TRUE(write(7, 0x2400));
+    vcpu.enter();
+    EXPECT_EQ(write(0, 0x77).error(), Error::conflict);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.save.dr7, 0x400u);
+    EXPECT_EQ(model().entered.save.dr6, 0xffff'0ff0u | 1 << 13);
+    EXPECT_NE(read(0), 0x77u);
+}
+
 TEST_F(GuestIntercepts, AWantedExceptionIsTheGuestsUnlessAnEventWasUnderWay)
 {
     core::Intercepts wanted;

@@ -154,13 +154,13 @@ inline constexpr std::uint32_t exit_known_flags{0xff1f};
 inline constexpr std::uint32_t provided_exits{
     1u << static_cast<unsigned>(ExitKind::cpuid) | 1u << static_cast<unsigned>(ExitKind::msr) |
     1u << static_cast<unsigned>(ExitKind::port) | 1u << static_cast<unsigned>(ExitKind::exception) |
-    1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::halt) |
-    1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
+    1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::debug_register) |
+    1u << static_cast<unsigned>(ExitKind::halt) | 1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
     1u << static_cast<unsigned>(ExitKind::invalidate_page)};
 /// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM, none instead of the core.
 inline constexpr std::uint64_t provided_exceptions{0x000b'7ce3};
-/// CR2, CR3, CR4 and CR8: CR0 has instructions beside MOV.
-inline constexpr std::uint64_t provided_control_registers{0x11c};
+/// CR0, CR2, CR3, CR4 and CR8.
+inline constexpr std::uint64_t provided_control_registers{0x11d};
 
 /// Which exits the `exit` hook wants.  What the guest would do without an exit is intercepted while a subscription wants it.
 struct ExitSubscription {

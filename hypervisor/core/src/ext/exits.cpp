@@ -30,7 +30,7 @@ constexpr std::uint32_t kinds_of(abi::ExitKind kind)
     case abi::ExitKind::pause: return bit(ExitKind::pause);
     case abi::ExitKind::read_tsc: return bit(ExitKind::read_tsc);
     case abi::ExitKind::invalidate_page: return bit(ExitKind::invalidate_page);
-    case abi::ExitKind::debug_register:
+    case abi::ExitKind::debug_register: return bit(ExitKind::debug_register);
     case abi::ExitKind::single_step:
     case abi::ExitKind::page_watch: break;  // the loader has refused them
     }
@@ -51,6 +51,27 @@ bool wants_writes(const abi::ExitSubscription& wanted)
     return (wanted.flags & abi::exit_writes) != 0 || (wanted.flags & abi::exit_reads) == 0;
 }
 
+void add_registers(const abi::ExitSubscription& wanted, std::uint16_t& reads, std::uint16_t& writes)
+{
+    const std::uint32_t registers = number_bits(wanted);
+    if (wants_reads(wanted))
+        reads = static_cast<std::uint16_t>(reads | registers);
+    if (wants_writes(wanted))
+        writes = static_cast<std::uint16_t>(writes | registers);
+}
+
+/// DR6 and DR7 by their other names too.
+void add_debug_registers(abi::ExitSubscription wanted, Intercepts& all)
+{
+    add_registers(wanted, all.debug_reads, all.debug_writes);
+    constexpr std::uint64_t status{6}, aliases{2};
+    if (wanted.last < status)
+        return;
+    wanted.first = (wanted.first < status ? status : wanted.first) - aliases;
+    wanted.last -= aliases;
+    add_registers(wanted, all.debug_reads, all.debug_writes);
+}
+
 void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
 {
     Intercepts& all = plan.intercepts;
@@ -63,14 +84,8 @@ void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
                                        wants_reads(wanted), wants_writes(wanted)}));  // reserve_subscriptions has counted
         return;
     case abi::ExitKind::exception: all.exceptions |= number_bits(wanted); return;
-    case abi::ExitKind::control_register: {
-        const auto registers = static_cast<std::uint16_t>(number_bits(wanted));
-        if (wants_reads(wanted))
-            all.control_reads = static_cast<std::uint16_t>(all.control_reads | registers);
-        if (wants_writes(wanted))
-            all.control_writes = static_cast<std::uint16_t>(all.control_writes | registers);
-        return;
-    }
+    case abi::ExitKind::control_register: return add_registers(wanted, all.control_reads, all.control_writes);
+    case abi::ExitKind::debug_register: return add_debug_registers(wanted, all);
     case abi::ExitKind::pause: all.pause = true; return;
     case abi::ExitKind::read_tsc: all.read_tsc = true; return;
     case abi::ExitKind::invalidate_page: all.invalidate_page = true; return;

@@ -60,6 +60,8 @@ Status reserve_subscriptions(Binding& binding, TextWriter& why);
 /// switched.  Any processor.
 void renew_subscriptions(Domain& domain);
 
+/// From now on the halt is asked about before each entry, until it ends.
+void keep_awake(VcpuBinding& own);
 /// A halt that the module keeps awake: asked again.  Called before an entry.
 void continue_poll(VcpuBinding& own);
 /// The poll of the instance before goes on in this one, or ends.

@@ -8,6 +8,7 @@
 #include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/machine_status.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/exceptions.hpp"
 #include "hv/x86/msr.hpp"
@@ -153,6 +154,8 @@ void handle_system_instruction(Vcpu& vcpu, const Exit& exit)
     const auto instruction = emulate::decode(code.value(), emulate::mode_of(context));
     if (!instruction)
         return;
+    if (status_instruction(instruction.value()) != StatusInstruction::none)
+        return handle_status_instruction(vcpu, context, instruction.value());
     std::byte copy[longest_instruction];
     const std::uint8_t length = instruction.value().length;
     for (std::uint8_t at = 0; at < length; ++at)
@@ -162,6 +165,8 @@ void handle_system_instruction(Vcpu& vcpu, const Exit& exit)
         return vcpu.advance(length);
     if (done.error() == Error::not_supported)
         raise_undefined_opcode(vcpu);
+    else if (done.error() == Error::conflict)
+        vcpu.raise(static_cast<std::uint8_t>(x86::Exception::DB));
     else
         raise_general_protection(vcpu);
 }

@@ -11,72 +11,9 @@
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
+#include "hv/core/vcpu/operand_access.hpp"
 
 namespace hv::core {
-namespace {
-
-constexpr std::uint64_t all_ones(unsigned size) { return size == 8 ? ~0ull : (1ull << (8 * size)) - 1; }
-
-enum class DeviceOutcome : std::uint8_t { done, fault, settled };
-
-bool in_local_apic(const Vcpu& vcpu, GuestPhysical address)
-{
-    return LocalApic::mmio_page(vcpu.apic.apic_base()) == address.page_base();
-}
-
-DeviceOutcome access_local_apic(Vcpu& vcpu, std::uint64_t offset, unsigned size, bool write, std::uint64_t& value)
-{
-    const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
-    if (!write) {
-        fetch_task_priority(vcpu);
-        value = vcpu.apic.read_mmio(offset, size, now);
-        return DeviceOutcome::done;
-    }
-    static_cast<void>(apply_apic_effect(vcpu, vcpu.apic.write_mmio(offset, size, value, now)));
-    store_task_priority(vcpu);
-    return DeviceOutcome::done;
-}
-
-DeviceOutcome access_device(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
-{
-    if (in_local_apic(vcpu, address))
-        return access_local_apic(vcpu, address.page_offset(), size, write, value);
-    Domain& domain = vcpu.domain;
-    if (domain.pc->owns(address)) {
-        if (write)
-            domain.pc->write_mmio(address, size, value);
-        else
-            value = domain.pc->read_mmio(address, size);
-        return DeviceOutcome::done;
-    }
-    if (domain.extensions != nullptr) {
-        switch (domain.extensions->mmio(vcpu, address, size, write, value)) {
-        case Answered::no: break;
-        case Answered::done: return DeviceOutcome::done;
-        case Answered::fault: return DeviceOutcome::fault;
-        case Answered::taken: return DeviceOutcome::settled;
-        }
-    }
-    domain.said_unowned_mmio.log(LogLevel::debug, "domain ", domain.id, ": access to ", Hex{address.raw()},
-                                 ", where there is nothing");
-    value = write ? value : all_ones(size);
-    return DeviceOutcome::done;
-}
-
-/// RAM or device, by guest-physical address, within a page.
-DeviceOutcome access_physical(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
-{
-    const GuestMemory& memory = vcpu.domain.memory.guest();
-    const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(size);
-    if (!in_local_apic(vcpu, address) && memory.page(address, write) != nullptr) {
-        if (write)
-            static_cast<void>(memory.write(address, bytes));
-        else
-            static_cast<void>(memory.read(address, bytes));
-        return DeviceOutcome::done;
-    }
-    return access_device(vcpu, address, size, write, value);
-}
 
 emulate::Segments segments_of(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction)
 {
@@ -91,6 +28,69 @@ emulate::Segments segments_of(Vcpu& vcpu, const ExecutionContext& context, const
         result.segments[index] = {system.segments[index].base, system.segments[index].limit,
                                   system.segments[index].attributes};
     return result;
+}
+
+namespace {
+
+constexpr std::uint64_t all_ones(unsigned size) { return size == 8 ? ~0ull : (1ull << (8 * size)) - 1; }
+
+bool in_local_apic(const Vcpu& vcpu, GuestPhysical address)
+{
+    return LocalApic::mmio_page(vcpu.apic.apic_base()) == address.page_base();
+}
+
+AccessOutcome access_local_apic(Vcpu& vcpu, std::uint64_t offset, unsigned size, bool write, std::uint64_t& value)
+{
+    const std::uint64_t now = vcpu.guest_tsc(platform::ticks());
+    if (!write) {
+        fetch_task_priority(vcpu);
+        value = vcpu.apic.read_mmio(offset, size, now);
+        return AccessOutcome::done;
+    }
+    static_cast<void>(apply_apic_effect(vcpu, vcpu.apic.write_mmio(offset, size, value, now)));
+    store_task_priority(vcpu);
+    return AccessOutcome::done;
+}
+
+AccessOutcome access_device(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+{
+    if (in_local_apic(vcpu, address))
+        return access_local_apic(vcpu, address.page_offset(), size, write, value);
+    Domain& domain = vcpu.domain;
+    if (domain.pc->owns(address)) {
+        if (write)
+            domain.pc->write_mmio(address, size, value);
+        else
+            value = domain.pc->read_mmio(address, size);
+        return AccessOutcome::done;
+    }
+    if (domain.extensions != nullptr) {
+        switch (domain.extensions->mmio(vcpu, address, size, write, value)) {
+        case Answered::no: break;
+        case Answered::done: return AccessOutcome::done;
+        case Answered::fault: return AccessOutcome::fault;
+        case Answered::taken: return AccessOutcome::settled;
+        }
+    }
+    domain.said_unowned_mmio.log(LogLevel::debug, "domain ", domain.id, ": access to ", Hex{address.raw()},
+                                 ", where there is nothing");
+    value = write ? value : all_ones(size);
+    return AccessOutcome::done;
+}
+
+/// RAM or device, by guest-physical address, within a page.
+AccessOutcome access_physical(Vcpu& vcpu, GuestPhysical address, unsigned size, bool write, std::uint64_t& value)
+{
+    const GuestMemory& memory = vcpu.domain.memory.guest();
+    const auto bytes = std::as_writable_bytes(std::span{&value, 1}).first(size);
+    if (!in_local_apic(vcpu, address) && memory.page(address, write) != nullptr) {
+        if (write)
+            static_cast<void>(memory.write(address, bytes));
+        else
+            static_cast<void>(memory.read(address, bytes));
+        return AccessOutcome::done;
+    }
+    return access_device(vcpu, address, size, write, value);
 }
 
 /// Where a memory operand lies: in one page, or its rest in another.
@@ -125,7 +125,7 @@ bool find_operand(Vcpu& vcpu, const ExecutionContext& context, GuestLinear linea
 }
 
 /// One that crosses a page, in the largest aligned pieces that lie in one.
-DeviceOutcome access_in_pieces(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
+AccessOutcome access_in_pieces(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
 {
     const std::uint64_t whole{value};
     if (!write)
@@ -138,17 +138,17 @@ DeviceOutcome access_in_pieces(Vcpu& vcpu, const Operand& operand, unsigned size
         while (bytes > left || at.raw() % bytes != 0)
             bytes /= 2;
         std::uint64_t piece = whole >> (8 * done) & all_ones(bytes);
-        const DeviceOutcome outcome = access_physical(vcpu, at, bytes, write, piece);
-        if (outcome != DeviceOutcome::done)
+        const AccessOutcome outcome = access_physical(vcpu, at, bytes, write, piece);
+        if (outcome != AccessOutcome::done)
             return outcome;
         if (!write)
             value |= (piece & all_ones(bytes)) << (8 * done);
         done += bytes;
     }
-    return DeviceOutcome::done;
+    return AccessOutcome::done;
 }
 
-DeviceOutcome access_operand(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
+AccessOutcome access_operand(Vcpu& vcpu, const Operand& operand, unsigned size, bool write, std::uint64_t& value)
 {
     if (operand.first_bytes == size) [[likely]]
         return access_physical(vcpu, operand.address[0], size, write, value);
@@ -163,47 +163,47 @@ void give_up(Vcpu& vcpu, GuestPhysical address)
 }
 
 /// Carries out one planned instruction.
-DeviceOutcome carry_out(Vcpu& vcpu, const ExecutionContext& context, const emulate::MmioOperation& plan,
+AccessOutcome carry_out(Vcpu& vcpu, const ExecutionContext& context, const emulate::MmioOperation& plan,
                         GuestPhysical faulted)
 {
     const bool only = !(plan.reads && plan.writes) || plan.read_address == plan.write_address;
     Operand source{}, target{};
     if (plan.reads && !find_operand(vcpu, context, plan.read_address, plan.size, false, only, faulted, source))
-        return DeviceOutcome::settled;
+        return AccessOutcome::settled;
     if (plan.writes && !find_operand(vcpu, context, plan.write_address, plan.size, true, only, faulted, target))
-        return DeviceOutcome::settled;
+        return AccessOutcome::settled;
     std::uint64_t value{};
     if (plan.reads)
-        if (const auto outcome = access_operand(vcpu, source, plan.size, false, value); outcome != DeviceOutcome::done)
+        if (const auto outcome = access_operand(vcpu, source, plan.size, false, value); outcome != AccessOutcome::done)
             return outcome;
     emulate::Effect effect = emulate::execute(plan, vcpu.registers, value);
     if (plan.writes)
         if (const auto outcome = access_operand(vcpu, target, plan.size, true, effect.write_value);
-            outcome != DeviceOutcome::done)
+            outcome != AccessOutcome::done)
             return outcome;
     emulate::commit(effect, vcpu.registers);
-    return DeviceOutcome::done;
+    return AccessOutcome::done;
 }
 
 /// The same for the plain moves that drivers use for nearly every access.
-DeviceOutcome carry_out_move(Vcpu& vcpu, const ExecutionContext& context, const emulate::PlainMove& move,
+AccessOutcome carry_out_move(Vcpu& vcpu, const ExecutionContext& context, const emulate::PlainMove& move,
                              GuestPhysical faulted)
 {
     Operand operand{};
     if (!find_operand(vcpu, context, GuestLinear{move.address}, move.size, move.writes, true, faulted, operand))
-        return DeviceOutcome::settled;
+        return AccessOutcome::settled;
     std::uint64_t value{move.value};
-    const DeviceOutcome outcome = access_operand(vcpu, operand, move.size, move.writes, value);
-    if (outcome == DeviceOutcome::done)
+    const AccessOutcome outcome = access_operand(vcpu, operand, move.size, move.writes, value);
+    if (outcome == AccessOutcome::done)
         emulate::commit(move, vcpu.registers, value);
     return outcome;
 }
 
-void finish_access(Vcpu& vcpu, DeviceOutcome outcome)
+void finish_access(Vcpu& vcpu, AccessOutcome outcome)
 {
-    if (outcome == DeviceOutcome::fault)
+    if (outcome == AccessOutcome::fault)
         return raise_general_protection(vcpu);
-    if (outcome == DeviceOutcome::done)
+    if (outcome == AccessOutcome::done)
         vcpu.advance(0);  // RIP has moved already; the interrupt shadow has not ended
 }
 
@@ -227,6 +227,15 @@ void emulate_access(Vcpu& vcpu, const NestedFault& fault)
 }
 
 }  // namespace
+
+AccessOutcome access_linear(Vcpu& vcpu, const ExecutionContext& context, GuestLinear linear, unsigned size, bool write,
+                            std::uint64_t& value)
+{
+    Operand operand{};
+    if (!find_operand(vcpu, context, linear, size, write, false, {}, operand))
+        return AccessOutcome::settled;
+    return access_operand(vcpu, operand, size, write, value);
+}
 
 void handle_nested_fault(Vcpu& vcpu, const Exit& exit)
 {

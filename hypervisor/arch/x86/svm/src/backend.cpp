@@ -338,6 +338,8 @@ Status table_write_system(VcpuContext& context, const core::SystemRegisters& fro
 Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, std::uint8_t length)
 {
     VcpuState& vcpu = state_of(context);
+    if (exit.kind == core::ExitKind::debug_register)
+        return move_debug_register(vcpu, context.registers, {bytes, length});
     if (exit.kind != core::ExitKind::set_extended_control)
         return move_control_register(vcpu, context.registers, {bytes, length}, backend.features);
     HV_TRY(set_extended_control(vcpu, context.registers));
@@ -443,6 +445,10 @@ core::HvmTable make_table()
         .read_msr = table_read_msr,
         .write_msr = table_write_msr,
         .emulate_system_instruction = emulate,
+        .write_control_0 =
+            [](VcpuContext& c, std::uint64_t value) {
+                return write_control_register(state_of(c), 0, value, backend.features);
+            },
         .extended_control = extended_control,
         .offer = [](VcpuContext& c,
                     const core::OfferedBits& bits) { offer(state_of(c), bits, backend.features); },

@@ -159,8 +159,9 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
     case Detail::window: set_interrupt_window(vcpu, 0); break;
     case Detail::nmi_return: end_nmi(vcpu, rip); break;
     case Detail::debug:
-        pass_debug_registers(vcpu);  // the first access since it was loaded
-        return false;
+        if (!vcpu.debug_loaded)
+            pass_debug_registers(vcpu);  // the first access since it was loaded
+        return wants_debug_access(vcpu, exit.code);
     case Detail::general_protection:
         exit.exception = {
             .vector = static_cast<std::uint8_t>(x86::Exception::GP), .in_delivery = false, .error_code = 0, .address = 0};

@@ -37,6 +37,7 @@ void intercept(VcpuState& vcpu, const core::Intercepts& wanted, HostPhysical usu
     vcpu.wanted = wanted;
     vcpu.watch.subscribed = wants_control_write(vcpu, 8);
     control.intercept_cr = control_bits(wanted) | own_control_bits(vcpu, features);
+    control.intercept_dr = vcpu.debug_loaded ? wanted_debug_bits(vcpu) : all_debug_registers;
     control.intercept_exceptions = guest_exceptions | wanted.exceptions;
     put(control.intercept_instructions, intercept_bit(ExitCode::RDTSC), wanted.read_tsc);
     put(control.intercept_instructions, intercept_bit(ExitCode::INVLPG), wanted.invalidate_page);

@@ -158,8 +158,11 @@ struct HvmTable {
     Expected<std::uint64_t> (*read_msr)(const VcpuContext&, std::uint32_t msr);
     Status (*write_msr)(VcpuContext&, std::uint32_t msr, std::uint64_t value);
     /// A control_register, debug_register, set_extended_control exit carried out as the processor would; `bytes` is the
-    /// instruction.  invalid_argument: the guest gets #GP(0); not_supported: #UD.
+    /// instruction.  invalid_argument: the guest gets #GP(0); not_supported: #UD; conflict: #DB, DR6 says why.
     Status (*emulate_system_instruction)(VcpuContext&, const Exit&, const std::byte* bytes, std::uint8_t length);
+
+    /// CR0 as a MOV by the guest would write it; invalid_argument: that would be #GP(0).
+    Status (*write_control_0)(VcpuContext&, std::uint64_t value);
 
     /// XCR0 as the guest set it.
     std::uint64_t (*extended_control)(const VcpuContext&);

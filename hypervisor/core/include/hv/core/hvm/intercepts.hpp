@@ -16,8 +16,10 @@ struct MsrIntercept {
 
 struct Intercepts {
     std::uint32_t exceptions{};      ///< by vector
-    std::uint16_t control_reads{};   ///< by register; CR0 excepted
+    std::uint16_t control_reads{};   ///< by register
     std::uint16_t control_writes{};  ///< the same
+    std::uint16_t debug_reads{};     ///< by register; 4 and 5 are names of 6 and 7
+    std::uint16_t debug_writes{};
     bool pause{};                    ///< each one
     bool read_tsc{};
     bool invalidate_page{};

@@ -7,6 +7,7 @@
 
 #include <span>
 
+#include "hv/arch/x86/svm/exit_code.hpp"
 #include "hv/arch/x86/svm/features.hpp"
 #include "hv/arch/x86/svm/permission_map.hpp"
 #include "hv/arch/x86/svm/vcpu_state.hpp"
@@ -21,6 +22,17 @@ void intercept(VcpuState& vcpu, const core::Intercepts& wanted, HostPhysical usu
 [[nodiscard]] inline bool wants_control_write(const VcpuState& vcpu, unsigned number)
 {
     return (vcpu.wanted.control_writes >> number & 1) != 0;
+}
+
+/// What still exits while the guest's debug registers are in the processor.
+[[nodiscard]] inline std::uint32_t wanted_debug_bits(const VcpuState& vcpu)
+{
+    return vcpu.wanted.debug_reads | std::uint32_t{vcpu.wanted.debug_writes} << 16;
+}
+/// True where a subscriber wants the access whose exit has this code.
+[[nodiscard]] inline bool wants_debug_access(const VcpuState& vcpu, std::uint64_t code)
+{
+    return (wanted_debug_bits(vcpu) >> (code - number(ExitCode::DR0_READ)) & 1) != 0;
 }
 
 /// HvmTable::msr_map_set.

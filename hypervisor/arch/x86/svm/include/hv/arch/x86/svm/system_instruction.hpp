@@ -16,6 +16,8 @@ namespace hv::svm {
 /// `bytes` is the instruction, a MOV with a control register.  invalid_argument: #GP(0); not_supported: #UD.
 Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::span<const std::byte> bytes,
                              const Features& features);
+/// The same for a MOV with a debug register; conflict: #DB, DR6 and DR7 say why.
+Status move_debug_register(VcpuState& vcpu, core::Registers& registers, std::span<const std::byte> bytes);
 /// XSETBV; the caller then gives `extended_control` to the processor.
 Status set_extended_control(VcpuState& vcpu, const core::Registers& registers);
 
