@@ -314,7 +314,7 @@ Status TableJudge::exit(const abi::ExitSubscription& wanted, std::uint64_t where
     if (wanted.first > wanted.last || wanted.last > last_number(wanted.kind))
         return no(where, "a subscription to exits of kind '", name, "' from ", Hex{wanted.first}, " to ",
                   Hex{wanted.last});
-    if (goes_beyond(wanted) || (wanted.kind == abi::ExitKind::exception && (wanted.flags & abi::exit_instead) != 0))
+    if (goes_beyond(wanted))
         return refused(diagnostics_, Error::not_supported, where, "a subscription to exits of kind '", name, "' from ",
                        Hex{wanted.first}, " to ", Hex{wanted.last}, ", which this hypervisor does not provide");
     return Done{};

@@ -9,6 +9,7 @@
 #include "hv/base/assert.hpp"
 #include "hv/core/platform/platform.hpp"
 #include "hv/x86/control_registers.hpp"
+#include "hv/x86/exceptions.hpp"
 #include "hv/x86/msr.hpp"
 
 namespace hv::fake {
@@ -278,6 +279,14 @@ Status emulate(VcpuContext& context, const Exit& exit, const std::byte* bytes, s
     return Done{};
 }
 
+void cancel_exception(VcpuContext& context)
+{
+    FakeVcpu& vcpu = fake_vcpu(context);
+    if (std::exchange(vcpu.exception_queued, false))
+        vcpu.queued.reset();
+    vcpu.system.cr2 = vcpu.cr2_before;
+}
+
 Expected<void*> msr_map_create(core::Ledger&)
 {
     if (std::exchange(state().msr_map_fails, false))
@@ -314,6 +323,7 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .enter_control = [](VcpuContext& c, Exit& exit, const std::atomic<bool>&) { exit = enter(c); },
         .inject = [](VcpuContext& c, const Event& event) { fake_vcpu(c).queued = event; },
         .event_pending = [](const VcpuContext& c) { return fake_vcpu(c).queued.has_value(); },
+        .cancel_exception = cancel_exception,
         .interrupt_possible = interrupt_possible,
         .nmi_possible =
             [](const VcpuContext& c) {
@@ -459,6 +469,26 @@ core::Exit port_exit(const core::PortAccess& access)
 Step exits(const core::Exit& exit)
 {
     return [exit](VcpuContext&, FakeVcpu&) { return exit; };
+}
+
+Step raises(std::uint8_t vector, std::uint32_t error_code, std::uint64_t address, std::optional<core::Event> delivering)
+{
+    return [=](VcpuContext&, FakeVcpu& vcpu) {
+        constexpr std::uint8_t page_fault{14};
+        Exit exit = plain_exit(ExitKind::exception);
+        exit.exception = {.vector = vector,
+                          .in_delivery = delivering.has_value(),
+                          .delivering_exception = delivering && delivering->kind == core::EventKind::exception,
+                          .delivering_vector = delivering ? delivering->vector : std::uint8_t{},
+                          .error_code = error_code,
+                          .address = address};
+        vcpu.cr2_before = vcpu.system.cr2;
+        if (vector == page_fault)
+            vcpu.system.cr2 = address;
+        vcpu.exception_queued = !delivering;
+        vcpu.queued = delivering ? delivering : Event{core::EventKind::exception, vector, x86::pushes_error_code(vector), error_code};
+        return exit;
+    };
 }
 
 bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::size_t bytes,

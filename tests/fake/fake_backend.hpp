@@ -49,6 +49,8 @@ struct FakeVcpu {
     core::Intercepts intercepts{};
     std::optional<core::Event> queued;
     std::vector<core::Event> delivered;  ///< in order
+    std::uint64_t cr2_before{};          ///< the last exception that exited
+    bool exception_queued{};             ///< it is what is queued
     unsigned entries{};
     unsigned flushes{};  ///< that took effect, for whichever reason
     std::optional<unsigned> loaded_on;
@@ -82,6 +84,9 @@ void fail_vcpu_create(unsigned count);
 [[nodiscard]] core::Exit port_exit(const core::PortAccess& access);
 /// A step that makes this exit and nothing else.
 [[nodiscard]] Step exits(const core::Exit& exit);
+/// A step that raises an intercepted exception: as part of `delivering`, where there is one.
+[[nodiscard]] Step raises(std::uint8_t vector, std::uint32_t error_code = 0, std::uint64_t address = 0,
+                          std::optional<core::Event> delivering = {});
 
 /// What the guest's access to its memory gives, by the translation that it used before if it has one: true,
 /// or false and the nested fault that the access causes.

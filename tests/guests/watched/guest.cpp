@@ -113,6 +113,50 @@ void try_exceptions()
     expect_equal("divide-replaced", 13, vector);
 }
 
+std::uint64_t read_cr2()
+{
+    std::uint64_t address;
+    asm volatile("mov %%cr2, %0" : "=r"(address));
+    return address;
+}
+
+std::uint32_t load_from(std::uint64_t address, std::uint64_t& value)
+{
+    return fault([&](std::uint32_t& faulted) {
+        asm volatile(GUEST_FIXUP_BEGIN "mov (%%rdi), %%rax" GUEST_FIXUP_END
+                     : [faulted] "+r"(faulted), "=a"(value)
+                     : "D"(address)
+                     : "memory");
+    });
+}
+
+volatile unsigned visits;
+[[gnu::noinline]] void visit() { visits = visits + 1; }
+
+/// Faults that the module deals with: the guest has none.
+void try_answered_faults()
+{
+    constexpr std::uint32_t none{256};
+    const std::uint64_t address{read_cr2()};
+    std::uint64_t value{};
+    std::uint32_t vector{};
+    expect_equal("fault-unanswered", 13, load_from(watched::no_address, value));
+    expect_equal("page-fault-answered-shown", 1, shown_by(by_exception, [&] { vector = load_from(watched::unmapped_address, value); }));
+    expect_equal("page-fault-answered", none, vector);
+    expect_equal("page-fault-value", watched::load_answer, value);
+    expect_equal("page-fault-left-address", address, read_cr2());
+    watch(watched::faults, true);
+    expect_equal("fault-answered", none, load_from(watched::no_address, value));
+    expect_equal("fault-value", watched::load_answer, value);
+    expect_equal("fault-passed-on", 13, load_from(watched::no_address ^ 8, value));
+    asm volatile("mov %0, %%dr0\n mov %1, %%dr7" ::"r"(&visit), "r"(0x401ull));
+    expect_equal("breakpoint-shown", 1, shown_by(by_exception, [] { visit(); }));
+    asm volatile("mov %0, %%dr7" ::"r"(0x400ull));
+    expect_equal("breakpoint-passed", 1, visits);
+    watch(watched::faults, false);
+    expect_equal("fault-unanswered-again", 13, load_from(watched::no_address, value));
+}
+
 void try_control_registers()
 {
     const auto reload = [] {
@@ -273,6 +317,7 @@ extern "C" void guest_main()
         try_msrs();
         try_ports();
         try_exceptions();
+        try_answered_faults();
         try_control_registers();
         try_control_0();
         try_debug_registers();

@@ -41,7 +41,9 @@ struct Watched {
         abi::ExitSubscription{abi::ExitKind::port, abi::exit_writes, 0x80, 0x80},
         abi::ExitSubscription{abi::ExitKind::exception, 0, 0, 0},    // #DE
         abi::ExitSubscription{abi::ExitKind::exception, 0, 6, 6},    // #UD
-        abi::ExitSubscription{abi::ExitKind::exception, 0, 14, 14},  // #PF
+        abi::ExitSubscription{abi::ExitKind::exception, abi::exit_instead, 14, 14},  // #PF
+        abi::ExitSubscription{abi::ExitKind::exception, abi::exit_instead | while_on(watched::faults), 1, 1},  // #DB
+        abi::ExitSubscription{abi::ExitKind::exception, abi::exit_instead | while_on(watched::faults), 13, 13},  // #GP
         abi::ExitSubscription{abi::ExitKind::control_register, while_on(watched::address_spaces), 3, 4},
         abi::ExitSubscription{abi::ExitKind::control_register, while_on(watched::control_0), 0, 0},
         abi::ExitSubscription{abi::ExitKind::debug_register, while_on(watched::debug_registers), 0, 1},
@@ -99,6 +101,20 @@ struct Watched {
     }
 
 private:
+    static abi::Verdict answer_exception(abi::ExitFrame& frame)
+    {
+        constexpr std::uint64_t divide{0}, general_protection{13}, load_length{3};
+        constexpr unsigned rdi{7};
+        if (frame.number == divide)
+            return abi::inject_general_protection;
+        if (frame.number < general_protection)
+            return abi::done;
+        if (frame.general[rdi] != watched::no_address && frame.general[rdi] != watched::unmapped_address)
+            return abi::not_mine;
+        frame.general[0] = watched::load_answer;  // the guest's load is done
+        frame.rip += load_length;
+        return {abi::VerdictKind::done, abi::verdict_keep_rip, 0};
+    }
     static abi::Verdict answer(VcpuState& state, abi::ExitFrame& frame)
     {
         switch (frame.kind) {
@@ -109,7 +125,7 @@ private:
             (frame.write != 0 ? state.answered_msr : frame.value) = frame.write != 0 ? frame.value : state.answered_msr;
             return abi::done;
         case abi::ExitKind::port: frame.value = watched::port_answer; return abi::done;
-        case abi::ExitKind::exception: return frame.number == 0 ? abi::inject_general_protection : abi::done;
+        case abi::ExitKind::exception: return answer_exception(frame);
         case abi::ExitKind::halt: return frame.value < watched::polls_of_halt ? abi::again : abi::done;
         case abi::ExitKind::debug_register: frame.value = watched::debug_answer; return abi::done;
         case abi::ExitKind::read_tsc: frame.value = watched::clock_answer; return abi::done;

@@ -15,7 +15,7 @@ inline constexpr std::uint32_t leaf_shown{2};
 /// The module's MSR: bits 7..0 a condition, bit 8 on or off.
 inline constexpr std::uint64_t switch_on{1 << 8};
 /// Of the instructions that would have to exit again and again.
-enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations, debug_registers, control_0 };
+enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations, debug_registers, control_0, faults };
 
 inline constexpr std::uint32_t answered_leaf{0x8fff'0000};  ///< by the module
 inline constexpr std::uint32_t counted_leaf{0x8fff'0001};   ///< by the core; the module is shown it afterwards
@@ -25,6 +25,11 @@ inline constexpr std::uint64_t leaf_answer{0x1357'9bdf};
 inline constexpr std::uint64_t port_answer{0x5a};
 inline constexpr std::uint64_t clock_answer{0x1122'3344'5566'7788};
 inline constexpr std::uint64_t polls_of_halt{3};
+/// A load of RAX from here, three bytes long, is #GP; the module makes it read `load_answer`.
+inline constexpr std::uint64_t no_address{0x8000'0000'0000'0000};
+inline constexpr std::uint64_t load_answer{0x2468'ace0};
+/// A load of RAX, as long, from here is a page fault, with the same answer.
+inline constexpr std::uint64_t unmapped_address{0x30'0000'0010};
 inline constexpr std::uint64_t debug_answer{0x1234'5000};  ///< that DR2 reads as
 
 }  // namespace watched

@@ -104,7 +104,7 @@ TEST_F(DomainLife, EndsByAnExitWithoutAName)
 TEST_F(DomainLife, EndsByAMachineCheckAndNotByOtherExceptions)
 {
     Exit exit = plain_exit(ExitKind::exception);
-    exit.exception = {.vector = 14, .in_delivery = false, .error_code = 0, .address = 0};
+    exit.exception = {.vector = 14, .in_delivery = false, .delivering_exception = false, .delivering_vector = 0, .error_code = 0, .address = 0};
     run({exits(exit)});
     EXPECT_EQ(domain->state(), DomainState::running);
     exit.exception.vector = 18;

@@ -25,6 +25,8 @@ abi::Verdict note(const abi::VcpuContext*, abi::ExitFrame* frame)
     return answer ? answer(*frame) : abi::done;
 }
 
+constexpr std::uint32_t wanted_exceptions{1u << 14 | 3u << 12 | 1u << 1};
+
 class Exits : public ExtensionTest {
 protected:
     Exits()
@@ -123,7 +125,7 @@ TEST_F(Exits, the_guest_exits_for_what_the_manifest_wants_and_no_more)
     Binding& binding = watched();
     run();
     const Intercepts& now = guest().intercepts;
-    EXPECT_EQ(now.exceptions, 1u << 14);
+    EXPECT_EQ(now.exceptions, wanted_exceptions);
     EXPECT_EQ(now.control_reads, 1u);
     EXPECT_EQ(now.control_writes, 0x19u);
     EXPECT_EQ(now.debug_reads, 0x7fu) << "DR4 is a name of DR6";
@@ -388,7 +390,7 @@ TEST_F(Exits, exceptions_reads_of_the_clock_and_invalidations_are_shown_and_done
 {
     watched();
     Exit fault = plain_exit(ExitKind::exception);
-    fault.exception = {.vector = 14, .in_delivery = false, .error_code = 2, .address = 0x5000};
+    fault.exception = {.vector = 14, .in_delivery = false, .delivering_exception = false, .delivering_vector = 0, .error_code = 2, .address = 0x5000};
     run(fault);
     ASSERT_EQ(shown.size(), 1u);
     EXPECT_EQ(shown[0].number, 14u);
@@ -421,22 +423,142 @@ TEST_F(Exits, exceptions_reads_of_the_clock_and_invalidations_are_shown_and_done
     EXPECT_EQ(shown.size(), 5u);
 }
 
-TEST_F(Exits, an_exception_in_the_delivery_of_an_event_goes_past_subscribers_once)
+TEST_F(Exits, an_exception_that_the_module_deals_with_has_not_happened)
 {
     watched();
-    Exit fault = plain_exit(ExitKind::exception);
-    fault.exception = {.vector = 14, .in_delivery = true, .error_code = 2, .address = 0x5000};
-    guest().script.push_back(exits(fault));
-    std::uint32_t meanwhile{~0u};
-    guest().script.push_back([&](VcpuContext&, fake::FakeVcpu& now) {
-        meanwhile = now.intercepts.exceptions;
-        return plain_exit(ExitKind::pause, 2);
-    });
-    run();
-    EXPECT_EQ(meanwhile, 0u);
-    EXPECT_EQ(guest().intercepts.exceptions, 1u << 14) << "from the next exit on";
+    const auto fault = [&](std::uint64_t rip) {
+        vcpu().registers.rip = rip;
+        guest().script.push_back(fake::raises(13, 0x28));
+        run();
+        run();  // what was queued is delivered
+    };
+    answer = [](abi::ExitFrame& frame) {
+        frame.general[rbx] = 0x1234;
+        frame.rip = 0x5555;
+        return abi::done;
+    };
+    fault(0x1000);
     ASSERT_EQ(shown.size(), 1u);
-    EXPECT_EQ(shown[0].kind, abi::ExitKind::pause);
+    EXPECT_EQ(shown[0].number, 13u);
+    EXPECT_EQ(shown[0].value, 0x28u);
+    EXPECT_TRUE(guest().delivered.empty());
+    EXPECT_EQ(reg(rbx), 0x1234u);
+    EXPECT_EQ(vcpu().registers.rip, 0x1000u) << "the instruction once more";
+    answer = [](abi::ExitFrame& frame) {
+        frame.rip += 3;
+        return abi::Verdict{abi::VerdictKind::done, abi::verdict_keep_rip, 0};
+    };
+    fault(0x1000);
+    EXPECT_TRUE(guest().delivered.empty());
+    EXPECT_EQ(vcpu().registers.rip, 0x1003u);
+    answer = [](abi::ExitFrame&) { return abi::not_mine; };
+    fault(0x1000);
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 13u);
+    EXPECT_EQ(guest().delivered[0].error_code, 0x28u);
+    answer = [](abi::ExitFrame&) { return abi::inject_undefined_opcode; };
+    fault(0x1000);
+    ASSERT_EQ(guest().delivered.size(), 2u);
+    EXPECT_EQ(guest().delivered[1].vector, 6u);
+}
+
+TEST_F(Exits, a_page_fault_that_does_not_happen_leaves_its_address_register_alone)
+{
+    watched();
+    guest().system.cr2 = 0x1111;
+    answer = [&](abi::ExitFrame&) {
+        EXPECT_EQ(guest().system.cr2, 0x5000u) << "what the module may read";
+        return abi::inject_general_protection;
+    };
+    guest().script.push_back(fake::raises(14, 2, 0x5000));
+    run();
+    run();
+    EXPECT_EQ(guest().system.cr2, 0x1111u);
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 13u);
+    answer = nullptr;
+    guest().script.push_back(fake::raises(14, 2, 0x5000));
+    run();
+    run();
+    EXPECT_EQ(guest().system.cr2, 0x5000u);
+    ASSERT_EQ(guest().delivered.size(), 2u);
+    EXPECT_EQ(guest().delivered[1].vector, 14u);
+}
+
+TEST_F(Exits, an_exception_in_the_delivery_of_an_event_is_dealt_with_or_takes_its_place)
+{
+    watched();
+    const Event interrupt{EventKind::interrupt, 0x40, false, 0};
+    const auto fault = [&](std::uint8_t vector, const Event& delivering) {
+        shown.clear();
+        guest().delivered.clear();
+        vcpu().registers.rflags = 0x202;
+        guest().script.push_back(fake::raises(vector, 0, 0x5000, delivering));
+        run();
+        run();
+        EXPECT_EQ(shown.size(), 1u);
+    };
+    guest().system.cr2 = 0x1111;
+    fault(14, interrupt);
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 14u) << "as a processor: the interrupt is gone";
+    EXPECT_EQ(guest().system.cr2, 0x5000u);
+    fault(13, interrupt);
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 0x40u) << "the module has dealt with the fault";
+    answer = [](abi::ExitFrame&) { return abi::not_mine; };
+    fault(13, interrupt);
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 13u);
+    EXPECT_EQ(guest().intercepts.exceptions, wanted_exceptions);
+}
+
+TEST_F(Exits, two_exceptions_make_of_each_other_what_a_processor_makes_of_them)
+{
+    watched();
+    const struct {
+        std::uint8_t first, second, result;
+    } rows[]{{6, 13, 13}, {1, 14, 14}, {13, 13, 8}, {11, 13, 8}, {0, 12, 8}, {13, 14, 14}, {14, 13, 8}, {14, 14, 8}, {17, 13, 13}};
+    answer = [](abi::ExitFrame&) { return abi::not_mine; };
+    for (const auto& row : rows) {
+        guest().delivered.clear();
+        guest().script.push_back(
+            fake::raises(row.second, 0, 0x5000, Event{EventKind::exception, row.first, row.first >= 10, 0}));
+        run();
+        run();
+        ASSERT_EQ(guest().delivered.size(), 1u);
+        EXPECT_EQ(guest().delivered[0].vector, row.result) << int{row.first} << " and " << int{row.second};
+        EXPECT_EQ(guest().delivered[0].has_error_code, row.result >= 8);
+    }
+    answer = [](abi::ExitFrame&) { return abi::inject_general_protection; };
+    guest().delivered.clear();
+    guest().script.push_back(fake::raises(12, 0, 0, Event{EventKind::exception, 14, true, 0}));
+    run();
+    run();
+    ASSERT_EQ(guest().delivered.size(), 1u);
+    EXPECT_EQ(guest().delivered[0].vector, 8u) << "what the module raises counts as the second";
+    EXPECT_EQ(domain->state(), DomainState::running);
+    guest().script.push_back(fake::raises(13, 0, 0, Event{EventKind::exception, 8, true, 0}));
+    run();
+    EXPECT_EQ(domain->state(), DomainState::ended);
+}
+
+TEST_F(Exits, a_breakpoint_on_an_instruction_that_is_dealt_with_does_not_come_again)
+{
+    watched();
+    const auto resumes = [&](std::uint64_t dr6, std::uint64_t dr7) {
+        vcpu().registers.rflags = 0x202;
+        guest().system.dr6 = dr6;
+        guest().system.dr7 = dr7;
+        guest().script.push_back(fake::raises(1));
+        run();
+        return (vcpu().registers.rflags & x86::Rflags::RF::mask) != 0;
+    };
+    EXPECT_TRUE(resumes(0xffff'0ff2, 0x404)) << "DR1, execution";
+    EXPECT_FALSE(resumes(0xffff'0ff2, 0x10'0404)) << "DR1, writes: the instruction is done";
+    EXPECT_FALSE(resumes(0xffff'4ff0, 0x404)) << "a single step";
+    run();
+    EXPECT_TRUE(guest().delivered.empty());
 }
 
 TEST_F(Exits, a_halt_is_kept_awake_until_the_module_or_an_event_ends_it)
@@ -513,7 +635,7 @@ TEST_F(Exits, an_instance_that_comes_to_a_running_guest_brings_its_intercepts_an
         vcpu().registers.rip = 0x1000;
         run();
         EXPECT_TRUE(guest().intercepts.pause && guest().intercepts.read_tsc);
-        EXPECT_EQ(guest().intercepts.exceptions, 1u << 14);
+        EXPECT_EQ(guest().intercepts.exceptions, wanted_exceptions);
         EXPECT_EQ(fake::fake_msr_maps(), 1u);
         EXPECT_EQ(fake::fake_msr_map(vcpu()).size(), 2u);
         run(plain_exit(ExitKind::pause, 2));

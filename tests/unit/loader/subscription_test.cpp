@@ -63,7 +63,6 @@ constexpr Subscribed refused[]{
     {"DoubleFault", 3, {Kind::exception, 0, 8, 8}, Error::not_supported, "from 0x8 to 0x8, which this hypervisor"},
     {"MachineCheck", 3, {Kind::exception, 0, 18, 18}, Error::not_supported, "from 0x12 to 0x12, which this hypervisor"},
     {"AllExceptions", 3, {Kind::exception, 0, 0, 31}, Error::not_supported, "from 0x0 to 0x1f, which this hypervisor"},
-    {"ExceptionInstead", 3, {Kind::exception, abi::exit_instead, 14, 14}, Error::not_supported, "which this hypervisor"},
 };
 
 constexpr Subscribed accepted[]{
@@ -73,6 +72,7 @@ constexpr Subscribed accepted[]{
     {"LastCondition", 0, {Kind::halt, 64u << abi::exit_condition_shift, 0, 0}, {}, ""},
     {"Control0", 2, {Kind::control_register, abi::exit_instead, 0, 0}, {}, ""},
     {"Control8", 2, {Kind::control_register, 0, 8, 8}, {}, ""},
+    {"ExceptionInstead", 3, {Kind::exception, abi::exit_instead, 14, 14}, {}, ""},
     {"AnyExceptionThatExitsAnyway", 3, {Kind::exception, abi::exit_passive, 0, 31}, {}, ""},
     {"AllDebugRegisters", 4, {Kind::debug_register, abi::exit_instead, 0, 7}, {}, ""},
     {"Pause", 0, {Kind::pause, 0, 0, 0}, {}, ""},

@@ -216,3 +216,43 @@ TEST_F(GuestIntercepts, AWantedExceptionIsTheGuestsUnlessAnEventWasUnderWay)
     EXPECT_TRUE(exit.exception.in_delivery);
     EXPECT_EQ(control().event_injection, interrupt) << "the event comes first";
 }
+
+TEST_F(GuestIntercepts, AnExceptionThatIsCancelledHasNotHappened)
+{
+    core::Intercepts wanted;
+    wanted.exceptions = page_fault;
+    hvm.intercept(vcpu.context, wanted);
+    vcpu.vmcb().save.cr2 = 0x1111;
+    vcpu.enter();
+    const auto fault = [&](unsigned vector, std::uint64_t interrupted) {
+        return vcpu.enter([=](Guest& guest) {
+            guest.exits(number(ExitCode::EXCEPTION_FIRST) + vector, 2, 0x5000);
+            guest.state.control.exit_interrupt_info = interrupted;
+        });
+    };
+    fault(14, 0);
+    hvm.cancel_exception(vcpu.context);
+    EXPECT_FALSE(hvm.event_pending(vcpu.context));
+    vcpu.enter();
+    EXPECT_EQ(model().entered.save.cr2, 0x1111u) << "the processor was told";
+    fault(14, 0);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.save.cr2, 0x5000u);
+    EXPECT_EQ(model().entered.control.event_injection & 0xff, 14u);
+    constexpr std::uint64_t interrupt{1ull << 31 | 0x40}, general_protection{1ull << 31 | 1 << 11 | 3 << 8 | 13};
+    core::Exit exit = fault(14, interrupt);
+    EXPECT_FALSE(exit.exception.delivering_exception);
+    hvm.cancel_exception(vcpu.context);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.control.event_injection, interrupt) << "its delivery goes on";
+    exit = fault(14, general_protection);
+    EXPECT_TRUE(exit.exception.in_delivery && exit.exception.delivering_exception);
+    EXPECT_EQ(exit.exception.delivering_vector, 13u);
+    exit = fault(1, interrupt);  // one of the back end's own
+    hvm.cancel_exception(vcpu.context);
+    vcpu.enter();
+    EXPECT_EQ(model().entered.control.event_injection, interrupt);
+    fault(1, 0);
+    hvm.cancel_exception(vcpu.context);
+    EXPECT_FALSE(hvm.event_pending(vcpu.context));
+}

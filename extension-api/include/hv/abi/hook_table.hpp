@@ -157,7 +157,7 @@ inline constexpr std::uint32_t provided_exits{
     1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::debug_register) |
     1u << static_cast<unsigned>(ExitKind::halt) | 1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
     1u << static_cast<unsigned>(ExitKind::invalidate_page)};
-/// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM, none instead of the core.
+/// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM.
 inline constexpr std::uint64_t provided_exceptions{0x000b'7ce3};
 /// CR0, CR2, CR3, CR4 and CR8.
 inline constexpr std::uint64_t provided_control_registers{0x11d};
@@ -181,6 +181,7 @@ HV_FROZEN_SIZE(ExitSubscription, 24);
 /// subscription nothing is.  Verdicts: `done` and `not_mine` (before or after the core: it goes on; instead: the instruction
 /// is done, the core is asked), inject (not after), pause, crash; for a halt, not after the core, also `again`: the VCPU stays
 /// awake, its events are looked at, and unless one ends the halt the hook is asked again with a `value` one higher.
+/// An exception that an exit_instead subscription answers by `done` has not happened: RIP stays where it is, or is the frame's.
 struct ExitFrame {
     ExitKind kind;
     std::uint32_t cpl;

@@ -175,15 +175,6 @@ void renew_subscriptions(Domain& domain)
         domain.vcpu(index).mark(VcpuRequest::intercepts);
 }
 
-void ExtensionStack::let_exceptions_pass(Vcpu& vcpu)
-{
-    InterceptPlan& plan = locks_->intercepts;
-    const LockGuard guard{plan.lock};
-    Intercepts wanted{plan.intercepts};
-    wanted.exceptions = 0;
-    machine().hvm.intercept(vcpu, wanted);
-}
-
 void ExtensionStack::adopt_intercepts(Vcpu& vcpu)
 {
     InterceptPlan& plan = locks_->intercepts;

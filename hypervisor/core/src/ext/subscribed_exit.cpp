@@ -3,11 +3,13 @@
 // One exit on its way past its subscribers.  To read it: answer_subscribed() at the end, then ask().
 #include "subscribed_exit.hpp"
 
+#include "exception_exit.hpp"
 #include "exits.hpp"
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
+#include "hv/x86/exceptions.hpp"
 #include "shown_exit.hpp"
 #include "stack.hpp"
 
@@ -20,17 +22,48 @@ enum class Outcome : std::uint8_t {
     polls,    ///< pass, and the halt is kept awake
 };
 
+/// The exception is not the guest's.  No instruction has been carried out: nothing moves but what the module says.
+Outcome settle_exception(VcpuBinding& own, const abi::ExitFrame& answer, abi::Verdict verdict)
+{
+    consume_exception(own.vcpu);
+    if ((verdict.flags & abi::verdict_keep_rip) != 0) {
+        own.vcpu.registers.rip = answer.rip;
+        own.vcpu.end_instruction();
+    }
+    return Outcome::settled;
+}
+
 Outcome settle_answer(VcpuBinding& own, const Exit& exit, const Shown& shown, abi::Verdict verdict)
 {
     const abi::ExitFrame& answer = own.seat.exchange->exit;
     if (!take_answer(own.vcpu, exit, shown, answer))
         return Outcome::settled;
+    if (exit.kind == ExitKind::exception)
+        return settle_exception(own, answer, verdict);
     if ((verdict.flags & abi::verdict_keep_rip) != 0) {
         own.vcpu.registers.rip = answer.rip;
         own.vcpu.end_instruction();
     } else {
         own.vcpu.advance(static_cast<std::uint8_t>(shown.frame.instruction_length));
     }
+    return Outcome::settled;
+}
+
+/// Of any kind that has nothing to do with this exit in particular.
+Outcome settle_otherwise(VcpuBinding& own, const Exit& exit, abi::Verdict verdict)
+{
+    if (verdict.kind == abi::VerdictKind::inject && exit.kind == ExitKind::exception)
+        replace_exception(own.vcpu, verdict);
+    else
+        static_cast<void>(settle(own, verdict));
+    return Outcome::settled;
+}
+
+/// The guest does it once more, for the next instance; but not what led to a #DB, which mostly comes afterwards.
+Outcome let_guest_repeat(Vcpu& vcpu, const Exit& exit)
+{
+    if (exit.kind == ExitKind::exception && exit.exception.vector != static_cast<std::uint8_t>(x86::Exception::DB))
+        consume_exception(vcpu);
     return Outcome::settled;
 }
 
@@ -46,13 +79,13 @@ Outcome ask(VcpuBinding& own, const abi::ExitSubscription& wanted, const Exit& e
     const abi::Verdict verdict =
         call_hook(own, Hook::exit, own.binding.hooks.exit, own.seat.shown(&own.seat.exchange->exit));
     if (is_retry(verdict))
-        return Outcome::settled;  // the guest does it once more, for the next instance
+        return let_guest_repeat(own.vcpu, exit);
     switch (verdict.kind) {
     case abi::VerdictKind::not_mine: return Outcome::pass;
     case abi::VerdictKind::again: return Outcome::polls;
     case abi::VerdictKind::pause: static_cast<void>(settle(own, verdict)); [[fallthrough]];
     case abi::VerdictKind::done: return instead ? settle_answer(own, exit, shown, verdict) : Outcome::pass;
-    default: static_cast<void>(settle(own, verdict)); return Outcome::settled;
+    default: return settle_otherwise(own, exit, verdict);
     }
 }
 
@@ -77,7 +110,12 @@ Outcome ask_all(Vcpu& vcpu, const Exit& exit, const Shown& shown, bool after, Vc
     return Outcome::pass;
 }
 
-bool answer_by_core(Vcpu& vcpu) { return core_answers[static_cast<unsigned>(vcpu.exit.kind)](vcpu); }
+bool answer_by_core(Vcpu& vcpu)
+{
+    if (vcpu.exit.kind == ExitKind::exception && vcpu.exit.exception.in_delivery)
+        raise_in_delivery(vcpu);
+    return core_answers[static_cast<unsigned>(vcpu.exit.kind)](vcpu);
+}
 
 bool wanted_afterwards(const Vcpu& vcpu, const abi::ExitFrame& frame)
 {
@@ -101,28 +139,11 @@ bool show_afterwards(Vcpu& vcpu, const Shown& shown, bool entry_announced)
     return entry_announced && goes_on(vcpu);
 }
 
-bool look_at_exceptions_again(Vcpu& vcpu)
-{
-    vcpu.domain.extensions->adopt_intercepts(vcpu);
-    return vcpu.answers[static_cast<unsigned>(vcpu.exit.kind)](vcpu);
-}
-
-/// The event whose delivery raised an exception is delivered again, and what that raises is the processor's own to combine, into a
-/// double fault where it must: until the next exit, whatever it is, exceptions go past subscribers.
-bool pass_exceptions_once(Vcpu& vcpu)
-{
-    vcpu.domain.extensions->let_exceptions_pass(vcpu);
-    vcpu.answers.fill(look_at_exceptions_again);
-    return goes_on(vcpu);
-}
-
 }  // namespace
 
 bool answer_subscribed(Vcpu& vcpu)
 {
     const Exit& exit = vcpu.exit;
-    if (exit.kind == ExitKind::exception && exit.exception.in_delivery && vcpu.domain.extensions != nullptr)
-        return pass_exceptions_once(vcpu);
     Shown shown;
     if (vcpu.domain.extensions == nullptr || !describe(vcpu, exit, shown))
         return answer_by_core(vcpu);

@@ -41,6 +41,8 @@ struct Watcher {
         abi::ExitSubscription{abi::ExitKind::debug_register, abi::exit_writes, 7, 7},
         abi::ExitSubscription{abi::ExitKind::control_register, abi::exit_instead, 0, 0},
         abi::ExitSubscription{abi::ExitKind::exception, 0, 14, 14},
+        abi::ExitSubscription{abi::ExitKind::exception, abi::exit_instead, 12, 13},
+        abi::ExitSubscription{abi::ExitKind::exception, abi::exit_instead, 1, 1},
         abi::ExitSubscription{abi::ExitKind::halt, 0, 0, 0},
         abi::ExitSubscription{abi::ExitKind::pause, 0, 0, 0},
         abi::ExitSubscription{abi::ExitKind::read_tsc, abi::exit_instead, 0, 0},

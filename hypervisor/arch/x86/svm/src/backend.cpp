@@ -430,6 +430,7 @@ core::HvmTable make_table()
         .enter_control = enter_control,
         .inject = [](VcpuContext& c, const core::Event& event) { inject_event(state_of(c), event); },
         .event_pending = [](const VcpuContext& c) { return event_queued(state_of(c)); },
+        .cancel_exception = [](VcpuContext& c) { cancel_exception(state_of(c)); },
         .interrupt_possible =
             [](const VcpuContext& c) { return interrupt_possible(state_of(c), c.registers.rflags); },
         .nmi_possible = [](const VcpuContext& c) { return nmi_possible(state_of(c), c.registers.rip); },

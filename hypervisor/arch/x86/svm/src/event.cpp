@@ -102,6 +102,17 @@ void queue_exception(VcpuState& vcpu, x86::Exception vector, std::uint32_t error
         encode_event({core::EventKind::exception, raw, x86::pushes_error_code(raw), error_code});
 }
 
+void cancel_exception(VcpuState& vcpu)
+{
+    if (vcpu.exception_queued)
+        vcpu.vmcb->control.event_injection = 0;
+    vcpu.exception_queued = false;
+    if (vcpu.vmcb->save.cr2 == vcpu.cr2_before)
+        return;
+    vcpu.vmcb->save.cr2 = vcpu.cr2_before;
+    dirty(vcpu, clean_cr2);
+}
+
 bool watches_task_priority(const VcpuState& vcpu)
 {
     return vcpu.watch.any() && VirtualInterrupt::Masking::get(vcpu.vmcb->control.virtual_interrupt);

@@ -113,17 +113,20 @@ void describe_nested_fault(const VmcbControlArea& control, core::Exit& exit)
 {
     const VmcbControlArea& control = vcpu.vmcb->control;
     const auto vector = static_cast<std::uint8_t>(exit.code - number(ExitCode::EXCEPTION_FIRST));
+    const bool delivering = event_queued(vcpu);
     exit.exception = {.vector = vector,
-                      .in_delivery = event_queued(vcpu) && (guest_exceptions >> vector & 1) == 0,
+                      .in_delivery = delivering && (guest_exceptions >> vector & 1) == 0,
+                      .delivering_exception = delivering && EventFormat::Type::get(control.event_injection) == EventFormat::exception,
+                      .delivering_vector = EventFormat::Vector::get(control.event_injection),
                       .error_code = static_cast<std::uint32_t>(control.exit_info_1),
                       .address = control.exit_info_2};
-    if (exit.exception.in_delivery)
-        return;
+    vcpu.cr2_before = vcpu.vmcb->save.cr2;
+    vcpu.exception_queued = !delivering && vector != static_cast<std::uint8_t>(x86::Exception::MC);
     if (vector == static_cast<std::uint8_t>(x86::Exception::PF)) {
         vcpu.vmcb->save.cr2 = control.exit_info_2;  // the intercepted fault has not written it [APM2-3.41 §15.12]
         dirty(vcpu, clean_cr2);
     }
-    if (vector != static_cast<std::uint8_t>(x86::Exception::MC))
+    if (vcpu.exception_queued)
         queue_exception(vcpu, static_cast<x86::Exception>(vector), exit.exception.error_code);
 }
 
@@ -163,8 +166,10 @@ bool describe_exit(VcpuState& vcpu, std::uint64_t rip, core::Exit& exit)
             pass_debug_registers(vcpu);  // the first access since it was loaded
         return wants_debug_access(vcpu, exit.code);
     case Detail::general_protection:
-        exit.exception = {
-            .vector = static_cast<std::uint8_t>(x86::Exception::GP), .in_delivery = false, .error_code = 0, .address = 0};
+        exit.exception = {};
+        exit.exception.vector = static_cast<std::uint8_t>(x86::Exception::GP);
+        vcpu.cr2_before = vcpu.vmcb->save.cr2;
+        vcpu.exception_queued = !event_queued(vcpu);
         queue_exception(vcpu, x86::Exception::GP, 0);
         break;
     }

@@ -105,8 +105,6 @@ public:
     void interrupt_ended(Vcpu& vcpu, std::uint8_t vector);
     /// The VCPU exits from its next entry on for what is subscribed to now.
     void adopt_intercepts(Vcpu& vcpu);
-    /// The same but for exceptions, which do not exit for subscribers.
-    void let_exceptions_pass(Vcpu& vcpu);
     /// The VCPU is reset by INIT.
     void vcpu_reset(Vcpu& vcpu);
     /// The domain was paused or goes on: the guest's time stands still or runs.  By the control server.

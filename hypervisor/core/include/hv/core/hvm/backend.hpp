@@ -138,6 +138,9 @@ struct HvmTable {
     /// Queues one event for the next entry; replaces a queued one.  `event_pending` tells whether one is queued.
     void (*inject)(VcpuContext&, const Event&);
     bool (*event_pending)(const VcpuContext&);
+    /// The exception of this `exception` exit has not happened: it is not queued any more, and CR2 is what it was.  An event
+    /// whose delivery raised it stays queued.
+    void (*cancel_exception)(VcpuContext&);
     /// True when the guest would take an external interrupt at once: IF set, no shadow, nothing queued.
     bool (*interrupt_possible)(const VcpuContext&);
     /// The same for an NMI (none in service, no shadow).

@@ -66,6 +66,8 @@ struct ExceptionExit {
     /// An exception that HvmTable::intercept alone makes exit, raised while another event was delivered: that event is queued, not
     /// the exception.  Were it delivered again with the exception intercepted, it would end here again.
     bool in_delivery;
+    bool delivering_exception;       ///< that event is an exception
+    std::uint8_t delivering_vector;  ///< its vector
     std::uint32_t error_code;
     std::uint64_t address;  ///< of a page fault
 };

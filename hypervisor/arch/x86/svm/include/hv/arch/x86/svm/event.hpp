@@ -23,6 +23,9 @@ void inject_event(VcpuState& vcpu, const core::Event& event);
 /// anew.
 void queue_exception(VcpuState& vcpu, x86::Exception vector, std::uint32_t error_code);
 
+/// HvmTable::cancel_exception.
+void cancel_exception(VcpuState& vcpu);
+
 [[nodiscard]] bool event_queued(const VcpuState& vcpu);
 [[nodiscard]] bool interrupt_possible(const VcpuState& vcpu, std::uint64_t rflags);
 [[nodiscard]] bool nmi_possible(const VcpuState& vcpu, std::uint64_t rip);

@@ -56,6 +56,8 @@ struct VcpuState {
     void* extended_area;
     HostPhysical block;
     unsigned block_order;
+    std::uint64_t cr2_before;  ///< the intercepted exception
+    bool exception_queued;     ///< it is what is queued
 };
 
 /// Says that fields of a group were changed since the last run.
