@@ -274,6 +274,7 @@ std::uint64_t last_number(abi::ExitKind kind)
     case abi::ExitKind::exception: return 31;
     case abi::ExitKind::control_register: return 15;
     case abi::ExitKind::debug_register: return 7;
+    case abi::ExitKind::page_watch: return (std::uint64_t{1} << 36) - 1;  // 48 bits of guest-physical address
     default: return 0;
     }
 }
@@ -281,12 +282,14 @@ std::uint64_t last_number(abi::ExitKind kind)
 bool has_direction(abi::ExitKind kind)
 {
     return kind == abi::ExitKind::msr || kind == abi::ExitKind::port || kind == abi::ExitKind::control_register ||
-           kind == abi::ExitKind::debug_register;
+           kind == abi::ExitKind::debug_register || kind == abi::ExitKind::page_watch;
 }
 
 /// True where the hypervisor has no way to make each of these numbers exit.
 bool goes_beyond(const abi::ExitSubscription& wanted)
 {
+    if (wanted.kind == abi::ExitKind::page_watch && (wanted.flags & abi::exit_after) != 0)
+        return true;
     if ((wanted.flags & abi::exit_passive) != 0)
         return false;
     if (wanted.kind != abi::ExitKind::exception && wanted.kind != abi::ExitKind::control_register)
@@ -307,7 +310,8 @@ Status TableJudge::exit(const abi::ExitSubscription& wanted, std::uint64_t where
                        "', which this hypervisor does not provide");
     const bool both{(wanted.flags & abi::exit_instead) != 0 && (wanted.flags & abi::exit_after) != 0};
     const bool directed{(wanted.flags & (abi::exit_reads | abi::exit_writes)) != 0};
-    if ((wanted.flags & ~abi::exit_known_flags) != 0 || both || (directed && !has_direction(wanted.kind)) ||
+    const bool executed{(wanted.flags & abi::exit_executes) != 0};
+    if ((wanted.flags & ~abi::exit_known_flags) != 0 || both || (executed && wanted.kind != abi::ExitKind::page_watch) || (directed && !has_direction(wanted.kind)) ||
         abi::exit_condition(wanted.flags) > abi::maximum_condition)
         return no(where, "a subscription to exits of kind '", name, "' has flags ", Hex{wanted.flags},
                   ", which make no sense");

@@ -373,7 +373,7 @@ std::optional<Translation> walk(HostPhysical root, GuestPhysical address)
         if (level == 1 || (entry & nested_format.large) != 0) {
             const std::uint64_t span_mask = (1ull << shift) - 1;
             return Translation{HostPhysical{((next & ~span_mask) | (address.raw() & span_mask)) & ~page_mask},
-                               (entry & nested_format.write) != 0};
+                               (entry & nested_format.write) != 0, (entry & nested_format.deny_execute) == 0};
         }
         table = next;
     }
@@ -381,7 +381,7 @@ std::optional<Translation> walk(HostPhysical root, GuestPhysical address)
 }
 
 /// The translation of the page: the one that was used before, however old, or what the tables say now.
-std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Exit& fault)
+std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Exit& fault, bool execute = false)
 {
     FakeVcpu& vcpu = fake_vcpu(context);
     auto known = vcpu.translations.find(address.page_number());
@@ -389,13 +389,13 @@ std::byte* translate(VcpuContext& context, GuestPhysical address, bool write, Ex
         if (const auto found = walk(vcpu.nested_root, address))
             known = vcpu.translations.emplace(address.page_number(), *found).first;
     }
-    if (known != vcpu.translations.end() && (known->second.write || !write))
+    if (known != vcpu.translations.end() && (known->second.write || !write) && (known->second.execute || !execute))
         return static_cast<std::byte*>(core::platform::to_pointer(known->second.page)) +
                address.page_offset();
     fault = plain_exit(ExitKind::nested_fault);
     fault.fault = {.address = address,
                    .write = write,
-                   .execute = false,
+                   .execute = execute,
                    .present = known != vcpu.translations.end(),
                    .table_walk = false,
                    .instruction_bytes = 0,
@@ -511,6 +511,21 @@ bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* fro
         return false;
     std::memcpy(to, from, bytes);
     return true;
+}
+
+bool guest_fetch(core::VcpuContext& vcpu, GuestPhysical address, core::Exit& fault)
+{
+    return translate(vcpu, address, false, fault, true) != nullptr;
+}
+
+core::Exit end_of_instruction(core::VcpuContext& vcpu)
+{
+    constexpr std::uint64_t single_step{1 << 14};
+    constexpr std::uint8_t debug{1};
+    if (!x86::Rflags::TF::get(vcpu.registers.rflags))
+        return plain_exit(ExitKind::physical_interrupt);
+    fake_vcpu(vcpu).system.dr6 |= single_step;
+    return raises(debug)(vcpu, fake_vcpu(vcpu));
 }
 
 }  // namespace hv::fake

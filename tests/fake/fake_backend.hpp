@@ -28,6 +28,7 @@ using Step = std::function<core::Exit(core::VcpuContext&, FakeVcpu&)>;
 struct Translation {
     HostPhysical page;
     bool write;
+    bool execute;
 };
 
 struct FakeVcpu {
@@ -94,5 +95,9 @@ bool guest_read(core::VcpuContext& vcpu, GuestPhysical address, void* to, std::s
                 core::Exit& fault);
 bool guest_write(core::VcpuContext& vcpu, GuestPhysical address, const void* from, std::size_t bytes,
                  core::Exit& fault);
+/// The same for what is fetched to be executed.
+bool guest_fetch(core::VcpuContext& vcpu, GuestPhysical address, core::Exit& fault);
+/// The end of an instruction: what RFLAGS.TF makes of it, or another turn.
+[[nodiscard]] core::Exit end_of_instruction(core::VcpuContext& vcpu);
 
 }  // namespace hv::fake

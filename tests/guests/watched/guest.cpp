@@ -16,7 +16,7 @@ namespace {
 
 using namespace guest;
 
-enum Kind : std::uint32_t { by_cpuid = 1, by_msr, by_port, by_exception, by_control, by_debug, by_halt, by_pause, by_tsc, by_invlpg };
+enum Kind : std::uint32_t { by_cpuid = 1, by_msr, by_port, by_exception, by_control, by_debug, by_halt, by_pause, by_tsc, by_invlpg, by_page = 12 };
 
 constexpr std::uint32_t kernel_gs_base{0xc000'0102};
 constexpr std::uint8_t timer_vector{0x42};
@@ -255,6 +255,79 @@ void try_debug_registers()
     expect_equal("debug-unwatched-again", 0, shown_by(by_debug, move));
 }
 
+constexpr std::uint64_t address_of(std::uint64_t page) { return page << 12; }
+volatile std::uint64_t& word(std::uint64_t address) { return *reinterpret_cast<volatile std::uint64_t*>(address); }
+
+/// PUSHF on a stack there, and what it stored.
+std::uint64_t push_flags_at(std::uint64_t stack)
+{
+    std::uint64_t flags;
+    asm volatile("mov %%rsp, %%r8\n mov %[stack], %%rsp\n pushfq\n mov %%r8, %%rsp\n mov -8(%[stack]), %[flags]"
+                 : [flags] "=&r"(flags)
+                 : [stack] "r"(stack)
+                 : "r8", "memory");
+    return flags;
+}
+
+void try_page_writes()
+{
+    constexpr std::uint64_t page{address_of(watched::written_page)};
+    constexpr std::uint64_t value{0x1122'3344'5566'7788};
+    constexpr std::uint64_t trap_flag{0x100};
+    asm volatile("mov %0, %%dr6" ::"r"(0ull));
+    const auto store = [] { word(page + 0x100) = value; };
+    expect_equal("page-unwatched", 0, shown_by(by_page, store));
+    watch(watched::page_writes, true);
+    word(page + 0x2000) = 0;
+    expect_equal("page-write-shown", 1, shown_by(by_page, store));
+    expect_equal("page-number", watched::written_page, shown(by_page).ebx);
+    expect_equal("page-address", page + 0x100, shown(by_page).ecx);
+    expect_equal("page-written", value, word(page + 0x100));
+    std::uint64_t seen{};
+    expect_equal("page-read-not-shown", 0, shown_by(by_page, [&] { seen = word(page + 0x100); }));
+    expect_equal("page-read-unwatched", value, seen);
+    expect_equal("page-crossed", 2, shown_by(by_page, [] { word(page + 0xffc) = value; }));
+    expect_equal("page-crossing-value", value, word(page + 0xffc));
+    const auto fill = [] {
+        std::uint64_t to{page + 0x200}, count{5};
+        asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(0x33) : "memory");
+    };
+    expect_equal("page-string-shown", 5, shown_by(by_page, fill));
+    expect_equal("page-string", 0x33'3333'3333, word(page + 0x200) & 0xff'ffff'ffff);
+    std::uint64_t flags{trap_flag};
+    expect_equal("page-flags-shown", 1, shown_by(by_page, [&] { flags = push_flags_at(page + 0x800); }));
+    expect_equal("page-flags", 0, flags & trap_flag);
+    const auto exchange = [] { asm volatile("lock xaddq %0, %1" : : "r"(1ull), "m"(word(page + 0x100)) : "memory"); };
+    expect_equal("page-locked-shown", 1, shown_by(by_page, exchange));
+    expect_equal("page-locked", value + 1, word(page + 0x100));
+    expect_equal("page-debug-status", 0xffff'0ff0, read_dr(6));
+    watch(watched::page_writes, false);
+    expect_equal("page-unwatched-again", 0, shown_by(by_page, store));
+}
+
+void try_pages()
+{
+    try_page_writes();
+    constexpr std::uint64_t page{address_of(watched::read_page)}, code{address_of(watched::fetched_page)};
+    word(page) = 0x77;
+    watch(watched::page_reads, true);
+    std::uint64_t value{};
+    expect_equal("page-read-shown", 1, shown_by(by_page, [&] { value = word(page); }));
+    expect_equal("page-read", 0x77, value);
+    expect_equal("page-write-not-shown", 0, shown_by(by_page, [] { word(page) = 0x78; }));
+    watch(watched::page_reads, false);
+    expect_equal("page-write-done", 0x78, word(page));
+
+    word(code) = 0x00c3'0000'002a'b8;  // MOV EAX, 42; RET
+    const auto call = [&] { asm volatile("call *%1" : "=a"(value) : "r"(code) : "memory"); };
+    watch(watched::page_fetches, true);
+    expect_equal("page-fetches-shown", 2, shown_by(by_page, call));
+    expect_equal("page-executed", 42, value);
+    expect_equal("page-data-not-shown", 0, shown_by(by_page, [] { word(code + 0x100) = word(code); }));
+    watch(watched::page_fetches, false);
+    expect_equal("page-fetches-not-shown", 0, shown_by(by_page, call));
+}
+
 void take_interrupt(InterruptFrame&)
 {
     interrupts = interrupts + 1;
@@ -321,6 +394,7 @@ extern "C" void guest_main()
         try_control_registers();
         try_control_0();
         try_debug_registers();
+        try_pages();
         try_halts();
         try_the_rest();
     }

@@ -15,7 +15,8 @@ inline constexpr std::uint32_t leaf_shown{2};
 /// The module's MSR: bits 7..0 a condition, bit 8 on or off.
 inline constexpr std::uint64_t switch_on{1 << 8};
 /// Of the instructions that would have to exit again and again.
-enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations, debug_registers, control_0, faults };
+enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations, debug_registers, control_0, faults,
+                                page_writes, page_reads, page_fetches };
 
 inline constexpr std::uint32_t answered_leaf{0x8fff'0000};  ///< by the module
 inline constexpr std::uint32_t counted_leaf{0x8fff'0001};   ///< by the core; the module is shown it afterwards
@@ -30,6 +31,8 @@ inline constexpr std::uint64_t no_address{0x8000'0000'0000'0000};
 inline constexpr std::uint64_t load_answer{0x2468'ace0};
 /// A load of RAX, as long, from here is a page fault, with the same answer.
 inline constexpr std::uint64_t unmapped_address{0x30'0000'0010};
+/// Guest-physical pages that nobody uses otherwise: two of which writes are watched, one of reads, one of fetches.
+inline constexpr std::uint64_t written_page{0xc00}, read_page{0xc02}, fetched_page{0xc03};
 inline constexpr std::uint64_t debug_answer{0x1234'5000};  ///< that DR2 reads as
 
 }  // namespace watched

@@ -123,6 +123,71 @@ TEST_P(NestedViewTest, FollowsWhatTheMapDoesAroundTheHoleAndInIt)
     view.close();
 }
 
+TEST_P(NestedViewTest, TakesWatchedPermissionsAwayAndLetsPagesThrough)
+{
+    const NestedEntryFormat& format = GetParam();
+    map_at(0, 8 * gib1, gib1);
+    const WatchedPages watched[]{{4, 5, false, true, false}, {8, 8, false, false, true}, {600, 600, true, false, false}};
+    ASSERT_TRUE(view.watch(watched));
+    const auto seen = [&](std::uint64_t page) { return walk(view.root(), page * kib4, format); };
+    const auto usual = [&](std::uint64_t page) { return walk(map.root(), page * kib4, format); };
+    const auto unwritable = [&](std::uint64_t entry) { return entry & ~format.write; };
+    const auto unexecutable = [&](std::uint64_t entry) { return (entry & ~format.execute) | format.deny_execute; };
+    const auto expect_watched = [&] {
+        for (const std::uint64_t page : {0, 3, 6, 7, 9, 511, 512, 599, 601})
+            EXPECT_EQ(seen(page), usual(page)) << page;
+        EXPECT_EQ(seen(4), unwritable(usual(4)));
+        EXPECT_EQ(seen(5), unwritable(usual(5)));
+        EXPECT_EQ(seen(8), unexecutable(usual(8)));
+        EXPECT_EQ(seen(600), 0u);
+    };
+    expect_watched();
+    EXPECT_EQ(memory.ledger.frames(), map.table_frames());
+    for (const std::uint64_t page : {4, 8, 600}) {
+        EXPECT_TRUE(view.stops(GuestPhysical{page * kib4 + 7}));
+        view.let_through(GuestPhysical{page * kib4 + 7});
+        EXPECT_FALSE(view.stops(GuestPhysical{page * kib4}));
+        EXPECT_EQ(seen(page), usual(page));
+    }
+    EXPECT_EQ(seen(5), unwritable(usual(5)));
+    ASSERT_TRUE(map.protect(GuestPhysical{4 * kib4}, 2 * kib4, access_no_execute));
+    EXPECT_EQ(seen(4), usual(4));
+    EXPECT_EQ(seen(5), unwritable(usual(5)));
+    view.end_letting_through();
+    expect_watched();
+    EXPECT_FALSE(view.stops(GuestPhysical{0}));
+    ASSERT_TRUE(view.open(GuestPhysical{5 * kib4}));
+    EXPECT_EQ(seen(5), 0u);
+    EXPECT_EQ(seen(4), unwritable(usual(4)));
+    EXPECT_FALSE(view.stops(GuestPhysical{5 * kib4})) << "the hole is nobody's to let through";
+    view.let_through(GuestPhysical{5 * kib4});
+    EXPECT_EQ(seen(5), 0u);
+    view.close();
+    view.end_letting_through();
+    expect_watched();
+    ASSERT_TRUE(view.watch({}));
+    EXPECT_EQ(view.root(), map.root());
+    EXPECT_EQ(map.lookup(GuestPhysical{0})->page_bytes, kib4) << "split by protect alone";
+    EXPECT_EQ(memory.ledger.frames(), map.table_frames());
+}
+
+TEST_P(NestedViewTest, WatchesNothingMoreWhereThereIsNoMemory)
+{
+    map_at(0, 8 * gib1, gib1);
+    const WatchedPages few[]{{4, 4, false, true, false}}, many[]{{4, 600, false, true, false}};
+    ASSERT_TRUE(view.watch(few));
+    const std::uint64_t before = walk(view.root(), 4 * kib4, GetParam());
+    memory.ledger.set_limit(map.table_frames());
+    EXPECT_EQ(view.watch(many).error(), Error::limit_reached);
+    EXPECT_TRUE(view.watches_just(few));
+    EXPECT_EQ(walk(view.root(), 4 * kib4, GetParam()), before);
+    EXPECT_EQ(walk(view.root(), 5 * kib4, GetParam()), walk(map.root(), 5 * kib4, GetParam()));
+    memory.ledger.set_limit(map.table_frames() + 1);
+    EXPECT_TRUE(view.watch(many));
+    EXPECT_NE(walk(view.root(), 600 * kib4, GetParam()), walk(map.root(), 600 * kib4, GetParam()));
+    ASSERT_TRUE(view.watch({}));
+}
+
 TEST_P(NestedViewTest, LeavesOtherViewsAlone)
 {
     NestedView other{map};
@@ -162,7 +227,8 @@ TEST_P(NestedViewTest, AgreesWithTheMapThroughRandomChanges)
     constexpr std::uint64_t pages{4 * 512};
     constexpr std::uint64_t first{(1ull << 18) - pages / 2};  // across a GiB boundary
     std::mt19937_64 random{20'26'11'21};
-    std::uint64_t hole{};
+    std::uint64_t hole{1}, passed{};
+    WatchedPages watched{1, 0, false, true, false};
     for (unsigned step = 0; step < 600; ++step) {
         const std::uint64_t from = random() % pages;
         const std::uint64_t count = random() % 2 == 0 ? 1 + random() % 4 : 1 + random() % (pages - from);
@@ -170,27 +236,44 @@ TEST_P(NestedViewTest, AgreesWithTheMapThroughRandomChanges)
         const GuestPhysical guest{(first + from) * page_size};
         const HostPhysical host{(random() % 2 == 0 ? first + from : random() % 0x10'0000) * page_size};
         const NestedAccess access{.write = random() % 2 == 0, .execute = random() % 2 == 0};
-        switch (random() % 6) {
+        switch (random() % 8) {
         case 0: static_cast<void>(map.map(guest, host, bytes, access)); break;
         case 1: static_cast<void>(map.replace(guest, host, bytes, access)); break;
         case 2: static_cast<void>(map.unmap(guest, bytes)); break;
         case 3: static_cast<void>(map.protect(guest, bytes, access)); break;
+        case 6:
+            watched = {first + from, first + from + count - 1, false, true, false};
+            if (watched.last >= first + pages)
+                watched.last = first + pages - 1;
+            ASSERT_TRUE(view.watch({&watched, 1}));
+            passed = 0;
+            break;
+        case 7:
+            view.end_letting_through();
+            passed = first + from;
+            view.let_through(guest);
+            break;
         case 4:
             hole = guest.raw();
             ASSERT_TRUE(view.open(guest));
             break;
         default:
-            if (random() % 4 == 0)
+            if (random() % 4 == 0) {
                 view.close();
+                hole = 1;
+            }
             break;
         }
         for (std::uint64_t page = first; page < first + pages; ++page) {
             const std::uint64_t address = page * page_size;
-            const bool hidden = view.is_open() && address == hole;
+            const bool stopped = page >= watched.first && page <= watched.last && page != passed;
+            const std::uint64_t usual = walk(map.root(), address, GetParam());
             ASSERT_EQ(walk(view.root(), address, GetParam()),
-                      hidden ? 0 : walk(map.root(), address, GetParam()))
+                      address == hole ? 0 : stopped ? usual & ~GetParam().write : usual)
                 << "step " << step << ", page " << page;
         }
     }
     view.close();
+    ASSERT_TRUE(view.watch({}));
+    EXPECT_FALSE(view.is_open());
 }

@@ -142,13 +142,15 @@ inline constexpr std::uint32_t exit_reads{4};
 inline constexpr std::uint32_t exit_writes{8};
 /// What exits anyway: nothing more is intercepted for it.
 inline constexpr std::uint32_t exit_passive{16};
+/// Pages: only what is fetched to be executed, or with exit_reads and exit_writes beside them.
+inline constexpr std::uint32_t exit_executes{32};
 /// Bits 15..8: holds while set_condition has switched that number on; 0: always.
 inline constexpr unsigned exit_condition_shift{8};
 constexpr std::uint32_t exit_condition(std::uint32_t flags)
 {
     return flags >> exit_condition_shift & 0xff;
 }
-inline constexpr std::uint32_t exit_known_flags{0xff1f};
+inline constexpr std::uint32_t exit_known_flags{0xff3f};
 
 /// The kinds that a hypervisor of 0.1 lets subscribe to, one bit each; a module that wants another is refused by its name.
 inline constexpr std::uint32_t provided_exits{
@@ -156,7 +158,7 @@ inline constexpr std::uint32_t provided_exits{
     1u << static_cast<unsigned>(ExitKind::port) | 1u << static_cast<unsigned>(ExitKind::exception) |
     1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::debug_register) |
     1u << static_cast<unsigned>(ExitKind::halt) | 1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
-    1u << static_cast<unsigned>(ExitKind::invalidate_page)};
+    1u << static_cast<unsigned>(ExitKind::invalidate_page) | 1u << static_cast<unsigned>(ExitKind::page_watch)};
 /// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM.
 inline constexpr std::uint64_t provided_exceptions{0x000b'7ce3};
 /// CR0, CR2, CR3, CR4 and CR8.
@@ -176,6 +178,11 @@ HV_FROZEN(ExitSubscription, first, 8);
 HV_FROZEN(ExitSubscription, last, 16);
 HV_FROZEN_SIZE(ExitSubscription, 24);
 
+/// `write` of an exit of a watched page, beside 0 and 1: an instruction is fetched.
+inline constexpr std::uint32_t exit_fetch{2};
+/// In `value` of such an exit: the processor's own access to a page table of the guest's.
+inline constexpr std::uint64_t exit_table_walk{std::uint64_t{1} << 63};
+
 /// One exit, for an intercept strategy.  Of what the hook writes, the general registers but RSP and, for a read, `value` are the
 /// guest's after `done` of an exit_instead subscription, and `rip` where the verdict says verdict_keep_rip; for any other
 /// subscription nothing is.  Verdicts: `done` and `not_mine` (before or after the core: it goes on; instead: the instruction
@@ -188,14 +195,15 @@ struct ExitFrame {
     /// Leaf, MSR, vector or register; of a port: the port in bits 15..0, bytes in 23..16, bit 24 for INS and OUTS, which no
     /// exit_instead subscription is asked about; else 0.
     std::uint64_t number;
-    /// What is written, an error code, a subleaf, or how often this halt has been asked about; 0 before a read.
+    /// What is written, an error code, a subleaf, how often this halt has been asked about, or the guest-physical address of an
+    /// access to a watched page; 0 before another read.
     std::uint64_t value;
     std::uint64_t general[16];
     std::uint64_t rip;
     std::uint64_t rflags;
     GuestMode mode;
-    std::uint32_t write;  ///< 1 for a write
-    std::uint32_t instruction_length;  ///< 0 for an exception
+    std::uint32_t write;  ///< 1 for a write, exit_fetch
+    std::uint32_t instruction_length;  ///< 0 for an exception and a watched page
     std::uint32_t reserved;
 };
 HV_FROZEN(ExitFrame, kind, 0);

@@ -3,6 +3,8 @@
 // The union of a domain's subscriptions to exits, and how a VCPU takes it over.
 #include "exits.hpp"
 
+#include <algorithm>
+
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
@@ -31,8 +33,8 @@ constexpr std::uint32_t kinds_of(abi::ExitKind kind)
     case abi::ExitKind::read_tsc: return bit(ExitKind::read_tsc);
     case abi::ExitKind::invalidate_page: return bit(ExitKind::invalidate_page);
     case abi::ExitKind::debug_register: return bit(ExitKind::debug_register);
-    case abi::ExitKind::single_step:
-    case abi::ExitKind::page_watch: break;  // the loader has refused them
+    case abi::ExitKind::page_watch: return bit(ExitKind::nested_fault);
+    case abi::ExitKind::single_step: break;  // the loader has refused it
     }
     return 0;
 }
@@ -60,6 +62,14 @@ void add_registers(const abi::ExitSubscription& wanted, std::uint16_t& reads, st
         writes = static_cast<std::uint16_t>(writes | registers);
 }
 
+WatchedPages watched_by(const abi::ExitSubscription& wanted)
+{
+    constexpr std::uint32_t directions{abi::exit_reads | abi::exit_writes | abi::exit_executes};
+    const bool all = (wanted.flags & directions) == 0;
+    return {wanted.first, wanted.last, all || (wanted.flags & abi::exit_reads) != 0, all || (wanted.flags & abi::exit_writes) != 0,
+            all || (wanted.flags & abi::exit_executes) != 0};
+}
+
 /// DR6 and DR7 by their other names too.
 void add_debug_registers(abi::ExitSubscription wanted, Intercepts& all)
 {
@@ -83,6 +93,7 @@ void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
         HV_ASSERT(plan.msrs.push_back({static_cast<std::uint32_t>(wanted.first), static_cast<std::uint32_t>(wanted.last),
                                        wants_reads(wanted), wants_writes(wanted)}));  // reserve_subscriptions has counted
         return;
+    case abi::ExitKind::page_watch: HV_ASSERT(plan.pages.push_back(watched_by(wanted))); return;  // counted, too
     case abi::ExitKind::exception: all.exceptions |= number_bits(wanted); return;
     case abi::ExitKind::control_register: return add_registers(wanted, all.control_reads, all.control_writes);
     case abi::ExitKind::debug_register: return add_debug_registers(wanted, all);
@@ -93,12 +104,44 @@ void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
     }
 }
 
-std::size_t msr_ranges(const Subscriptions& of)
+/// What subscriptions take of what there is a limit for.
+struct Needs {
+    std::size_t msr_ranges{};
+    std::size_t page_ranges{};
+    std::uint64_t pages{};
+
+    void add(const Subscriptions& of)
+    {
+        for (const abi::ExitSubscription& one : std::span{of.list, of.count}) {
+            if ((one.flags & abi::exit_passive) != 0)
+                continue;
+            msr_ranges += one.kind == abi::ExitKind::msr ? 1 : 0;
+            if (one.kind != abi::ExitKind::page_watch)
+                continue;
+            ++page_ranges;
+            pages += one.last - one.first + 1;
+        }
+    }
+};
+
+/// Of the whole stack with this one; of the binding alone, whether it has any at all.
+Needs needs_with(const Binding& binding)
 {
-    std::size_t ranges{};
-    for (std::uint32_t index = 0; index < of.count; ++index)
-        ranges += of.list[index].kind == abi::ExitKind::msr && (of.list[index].flags & abi::exit_passive) == 0 ? 1 : 0;
-    return ranges;
+    Needs all;
+    all.add(binding.subscriptions);
+    for (const Binding* const other : binding.domain.extensions->implementation().bindings)
+        if (&other->holdings != &binding.holdings)  // else it takes the other's place
+            all.add(other->subscriptions);
+    return all;
+}
+
+Status check_watched_pages(const Needs& all, TextWriter& why)
+{
+    if (all.page_ranges <= NestedView::maximum_ranges && all.pages <= InterceptPlan::maximum_watched_pages)
+        return Done{};
+    say(why, "the domain's extensions watch more than ", NestedView::maximum_ranges, " ranges of pages, or more than ",
+        InterceptPlan::maximum_watched_pages, " pages");
+    return Error::limit_reached;
 }
 
 }  // namespace
@@ -125,13 +168,14 @@ bool holds(const Binding& binding, const abi::ExitSubscription& wanted)
 Status reserve_subscriptions(Binding& binding, TextWriter& why)
 {
     ExtensionStack& stack = *binding.domain.extensions;
-    std::size_t ranges = msr_ranges(binding.subscriptions);
-    if (ranges == 0)
+    Needs own;
+    own.add(binding.subscriptions);
+    const Needs all = needs_with(binding);
+    if (own.page_ranges != 0)
+        HV_TRY(check_watched_pages(all, why));
+    if (own.msr_ranges == 0)
         return Done{};
-    for (const Binding* const other : stack.implementation().bindings)
-        if (&other->holdings != &binding.holdings)  // else it takes the other's place
-            ranges += msr_ranges(other->subscriptions);
-    if (ranges > InterceptPlan::maximum_msr_ranges) {
+    if (all.msr_ranges > InterceptPlan::maximum_msr_ranges) {
         say(why, "the domain's extensions subscribe to more ranges of MSRs than ", InterceptPlan::maximum_msr_ranges);
         return Error::limit_reached;
     }
@@ -158,9 +202,11 @@ void renew_subscriptions(Domain& domain)
         const LockGuard guard{plan.lock};
         const Intercepts before = plan.intercepts;
         const std::uint32_t kinds_before = plan.kinds;
+        const auto pages_before = plan.pages;
         plan.intercepts = {.msr_map = before.msr_map};
         plan.kinds = 0;
         plan.msrs.clear();
+        plan.pages.clear();
         for (const Binding* const binding : own.bindings)
             if (binding->route.load(std::memory_order_acquire) != Route::ended)
                 for (std::uint32_t index = 0; index < binding->subscriptions.count; ++index)
@@ -168,20 +214,48 @@ void renew_subscriptions(Domain& domain)
                         add(plan, binding->subscriptions.list[index]);
         if (before.msr_map != nullptr)
             machine().hvm.msr_map_set(before.msr_map, plan.msrs);
-        else if (before == plan.intercepts && kinds_before == plan.kinds)
+        else if (before == plan.intercepts && kinds_before == plan.kinds &&
+                 std::ranges::equal(pages_before, plan.pages))
             return;
     }
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
         domain.vcpu(index).mark(VcpuRequest::intercepts);
 }
 
+Intercepts ExtensionStack::intercepts() const
+{
+    const LockGuard guard{locks_->intercepts.lock};
+    return locks_->intercepts.intercepts;
+}
+
+namespace {
+
+void adopt_watched_pages(Vcpu& vcpu, std::span<const WatchedPages> pages)
+{
+    if (vcpu.view.watches_just(pages))
+        return;
+    if (vcpu.step.wanted)
+        end_step(vcpu);
+    if (!vcpu.view.watch(pages))
+        vcpu.domain.end(EndReason::crash, "the hypervisor has no memory for the nested tables of watched pages");
+    vcpu.nested_root = vcpu.view.root();
+    machine().hvm.flush(vcpu);
+}
+
+}  // namespace
+
 void ExtensionStack::adopt_intercepts(Vcpu& vcpu)
 {
     InterceptPlan& plan = locks_->intercepts;
-    const LockGuard guard{plan.lock};
-    machine().hvm.intercept(vcpu, plan.intercepts);
-    for (unsigned kind = 0; kind < exit_kinds; ++kind)
-        vcpu.answers[kind] = (plan.kinds >> kind & 1) != 0 ? answer_subscribed : core_answers[kind];
+    StaticVector<WatchedPages, NestedView::maximum_ranges> pages;
+    {
+        const LockGuard guard{plan.lock};
+        machine().hvm.intercept(vcpu, plan.intercepts);
+        for (unsigned kind = 0; kind < exit_kinds; ++kind)
+            vcpu.answers[kind] = (plan.kinds >> kind & 1) != 0 ? answer_subscribed : core_answers[kind];
+        pages = plan.pages;
+    }
+    adopt_watched_pages(vcpu, pages);
 }
 
 }  // namespace hv::core

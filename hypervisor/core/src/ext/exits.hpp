@@ -14,6 +14,7 @@
 #include "hv/base/static_vector.hpp"
 #include "hv/core/hvm/intercepts.hpp"
 #include "hv/core/memory/heap.hpp"
+#include "hv/core/memory/nested_view.hpp"
 #include "hv/core/sync/spinlock.hpp"
 
 namespace hv::core {
@@ -39,11 +40,14 @@ struct Subscriptions {
 /// What the domain's VCPUs are told.  Stays when the stack's instances change.
 struct InterceptPlan {
     static constexpr std::size_t maximum_msr_ranges{64};
+    /// 2 GiB: each VCPU has tables of its own for them, a frame for 512 pages.
+    static constexpr std::uint64_t maximum_watched_pages{std::uint64_t{1} << 19};
 
     Spinlock lock{};
     Intercepts intercepts{};
     std::uint32_t kinds{};  ///< of core::ExitKind, one bit each: those that go to a subscriber
     StaticVector<MsrIntercept, maximum_msr_ranges> msrs{};
+    StaticVector<WatchedPages, NestedView::maximum_ranges> pages{};
 };
 
 /// What a verdict of the `exit` hook may say this time.

@@ -246,6 +246,7 @@ void ExtensionStack::take_off(Binding& binding)
         renew_watched(vcpu);
         if (binding.owns_assist(index))
             vcpu.eoi_assist = {};
+        vcpu.renew_entry_extras();
     }
 }
 
@@ -260,6 +261,7 @@ void ExtensionStack::unbind_all(Domain& domain)
     for (unsigned index = 0; index < domain.vcpu_count(); ++index) {
         domain.vcpu(index).eoi_assist = {};
         domain.vcpu(index).watched = {};
+        domain.vcpu(index).renew_entry_extras();
     }
     domain.resident_space = nullptr;
     while (!own.bindings.empty()) {

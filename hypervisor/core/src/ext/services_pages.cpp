@@ -75,6 +75,7 @@ Status withdraw_assists(HookCall& call, std::uint64_t page)
             continue;
         HV_TRY(check_still(call, own));
         own.vcpu.eoi_assist = {};
+        own.vcpu.renew_entry_extras();
         own.eoi_assist_page = 0;
     }
     return Done{};

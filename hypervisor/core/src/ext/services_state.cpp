@@ -126,6 +126,7 @@ Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assi
         if (assist->page == 0) {
             taken = {};
             own.eoi_assist_page = 0;
+            own.vcpu.renew_entry_extras();
             return Done{};
         }
         const Handle page = HV_TRY(own_handle(call, assist->page, HandleKind::page));
@@ -133,6 +134,7 @@ Answer declare_eoi_assist(std::uint64_t vcpu, const abi::DeclaredEoiAssist* assi
             taken = {reinterpret_cast<std::atomic<std::uint32_t>*>(bytes + assist->offset), 1u << assist->bit,
                      false};
             own.eoi_assist_page = assist->page;
+            own.vcpu.renew_entry_extras();
             return Done{};
         });
     });

@@ -72,6 +72,19 @@ void describe_exception(const ExceptionExit& exception, abi::ExitFrame& frame)
     frame.value = exception.error_code;
 }
 
+/// RAM that is not there yet is the core's business: the access comes again.
+bool describe_page(const Vcpu& vcpu, const NestedFault& fault, abi::ExitFrame& frame)
+{
+    DomainMemory& memory = vcpu.domain.memory;
+    if (memory.is_ram(fault.address) && !memory.map().lookup(fault.address))
+        return false;
+    frame.kind = abi::ExitKind::page_watch;
+    frame.number = fault.address.page_number();
+    frame.value = fault.address.raw() | (fault.table_walk ? abi::exit_table_walk : 0);
+    frame.write = fault.execute && !fault.table_walk ? abi::exit_fetch : fault.write ? 1 : 0;
+    return true;
+}
+
 bool describe_read_tsc(const emulate::Instruction& instruction, abi::ExitFrame& frame)
 {
     frame.kind = abi::ExitKind::read_tsc;
@@ -163,6 +176,8 @@ bool describe(Vcpu& vcpu, const Exit& exit, Shown& shown)
     frame.rflags = vcpu.registers.rflags;
     for (unsigned index = 0; index < general_registers; ++index)
         frame.general[index] = vcpu.registers.general[index] & width_mask(frame.mode);
+    if (exit.kind == ExitKind::nested_fault)
+        return describe_page(vcpu, exit.fault, frame);
     if (exit.kind == ExitKind::port) {
         describe_port(vcpu, exit.port, shown);
         return true;
@@ -180,8 +195,10 @@ bool describe(Vcpu& vcpu, const Exit& exit, Shown& shown)
 bool matches(const abi::ExitSubscription& wanted, const abi::ExitFrame& frame)
 {
     const std::uint64_t number = frame.kind == abi::ExitKind::port ? frame.number & 0xffff : frame.number;
-    const std::uint32_t directions = wanted.flags & (abi::exit_reads | abi::exit_writes);
-    const std::uint32_t direction = frame.write != 0 ? abi::exit_writes : abi::exit_reads;
+    const std::uint32_t directions = wanted.flags & (abi::exit_reads | abi::exit_writes | abi::exit_executes);
+    const std::uint32_t direction = frame.write == abi::exit_fetch ? abi::exit_executes
+                                    : frame.write != 0             ? abi::exit_writes
+                                                                   : abi::exit_reads;
     return wanted.kind == frame.kind && number >= wanted.first && number <= wanted.last &&
            (directions == 0 || (directions & direction) != 0);
 }

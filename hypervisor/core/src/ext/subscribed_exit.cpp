@@ -22,10 +22,12 @@ enum class Outcome : std::uint8_t {
     polls,    ///< pass, and the halt is kept awake
 };
 
-/// The exception is not the guest's.  No instruction has been carried out: nothing moves but what the module says.
-Outcome settle_exception(VcpuBinding& own, const abi::ExitFrame& answer, abi::Verdict verdict)
+/// The exception, or the fault of an access, is not the guest's.  No instruction has been carried out: nothing moves but what the
+/// module says.
+Outcome settle_fault(VcpuBinding& own, const Exit& exit, const abi::ExitFrame& answer, abi::Verdict verdict)
 {
-    consume_exception(own.vcpu);
+    if (exit.kind == ExitKind::exception)
+        consume_exception(own.vcpu);
     if ((verdict.flags & abi::verdict_keep_rip) != 0) {
         own.vcpu.registers.rip = answer.rip;
         own.vcpu.end_instruction();
@@ -38,8 +40,8 @@ Outcome settle_answer(VcpuBinding& own, const Exit& exit, const Shown& shown, ab
     const abi::ExitFrame& answer = own.seat.exchange->exit;
     if (!take_answer(own.vcpu, exit, shown, answer))
         return Outcome::settled;
-    if (exit.kind == ExitKind::exception)
-        return settle_exception(own, answer, verdict);
+    if (exit.kind == ExitKind::exception || exit.kind == ExitKind::nested_fault)
+        return settle_fault(own, exit, answer, verdict);
     if ((verdict.flags & abi::verdict_keep_rip) != 0) {
         own.vcpu.registers.rip = answer.rip;
         own.vcpu.end_instruction();
@@ -110,8 +112,19 @@ Outcome ask_all(Vcpu& vcpu, const Exit& exit, const Shown& shown, bool after, Vc
     return Outcome::pass;
 }
 
+/// An access that is stopped for a watch alone.
+bool is_stopped_access(const Vcpu& vcpu)
+{
+    return vcpu.exit.kind == ExitKind::nested_fault && vcpu.view.stops(vcpu.exit.fault.address) &&
+           vcpu.domain.memory.map().lookup(vcpu.exit.fault.address).has_value();
+}
+
 bool answer_by_core(Vcpu& vcpu)
 {
+    if (is_stopped_access(vcpu)) {
+        let_access_through(vcpu, vcpu.exit.fault.address);
+        return goes_on(vcpu);
+    }
     if (vcpu.exit.kind == ExitKind::exception && vcpu.exit.exception.in_delivery)
         raise_in_delivery(vcpu);
     return core_answers[static_cast<unsigned>(vcpu.exit.kind)](vcpu);

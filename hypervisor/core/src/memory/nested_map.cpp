@@ -243,18 +243,28 @@ Status NestedMap::reserve(std::uint64_t tables)
     for (; tables > 0; --tables) {
         const auto frame = frames_.allocate(0, ledger_);
         if (!frame) {
-            while (reserve_ != HostPhysical{})
-                release_table(take_reserved());
+            release_reserved();
             return frame.error();
         }
-        void* const table = platform::to_pointer(frame.value());
-        std::memset(table, 0, page_size);
-        const std::uint64_t next = reserve_.raw();
-        std::memcpy(table, &next, sizeof next);
-        reserve_ = frame.value();
+        put_reserved(frame.value());
         ++table_frames_;
     }
     return Done{};
+}
+
+void NestedMap::put_reserved(HostPhysical frame)
+{
+    void* const table = platform::to_pointer(frame);
+    std::memset(table, 0, page_size);
+    const std::uint64_t next = reserve_.raw();
+    std::memcpy(table, &next, sizeof next);
+    reserve_ = frame;
+}
+
+void NestedMap::release_reserved()
+{
+    while (reserve_ != HostPhysical{})
+        release_table(take_reserved());
 }
 
 HostPhysical NestedMap::take_reserved()

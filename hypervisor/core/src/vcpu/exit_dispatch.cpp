@@ -133,10 +133,15 @@ bool dispatch(Vcpu& vcpu)
     return vcpu.answers[kind](vcpu);
 }
 
-[[gnu::noinline]] bool take_back_and_dispatch(Vcpu& vcpu)
+[[gnu::noinline]] bool undo_extras_and_dispatch(Vcpu& vcpu)
 {
-    take_back_eoi_assist(vcpu);
-    return dispatch(vcpu);
+    vcpu.extras.under_way = false;
+    if (vcpu.eoi_assist.offered)
+        take_back_eoi_assist(vcpu);
+    if (!vcpu.step.armed || !finish_step(vcpu))
+        return dispatch(vcpu);
+    ++vcpu.exits.by_kind[static_cast<std::size_t>(vcpu.exit.kind)];
+    return goes_on(vcpu);
 }
 
 }  // namespace
@@ -147,7 +152,7 @@ bool answer_exit(VcpuContext& context)
 {
     Vcpu& vcpu = static_cast<Vcpu&>(context);
     announce_exit(vcpu);
-    return vcpu.eoi_assist.offered ? take_back_and_dispatch(vcpu) : dispatch(vcpu);
+    return vcpu.extras.under_way ? undo_extras_and_dispatch(vcpu) : dispatch(vcpu);
 }
 
 bool prepare_after_all(Vcpu& vcpu)
@@ -156,9 +161,13 @@ bool prepare_after_all(Vcpu& vcpu)
     return prepare_and_announce(vcpu);
 }
 
-bool offer_assist_and_enter(Vcpu& vcpu)
+bool enter_with_extras(Vcpu& vcpu)
 {
-    offer_eoi_assist(vcpu);
+    if (vcpu.eoi_assist.word != nullptr)
+        offer_eoi_assist(vcpu);
+    if (vcpu.step.wanted)
+        arm_step(vcpu);
+    vcpu.extras.under_way = vcpu.eoi_assist.offered || vcpu.step.armed;
     return true;
 }
 

@@ -165,7 +165,7 @@ bool prepare_and_announce(Vcpu& vcpu)
     while (make_ready(*vcpu.on, vcpu)) {
         announce_entry(vcpu);
         if (!vcpu.has_requests())
-            return vcpu.eoi_assist.word == nullptr || offer_assist_and_enter(vcpu);
+            return !vcpu.extras.wanted || enter_with_extras(vcpu);
         announce_exit(vcpu);  // asked for since they were carried out
     }
     return false;

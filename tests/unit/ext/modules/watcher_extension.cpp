@@ -13,8 +13,10 @@ struct Watcher {
     using Vcpu = ext::Vcpu<Watcher>;
 
     static constexpr ext::Info info{
-#ifdef WATCHES_MANY_MSRS
+#if defined(WATCHES_MANY_MSRS)
         .name = "watcher-many",
+#elif defined(WATCHES_PAGES)
+        .name = "watcher-pages",
 #else
         .name = "watcher",
 #endif
@@ -27,6 +29,12 @@ struct Watcher {
 #if defined(WATCHES_MANY_MSRS)
         abi::ExitSubscription{abi::ExitKind::msr, 0, 0, 0xffff'ffff},
         abi::ExitSubscription{abi::ExitKind::msr, 0, 1, 2},
+#elif defined(WATCHES_PAGES)
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_writes, 0x2000, 0x2001},
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_reads | 1 << abi::exit_condition_shift, 0x2010, 0x2010},
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_executes, 0x2020, 0x2020},
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_instead | abi::exit_writes, 0x2030, 0x2030},
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_writes, 0xf'ee00, 0xf'ee00},
 #elif !defined(WATCHES_PORTS_ALONE)
         abi::ExitSubscription{abi::ExitKind::port, abi::exit_instead, 0x90, 0x93},
         abi::ExitSubscription{abi::ExitKind::cpuid, 0, 0, 0x10},

@@ -14,6 +14,7 @@
 #include "hv/base/bounded_text.hpp"
 #include "hv/base/expected.hpp"
 #include "hv/base/static_vector.hpp"
+#include "hv/core/hvm/intercepts.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/x86/cpuid.hpp"
@@ -105,6 +106,8 @@ public:
     void interrupt_ended(Vcpu& vcpu, std::uint8_t vector);
     /// The VCPU exits from its next entry on for what is subscribed to now.
     void adopt_intercepts(Vcpu& vcpu);
+    /// What the VCPUs are to exit for beyond the usual.
+    [[nodiscard]] Intercepts intercepts() const;
     /// The VCPU is reset by INIT.
     void vcpu_reset(Vcpu& vcpu);
     /// The domain was paused or goes on: the guest's time stands still or runs.  By the control server.

@@ -120,6 +120,9 @@ private:
 
     Status reserve(std::uint64_t tables);
     [[nodiscard]] HostPhysical take_reserved();
+    /// A table that is in use no more can be taken again, all zeros.
+    void put_reserved(HostPhysical table);
+    void release_reserved();
     void insert_table(Entry& entry, unsigned level);
     void release_table(HostPhysical table);
     void destroy_table(HostPhysical table, unsigned level);

@@ -22,8 +22,8 @@ inline void announce_exit(Vcpu& vcpu) { vcpu.guest_turns.fetch_add(1, std::memor
 bool prepare_and_announce(Vcpu& vcpu);
 /// The same for a VCPU whose entry was announced too early.
 bool prepare_after_all(Vcpu& vcpu);
-/// The end of an entry's preparation where the guest may end an interrupt in memory.  True.
-bool offer_assist_and_enter(Vcpu& vcpu);
+/// The end of an entry's preparation where there is more to it than the common.  True.
+bool enter_with_extras(Vcpu& vcpu);
 
 /// The exit is dealt with.  True: the guest goes on, as is announced; false: the VCPU must give way.
 inline bool goes_on(Vcpu& vcpu)
@@ -31,8 +31,8 @@ inline bool goes_on(Vcpu& vcpu)
     announce_entry(vcpu);
     if (!vcpu.unconcerned() || vcpu.on->attention.load(std::memory_order_acquire)) [[unlikely]]
         return prepare_after_all(vcpu);
-    if (vcpu.eoi_assist.word != nullptr) [[unlikely]]
-        return offer_assist_and_enter(vcpu);
+    if (vcpu.extras.wanted) [[unlikely]]
+        return enter_with_extras(vcpu);
     return true;
 }
 

@@ -17,6 +17,7 @@
 #include "hv/core/time/timer_queue.hpp"
 #include "hv/core/vcpu/code_reader.hpp"
 #include "hv/core/vcpu/exit_counters.hpp"
+#include "hv/core/vcpu/single_step.hpp"
 #include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
@@ -79,6 +80,12 @@ struct alignas(8) VcpuConcerns {
 };
 static_assert(sizeof(VcpuConcerns) == sizeof(std::uint64_t));
 
+/// What an entry needs beyond the common, and what the exit after it has to undo.
+struct EntryExtras {
+    bool wanted{};
+    bool under_way{};
+};
+
 class Vcpu final : public VcpuContext, public Schedulable, public VcpuConcerns {
 public:
     Vcpu(Domain& owner, std::uint32_t index, const LocalApicConfig& apic_config);
@@ -86,7 +93,7 @@ public:
     Domain& domain;
     Processor* on{};  ///< the processor that it is loaded on
     LocalApic apic;
-    NestedView view;  ///< open while the local APIC lies elsewhere than at its usual place
+    NestedView view;  ///< open while the local APIC lies elsewhere than at its usual place, and while pages are watched
     ApicTimer apic_timer;
     CodeReader code;
     ExitCounters exits;
@@ -100,6 +107,8 @@ public:
     std::array<VcpuExitAnswer, exit_kinds> answers{core_answers};
 
     // ---- for extensions ----
+    EntryExtras extras{};  ///< an EOI assist, or a step
+    SingleStep step{};
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
     WatchedVectors watched{};
@@ -108,6 +117,9 @@ public:
     /// Odd while the processor is in the guest or about to be: who has seen it even since a change knows that this VCPU
     /// will not run another instruction on what was before.
     std::atomic<std::uint64_t> guest_turns{};
+
+    /// After one of them came or went.
+    void renew_entry_extras() { extras.wanted = eoi_assist.word != nullptr || step.wanted; }
 
     /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
     void request(VcpuRequest what);
