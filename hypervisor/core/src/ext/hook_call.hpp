@@ -107,12 +107,11 @@ abi::Verdict judge_call(HookCall& call, abi::Verdict verdict);
 [[gnu::always_inline]] inline abi::Verdict end_call(HookCall& call, std::uint64_t whole)
 {
     call.event->verdict = whole;
-    const auto bits = static_cast<std::uint32_t>(whole);  // `done` does not look at the detail
-    constexpr auto plain = static_cast<std::uint32_t>(abi::VerdictKind::done);
-    constexpr std::uint32_t unchanged{plain | std::uint32_t{abi::verdict_unchanged} << 16};
-    if (call.after != 0 || (bits != plain && bits != unchanged)) [[unlikely]]
+    constexpr auto plain = static_cast<std::uint64_t>(abi::VerdictKind::done);
+    constexpr std::uint64_t unchanged{plain | std::uint64_t{abi::verdict_unchanged} << 16};
+    if (call.after != 0 || (whole != plain && whole != unchanged)) [[unlikely]]  // one with a detail goes back as it is
         return judge_call(call, std::bit_cast<abi::Verdict>(whole));
-    if (bits == plain && call.vcpu != nullptr)
+    if (whole == plain && call.vcpu != nullptr)
         call.vcpu->state.keep();
     call.binding = nullptr;
     return abi::done;
