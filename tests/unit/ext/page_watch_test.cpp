@@ -116,9 +116,9 @@ protected:
         repeated = step;
         tries = 0;
         guest().script.push_back(step);
-        run(vcpu());
+        run();
     }
-    void run(Vcpu& of)
+    void run()
     {
         for (unsigned index = 0; index < 2; ++index)
             fake::fake_vcpu(domain->vcpu(index)).when_done = [](VcpuContext& context, FakeVcpu&) {
@@ -128,7 +128,8 @@ protected:
         NoWork work;
         for (unsigned turns = 0; turns < 30 && run_one_turn(work); ++turns) {
         }
-        machine().scheduler.unblock(of, Blocker::swapping);
+        for (unsigned index = 0; index < 2; ++index)
+            machine().scheduler.unblock(domain->vcpu(index), Blocker::swapping);
     }
     void condition(std::uint32_t on)
     {
@@ -207,7 +208,7 @@ TEST_F(PageWatch, is_open_to_one_processor_alone)
     Vcpu& other = domain->vcpu(1);
     fake::fake_vcpu(other).system = guest().system;
     machine().scheduler.unblock(other, Blocker::waiting_for_startup);
-    run(other);
+    run();
     ASSERT_TRUE(other.view.is_open());
     EXPECT_EQ(fake::fake_vcpu(other).nested_root, other.view.root()) << "the processor was told";
     EXPECT_NE(other.view.root(), vcpu().view.root());
@@ -238,7 +239,7 @@ TEST_F(PageWatch, hides_its_trap_flag_from_instructions_that_look_at_the_flags)
     code({0x9d});
     instruction({writes(written)}, [](VcpuContext& context, FakeVcpu&) { context.registers.rflags = 0x202; });
     EXPECT_EQ(vcpu().registers.rflags & trap_flag, 0u);
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 1u) << "its own, since TF was set when the instruction began";
     EXPECT_EQ(guest().delivered[0].vector, 1u);
     EXPECT_EQ(guest().system.dr6, 0xffff'4ff0u);
@@ -271,7 +272,7 @@ TEST_F(PageWatch, leaves_the_guest_its_own_traps_and_breakpoints)
 {
     vcpu().registers.rflags |= trap_flag;
     instruction({writes(written)});
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 1u);
     EXPECT_EQ(guest().delivered[0].vector, 1u);
     EXPECT_EQ(guest().system.dr6, 0xffff'4ff0u);
@@ -281,7 +282,7 @@ TEST_F(PageWatch, leaves_the_guest_its_own_traps_and_breakpoints)
     guest().system.dr7 = 0x1'0401;
     code({0x90});
     instruction({writes(written)}, [](VcpuContext&, FakeVcpu& now) { now.system.dr6 |= 1; });
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 2u);
     EXPECT_EQ(guest().system.dr6, 0xffff'0ff1u) << "a breakpoint on data and no single step";
 }
@@ -307,7 +308,7 @@ TEST_F(PageWatch, lets_an_interrupt_come_first_with_the_page_closed)
         context.registers.rip = 0x5000;
         return plain_exit(ExitKind::physical_interrupt);
     });
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 1u);
     EXPECT_EQ(guest().delivered[0].vector, 0x40u);
     EXPECT_EQ(flags_then & trap_flag, 0u);
@@ -326,7 +327,7 @@ TEST_F(PageWatch, lets_a_fault_of_the_instruction_reach_the_guest_as_it_would_be
         EXPECT_NE(context.registers.rflags & trap_flag, 0u);
         return fake::raises(14, 2, 0x7000)(context, now);
     });
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 1u);
     EXPECT_EQ(guest().delivered[0].vector, 14u);
     EXPECT_EQ(vcpu().registers.rflags & trap_flag, 0u);
@@ -348,7 +349,7 @@ TEST_F(PageWatch, lets_the_delivery_of_an_event_touch_the_page)
         passed = writes(written)(context, now, fault);
         return plain_exit(ExitKind::physical_interrupt);
     });
-    run(vcpu());
+    run();
     EXPECT_TRUE(passed);
     EXPECT_EQ(guest().delivered.size(), 1u);
     instruction({writes(written)});
@@ -367,7 +368,7 @@ TEST_F(PageWatch, is_answered_by_a_module_that_makes_the_access_itself)
         EXPECT_FALSE(writes(answered)(context, now, fault));
         return fault;
     });
-    run(vcpu());
+    run();
     EXPECT_EQ(vcpu().registers.rip, 0x1003u);
     EXPECT_EQ(vcpu().registers.general[rbx], 0x99u);
     answer = [](abi::ExitFrame&) { return abi::inject_general_protection; };
@@ -376,7 +377,7 @@ TEST_F(PageWatch, is_answered_by_a_module_that_makes_the_access_itself)
         EXPECT_FALSE(writes(answered)(context, now, fault));
         return fault;
     });
-    run(vcpu());
+    run();
     ASSERT_EQ(guest().delivered.size(), 1u);
     EXPECT_EQ(guest().delivered[0].vector, 13u);
 }
@@ -389,7 +390,7 @@ TEST_F(PageWatch, shows_accesses_to_devices_which_answer_them)
         EXPECT_FALSE(writes(0xfee0'0080)(context, now, fault));
         return fault;
     });
-    run(vcpu());
+    run();
     ASSERT_EQ(shown.size(), 1u);
     EXPECT_EQ(shown[0].number, 0xf'ee00u);
     EXPECT_EQ(vcpu().registers.rip, 0x1007u);
