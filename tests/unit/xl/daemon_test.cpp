@@ -17,6 +17,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <thread>
 
@@ -820,6 +821,46 @@ TEST_F(Xld, WhatCannotBeAttachedOrDetachedLeavesTheConfig)
     const Json extensions = xl({"list", "-l", "web1"}).json()[0]["config"]["extensions"];
     ASSERT_EQ(extensions.size(), 1u);
     EXPECT_EQ(extensions[0]["name"], "viridian");
+}
+
+TEST_F(Xld, ASwapHasABeforeAndAnAfterOfExits)
+{
+    config["extensions"] = {{{"name", "viridian"}}};
+    ASSERT_EQ(create().status, 0);
+    const auto stands_at = [&](std::uint64_t cpuid, std::uint64_t all, std::uint64_t seconds, std::uint64_t ran) {
+        hypervisor.run([&] {
+            hypervisor.cpuid_exits = cpuid;
+            hypervisor.run_ticks = ran * 1'000'000'000;
+            hypervisor.by_name("web1").info.exits = all;
+            hypervisor.by_name("web1").info.uptime_ticks = seconds * 1'000'000'000;
+        });
+    };
+    const Outcome nothing{xl({"exits", "web1", "--compare"})};
+    EXPECT_EQ(nothing.status, 1);
+    EXPECT_NE(nothing.err.find("nothing to compare"), std::string::npos) << nothing.err;
+    stands_at(100, 110, 10, 5);
+    write("extensions/next.hvx", "next");
+    const std::string next{folder / "extensions/next.hvx"};
+    ASSERT_EQ(xl({"ext-swap", "web1", "viridian", next}).status, 0);
+    stands_at(130, 150, 12, 6);
+    const Json compared = xl({"exits", "web1", "--compare", "-o", "json"}).json();
+    const Json &before = compared["before"], &after = compared["after"];
+    EXPECT_EQ(before["extension"], "viridian");
+    EXPECT_EQ(before["total"], 110);
+    EXPECT_EQ(before["uptimeNs"], 10'000'000'000);
+    EXPECT_EQ(before["reasons"][0]["count"], 100);
+    EXPECT_EQ(before["msrs"][0]["count"], 7);
+    EXPECT_EQ(after["extension"], "next");
+    EXPECT_EQ(after["total"], 40);
+    EXPECT_EQ(after["runNs"], 1'000'000'000);
+    EXPECT_EQ(after["reasons"][0]["count"], 30);
+    EXPECT_TRUE(after["msrs"].empty()) << "nothing more of it";
+    const std::string table{xl({"exits", "web1", "--compare"}).out};
+    EXPECT_TRUE(std::regex_search(table, std::regex{"web1: before, viridian for 10.0s; after, next for 2.0s"})) << table;
+    EXPECT_TRUE(std::regex_search(table, std::regex{R"(all +exits +110 +11\.0 +40 +20\.0 +\+81\.8%)"})) << table;
+    EXPECT_TRUE(std::regex_search(table, std::regex{R"(reason +CPUID +100 +10\.0 +30 +15\.0 +\+50\.0%)"})) << table;
+    ASSERT_EQ(xl({"ext-swap", "web1", "next", "viridian"}).status, 0);
+    EXPECT_EQ(xl({"exits", "web1", "--compare", "-o", "json"}).json()["before"]["total"], 40) << "from the swap before on";
 }
 
 TEST_F(Xld, EachDomainSwapsOrKeepsWhatItHasAndTheAnswerListsAll)

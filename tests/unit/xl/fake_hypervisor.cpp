@@ -317,6 +317,7 @@ Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& c
     entry = {};
     entry.vcpu = entry.apic_id = static_cast<std::uint32_t>(cursor++);
     entry.state = static_cast<std::uint32_t>(protocol::VcpuState::blocked);
+    entry.run_ticks = run_ticks;
     return true;
 }
 
@@ -326,7 +327,8 @@ Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::Exi
     if (cursor != 0 || table == protocol::ExitTable::port)
         return false;
     ++cursor;
-    entry = {table == protocol::ExitTable::reason ? 0x72u : 0x4000'0002u, 0, 7, {}};
+    const bool reason = table == protocol::ExitTable::reason;
+    entry = {reason ? 0x72u : 0x4000'0002u, 0, reason ? cpuid_exits : 7, {}};
     protocol::set_text_truncated(entry.name, table == protocol::ExitTable::reason ? "CPUID" : "");
     return true;
 }

@@ -64,6 +64,8 @@ public:
     std::string clashing_module;  ///< refused by ext_announce and ext_detach
     std::string binding_fails;    ///< refused by ext_bind
     std::string keeping_domain;   ///< refuses every swap
+    std::uint64_t cpuid_exits{7};  ///< of each domain
+    std::uint64_t run_ticks{};     ///< of each VCPU
 
 private:
     void serve();
