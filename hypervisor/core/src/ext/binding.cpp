@@ -23,6 +23,12 @@ void copy_words(std::uint64_t* to, const std::uint64_t* from, std::uint32_t word
         __atomic_store_n(to + at, from[at], __ATOMIC_RELAXED);
 }
 
+/// The same by one string instruction, while nobody else looks.
+void copy_words_at_once(void* to, const void* from, std::uint64_t words)
+{
+    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+}
+
 bool was_granted(const Binding& binding, std::uint32_t window)
 {
     for (const abi::WindowGrant& grant : std::span{binding.grants, binding.context.grant_count})
@@ -72,10 +78,7 @@ Status StateCopies::create(Heap& heap, std::uint32_t bytes, std::byte* shared)
 
 void StateCopies::keep()
 {
-    std::uint64_t* to{kept};
-    const std::uint64_t* from{working};
-    std::uint64_t count{words};
-    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+    copy_words_at_once(kept, working, words);
 }
 
 void StateCopies::keep_word_by_word()
@@ -86,6 +89,18 @@ void StateCopies::keep_word_by_word()
 void StateCopies::take_back()
 {
     copy_words(working, kept, words);
+}
+
+void StateCopies::fill(std::span<const std::byte> bytes)
+{
+    constexpr std::size_t word{sizeof *kept};
+    const std::size_t whole = bytes.size() / word;
+    HV_ASSERT(bytes.size() <= words * word);
+    if (whole != words)
+        clear();
+    copy_words_at_once(kept, bytes.data(), whole);
+    std::memcpy(kept + whole, bytes.data() + whole * word, bytes.size() % word);
+    copy_words_at_once(working, kept, words);
 }
 
 void StateCopies::clear()

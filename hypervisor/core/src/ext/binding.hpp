@@ -83,6 +83,8 @@ struct StateCopies {
     void take_back();
     /// Both copies are zero.
     void clear();
+    /// Both copies are `bytes`, no more than there is room for, and zero beyond them.  No hook of the instance has run yet.
+    void fill(std::span<const std::byte> bytes);
 };
 
 /// Wakes a VCPU that a `block` verdict put to sleep when its deadline comes.

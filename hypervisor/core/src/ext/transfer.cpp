@@ -140,9 +140,7 @@ bool adopt(StateCopies& block, const abi::StateBlock& wanted, const StateRecord&
 {
     if (!fits(wanted, record))
         return false;
-    block.clear();
-    std::memcpy(block.kept, record.data.data(), record.data.size());
-    block.take_back();
+    block.fill(record.data);
     return true;
 }
 
