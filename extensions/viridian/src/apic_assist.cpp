@@ -43,8 +43,7 @@ Status enable(Viridian::Vcpu& vcpu, ext::Overlay page, GuestPhysical where)
 Status Viridian::write_assist(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
     using Register = tlfs::PageRegister;
-    if (!features_of(vcpu.domain_state()).has(Feature::apic))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::apic));
     if (!Register::Enable::get(value)) {
         disable(vcpu);
         vcpu.state().assist_register = value;

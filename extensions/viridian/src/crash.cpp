@@ -82,8 +82,7 @@ void append_numbers(TextWriter& text, const std::uint64_t (&parameters)[tlfs::cr
 
 Status Viridian::write_crash_parameter(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value)
 {
-    if (!features_of(vcpu.domain_state()).has(Feature::crash))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::crash));
     auto* const state = HV_TRY(vcpu.update_domain());
     state->crash_parameters[offset - tlfs::offset_of(tlfs::HV_X64_MSR_CRASH_P0)] = value;
     return Done{};
@@ -92,8 +91,7 @@ Status Viridian::write_crash_parameter(Vcpu& vcpu, std::uint32_t offset, std::ui
 Status Viridian::write_crash_control(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
     using Control = tlfs::CrashControl;
-    if (!features_of(vcpu.domain_state()).has(Feature::crash))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::crash));
     if (!Control::CrashNotify::get(value))
         return Done{};
     const auto& parameters = HV_TRY(vcpu.update_domain())->crash_parameters;

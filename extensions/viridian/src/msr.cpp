@@ -25,8 +25,7 @@ Status Viridian::write_guest_os_id(Vcpu& vcpu, std::uint32_t, std::uint64_t valu
 
 Status Viridian::write_reset(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
-    if (!features_of(vcpu.domain_state()).has(Feature::reset))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::reset));
     if (!tlfs::ResetRegister::Reset::get(value))
         return Done{};
     return ext::check(ext::host().domain_reset(vcpu.domain()));

@@ -31,16 +31,6 @@ Expected<ext::Overlay> make_page(Viridian::Vcpu& vcpu, ReferenceTscPage& content
     return page;
 }
 
-/// Places the page.  Beyond the guest's address space it is shown nowhere, and that is no error.
-Status place(std::uint64_t domain, ext::Overlay page, GuestPhysical where)
-{
-    const auto placed = page.place(domain, where, false);
-    if (placed || placed.error() != Error::invalid_argument)
-        return placed;
-    static_cast<void>(page.remove(domain));
-    return Done{};
-}
-
 /// A guest that reads while this goes on sees sequence 0, and asks the MSR.
 Status rewrite(std::uint64_t domain, Viridian::DomainState& state, const TscScale& tsc)
 {
@@ -75,8 +65,7 @@ Status refresh(const Viridian::Domain& domain)
 Status Viridian::write_reference_tsc(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
     using Register = tlfs::PageRegister;
-    if (!features_of(vcpu.domain_state()).has(Feature::time))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::time));
     auto* const state = HV_TRY(vcpu.update_domain());
     if (!Register::Enable::get(value)) {
         if (Register::Enable::get(state->reference_tsc))
@@ -87,7 +76,7 @@ Status Viridian::write_reference_tsc(Vcpu& vcpu, std::uint32_t, std::uint64_t va
     ReferenceTscPage contents{state->tsc_sequence, 0, state->tsc.scale, state->tsc.offset};
     const bool is_new{state->tsc_page == 0};
     const ext::Overlay page{is_new ? HV_TRY(make_page(vcpu, contents)) : ext::Overlay{state->tsc_page}};
-    if (const auto placed = place(vcpu.domain(), page, Register::page(value)); !placed) {
+    if (const auto placed = place(vcpu.domain(), page, Register::page(value), false); !placed) {
         if (is_new)
             static_cast<void>(ext::host().overlay_destroy(vcpu.domain(), page.page));
         return placed;

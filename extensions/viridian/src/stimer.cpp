@@ -80,8 +80,7 @@ Status write_count(Viridian::Vcpu& vcpu, std::uint32_t index, std::uint64_t coun
 
 Expected<std::uint64_t> Viridian::read_stimer(const Vcpu& vcpu, std::uint32_t offset)
 {
-    if (!features_of(vcpu.domain_state()).has(Feature::stimer))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::stimer));
     const SyntheticTimer& timer{vcpu.state().timers[timer_of(offset)]};
     if (!is_config(offset))
         return timer.count;
@@ -90,8 +89,7 @@ Expected<std::uint64_t> Viridian::read_stimer(const Vcpu& vcpu, std::uint32_t of
 
 Status Viridian::write_stimer(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value)
 {
-    if (!features_of(vcpu.domain_state()).has(Feature::stimer))
-        return Error::permission_denied;
+    HV_TRY(check_offered(vcpu, Feature::stimer));
     const std::uint32_t index{timer_of(offset)};
     if (!is_config(offset))
         return write_count(vcpu, index, value);

@@ -130,8 +130,7 @@ void deliver_all(Viridian::Vcpu& vcpu)
         deliver(vcpu, sint);
 }
 
-/// One of the two pages, by its register's value and the overlay's handle in the state.  Beyond the guest's address space it is
-/// shown nowhere, and that is no error.
+/// One of the two pages, by its register's value and the overlay's handle in the state.
 Status place_page(const Viridian::Vcpu& vcpu, std::uint64_t& page, std::uint64_t before, std::uint64_t value)
 {
     using Register = tlfs::PageRegister;
@@ -141,10 +140,7 @@ Status place_page(const Viridian::Vcpu& vcpu, std::uint64_t& page, std::uint64_t
         return Done{};
     }
     const ext::Overlay overlay{page != 0 ? ext::Overlay{page} : HV_TRY(ext::Overlay::create(vcpu.domain()))};
-    const auto placed = overlay.place(vcpu.domain(), Register::page(value), true);
-    if (!placed && placed.error() == Error::invalid_argument) {
-        static_cast<void>(overlay.remove(vcpu.domain()));
-    } else if (!placed) {
+    if (const auto placed = Viridian::place(vcpu.domain(), overlay, Register::page(value), true); !placed) {
         if (page == 0)
             static_cast<void>(ext::host().overlay_destroy(vcpu.domain(), overlay.page));
         return placed;
@@ -160,16 +156,11 @@ void give_back(const Viridian::Vcpu& vcpu, std::uint64_t& page)
     page = 0;
 }
 
-Status check_offered(const Viridian::Vcpu& vcpu)
-{
-    return Viridian::features_of(vcpu.domain_state()).has(Feature::synic) ? Status{Done{}} : Error::permission_denied;
-}
-
 }  // namespace
 
 Status Viridian::write_scontrol(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
-    HV_TRY(check_offered(vcpu));
+    HV_TRY(check_offered(vcpu, Feature::synic));
     vcpu.state().scontrol = value;
     deliver_all(vcpu);
     return Done{};
@@ -177,7 +168,7 @@ Status Viridian::write_scontrol(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 
 Status Viridian::write_event_page(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
-    HV_TRY(check_offered(vcpu));
+    HV_TRY(check_offered(vcpu, Feature::synic));
     HV_TRY(place_page(vcpu, vcpu.state().event_page, vcpu.state().siefp, value));
     vcpu.state().siefp = value;
     return Done{};
@@ -185,7 +176,7 @@ Status Viridian::write_event_page(Vcpu& vcpu, std::uint32_t, std::uint64_t value
 
 Status Viridian::write_message_page(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {
-    HV_TRY(check_offered(vcpu));
+    HV_TRY(check_offered(vcpu, Feature::synic));
     HV_TRY(place_page(vcpu, vcpu.state().message_page, vcpu.state().simp, value));
     vcpu.state().simp = value;
     deliver_all(vcpu);
@@ -194,7 +185,7 @@ Status Viridian::write_message_page(Vcpu& vcpu, std::uint32_t, std::uint64_t val
 
 Status Viridian::write_eom(Vcpu& vcpu, std::uint32_t, std::uint64_t)
 {
-    HV_TRY(check_offered(vcpu));
+    HV_TRY(check_offered(vcpu, Feature::synic));
     deliver_all(vcpu);
     return Done{};
 }
@@ -202,14 +193,13 @@ Status Viridian::write_eom(Vcpu& vcpu, std::uint32_t, std::uint64_t)
 /// A source that can interrupt needs a legal vector.
 Status Viridian::write_sint(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value)
 {
-    HV_TRY(check_offered(vcpu));
+    HV_TRY(check_offered(vcpu, Feature::synic));
     if (generates_interrupts(value) && Sint::Vector::get(value) < tlfs::lowest_vector)
         return Error::invalid_argument;
     std::uint64_t& sint{vcpu.state().sint[offset - tlfs::offset_of(tlfs::HV_X64_MSR_SINT0)]};
     const std::uint64_t before{std::exchange(sint, value)};
-    if (generates_interrupts(before) && Sint::Vector::get(before) != Sint::Vector::get(value))
-        static_cast<void>(watch(vcpu, Sint::Vector::get(before)));
-    else if (generates_interrupts(before) && !generates_interrupts(value))
+    const bool same{generates_interrupts(value) && Sint::Vector::get(before) == Sint::Vector::get(value)};
+    if (generates_interrupts(before) && !same)
         static_cast<void>(watch(vcpu, Sint::Vector::get(before)));
     if (generates_interrupts(value))
         static_cast<void>(watch(vcpu, Sint::Vector::get(value)));

@@ -9,6 +9,7 @@
 #include "call.hpp"
 #include "features.hpp"
 #include "hv/ext/extension.hpp"
+#include "hv/ext/guest_page.hpp"
 #include "reference_time.hpp"
 #include "stimer.hpp"
 #include "tlfs_msr.hpp"
@@ -164,6 +165,20 @@ struct Viridian {
     static Status write_crash_control(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
 
     static Features features_of(const DomainState& state) { return Features{state.features}; }
+    /// permission_denied where the domain was not given the group.
+    static Status check_offered(const Vcpu& vcpu, Feature feature)
+    {
+        return features_of(vcpu.domain_state()).has(feature) ? Status{Done{}} : Error::permission_denied;
+    }
+    /// Places an overlay.  Beyond the guest's address space it is shown nowhere, and that is no error.
+    static Status place(std::uint64_t domain, ext::Overlay page, GuestPhysical where, bool writable)
+    {
+        const auto placed = page.place(domain, where, writable);
+        if (placed || placed.error() != Error::invalid_argument)
+            return placed;
+        static_cast<void>(page.remove(domain));
+        return Done{};
+    }
 
     static constexpr std::array windows{
         // The interface has its leaves, its MSRs and its calls at fixed places [TLFS-6.0b §2.4, §3.7,

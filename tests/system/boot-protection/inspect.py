@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from machine_debug import RIP, RSP, DebugStub, Monitor, mappings, symbols, verdict  # pylint: disable=wrong-import-position
+from machine_debug import RIP, RSP, DebugStub, Monitor, mappings, symbols, verdict, wait_for  # pylint: disable=wrong-import-position
 
 GUEST_PROCESSOR = 2  # the stub counts from 1
 WAKE_VECTOR = 0xF1  # HostVector::wake
@@ -32,17 +32,6 @@ def check_mappings(names, text):
     constants = (names["image_text_begin"] & 0x7FFF_FFFF, names["image_rodata_end"] & 0x7FFF_FFFF)
     alias = [page for page in pages if page[2] and constants[0] <= page[1] < constants[1]]
     return good & verdict(not alias, "text and constants are writable at no address", alias[:5])
-
-
-def wait_for(log, pattern, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        if re.search(pattern, text):
-            return text
-        time.sleep(0.2)
-    return text
 
 
 def standing_still(monitor):

@@ -10,28 +10,15 @@ import os
 import re
 import struct
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from machine_debug import RIP, RSP, DebugStub, Monitor, symbols, verdict  # pylint: disable=wrong-import-position
+from machine_debug import RIP, RSP, DebugStub, Monitor, symbols, verdict, wait_for  # pylint: disable=wrong-import-position
 
 STUB_BYTES = 16
 NMI_VECTOR = 2
 EXCEPTION_STACK_BYTES = 8 * 1024
 FLAGS_AT = 17 * 16  # in the digits of all of the stub's registers; eight digits
 TRAP_FLAG = 0x100
-
-
-def eventually(file, pattern, seconds):
-    end = time.monotonic() + seconds
-    text = ""
-    while time.monotonic() < end:
-        with open(file, encoding="utf-8", errors="replace") as opened:
-            text = opened.read()
-        if re.search(pattern, text):
-            return text
-        time.sleep(0.2)
-    return text
 
 
 def words(stub, address, count):
@@ -113,7 +100,7 @@ def check_fault_inside(names, stub, monitor, log):
     set_trap_flag(stub)
     handler.disarm()
     stub.send("c")
-    text = eventually(log, r"PANIC(.|\n)* rip 0x[0-9a-f]{16}", 30)
+    text = wait_for(log, r"PANIC(.|\n)* rip 0x[0-9a-f]{16}", 30)
     panic = re.search(r"PANIC on processor 0: exception 1,(.|\n)* rip 0x([0-9a-f]{16})", text)
     return verdict(panic is not None and begin <= int(panic.group(2), 16) < end,
                    "a fault inside of the handler is a panic, where there is a way out too", text[-1500:])
@@ -129,7 +116,7 @@ def main():
     before = counted(dom0_log)
     good = check_second_waits(names, stub, monitor)
     stub.send("c")
-    eventually(dom0_log, rf"dom0 counts ({before + 1}|{before + 2}) NMIs", 60)
+    wait_for(dom0_log, rf"dom0 counts ({before + 1}|{before + 2}) NMIs", 60)
     good &= verdict(counted(dom0_log) in (before + 1, before + 2), "dom0's kernel gets them, as one or as two", counted(dom0_log))
     good &= check_fault_inside(names, stub, monitor, graft_log)
     sys.exit(0 if good else 1)

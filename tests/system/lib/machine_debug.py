@@ -4,6 +4,7 @@
 import re
 import socket
 import subprocess
+import time
 
 RIP, RSP = 16, 7  # numbers of the debug stub's registers
 
@@ -20,6 +21,19 @@ def symbols(elf):
     """Addresses by demangled names."""
     lines = subprocess.run(["nm", "-C", elf], check=True, capture_output=True, text=True).stdout.splitlines()
     return {line.split(" ", 2)[2]: int(line.split(" ", 2)[0], 16) for line in lines if not line.startswith(" ")}
+
+
+def wait_for(file, pattern, seconds=30):
+    """What the file says, as soon as the pattern is in it, or when the time is over."""
+    end = time.monotonic() + seconds
+    text = ""
+    while time.monotonic() < end:
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            text = opened.read()
+        if re.search(pattern, text):
+            break
+        time.sleep(0.2)
+    return text
 
 
 class DebugStub:

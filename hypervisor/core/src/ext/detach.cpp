@@ -37,7 +37,7 @@ Status each_computed_leaf(Binding& binding, const Window& window, Visit visit)
 {
     for (std::uint32_t place = 0; place < window.length; ++place)
         for (std::uint32_t subleaf = 0; subleaf < ExtensionStack::computed_subleaves; ++subleaf) {
-            if (window.leaves.find(place, window.binding->conditions, OfSubleaf{subleaf}) != nullptr)
+            if (window.leaves.find(place, binding.conditions, OfSubleaf{subleaf}) != nullptr)
                 continue;
             const LeafAnswer answer = computed_leaf(binding, window, place, subleaf);
             if (!is_nothing(answer.values))

@@ -3,6 +3,7 @@
 
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
 #include "hv/core/vcpu/vcpu.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/exceptions.hpp"
@@ -56,13 +57,11 @@ void raise_combined(Vcpu& vcpu, const Raised& raised)
 {
     const ExceptionExit& exit = vcpu.exit.exception;
     switch (exit.delivering_exception ? combine(exit.delivering_vector, raised.vector) : Combined::second) {
-    case Combined::second: return machine().hvm.inject(vcpu, {EventKind::exception, raised.vector, raised.has_error_code, raised.error_code});
+    case Combined::second:
+        return machine().hvm.inject(vcpu, {EventKind::exception, raised.vector, raised.has_error_code, raised.error_code});
     case Combined::double_fault: return vcpu.raise(static_cast<std::uint8_t>(Exception::DF), 0);
-    case Combined::shutdown: break;
+    case Combined::shutdown: return end_by_shutdown(vcpu, "triple fault");
     }
-    BoundedText<maximum_end_text> text;
-    say(text, "triple fault on VCPU ", vcpu.id, ", RIP ", Hex{vcpu.registers.rip});
-    vcpu.domain.end(EndReason::crash, text.view());
 }
 
 /// DR6 names a breakpoint whose condition in DR7 is execution: a fault, before the instruction [SDM3-083 §18.2].

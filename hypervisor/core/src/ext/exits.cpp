@@ -124,7 +124,7 @@ struct Needs {
     }
 };
 
-/// Of the whole stack with this one; of the binding alone, whether it has any at all.
+/// Of the whole stack with this one.
 Needs needs_with(const Binding& binding)
 {
     Needs all;

@@ -20,7 +20,6 @@ const Answer* find_msr(const DeclaredTable<Answer>& table, const Window& window,
 }
 
 std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
-std::uint64_t pair_of(const Vcpu& vcpu) { return low(vcpu.registers.general[rax]) | vcpu.registers.general[rdx] << 32; }
 
 const Window* find_block(const WindowMap& windows, std::uint32_t leaf)
 {
@@ -77,7 +76,7 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
 [[gnu::noinline]] bool ask_for_write(Vcpu& vcpu, const Window& window, std::uint32_t ended)
 {
     const std::uint32_t msr = low(vcpu.registers.general[rcx]);
-    const std::uint64_t value = pair_of(vcpu);
+    const std::uint64_t value = read_pair(vcpu);
     if (!still_undeclared(window, ended) || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
         return general_write(vcpu);
     const Answered answered = ask_msr_write(window.binding->of(vcpu), window, msr, value);
@@ -186,7 +185,7 @@ bool answer_msr_read(Vcpu& vcpu)
 bool answer_msr_write(Vcpu& vcpu)
 {
     const auto msr = low(vcpu.registers.general[rcx]);
-    const std::uint64_t value = pair_of(vcpu);
+    const std::uint64_t value = read_pair(vcpu);
     const ExtensionStack* const extensions = vcpu.domain.extensions;
     if (!find_length_at_once(vcpu, emulate::Intercepted::wrmsr)) [[unlikely]]
         return general_write(vcpu);

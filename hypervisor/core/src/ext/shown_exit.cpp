@@ -31,11 +31,6 @@ constexpr PlainInstruction plain_instructions[]{
     {ExitKind::invalidate_page, abi::ExitKind::invalidate_page, emulate::Intercepted::invlpg},
 };
 
-std::uint64_t paired(const Vcpu& vcpu)
-{
-    return vcpu.registers.general[rdx] << 32 | (vcpu.registers.general[rax] & low_half);
-}
-
 /// False: the bytes are no longer that instruction, the guest executes what is there now.
 bool describe_plain(Vcpu& vcpu, const Exit& exit, const PlainInstruction& plain, abi::ExitFrame& frame)
 {
@@ -48,7 +43,7 @@ bool describe_plain(Vcpu& vcpu, const Exit& exit, const PlainInstruction& plain,
     } else if (plain.kind == abi::ExitKind::msr) {
         frame.number = counter;
         frame.write = exit.kind == ExitKind::msr_write ? 1 : 0;
-        frame.value = frame.write != 0 ? paired(vcpu) : 0;
+        frame.value = frame.write != 0 ? read_pair(vcpu) : 0;
     }
     return frame.instruction_length != 0;
 }
@@ -110,10 +105,10 @@ bool describe_control(const Vcpu& vcpu, const emulate::Instruction& instruction,
 /// CLTS and LMSW are writes of CR0, with all of what they would make of it; SMSW is a read.
 bool describe_status(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction, Shown& shown)
 {
-    const bool stores = status_instruction(instruction) == StatusInstruction::store;
-    const bool forbidden = context.privilege_level != 0 && (!stores || x86::Cr4::UMIP::get(context.cr4));
-    if (forbidden)
+    const StatusInstruction which = status_instruction(instruction);
+    if (!is_permitted(context, which))
         return false;
+    const bool stores = which == StatusInstruction::store;
     abi::ExitFrame& frame = shown.frame;
     frame.kind = abi::ExitKind::control_register;
     frame.write = stores ? 0 : 1;

@@ -22,30 +22,19 @@ enum class Outcome : std::uint8_t {
     polls,    ///< pass, and the halt is kept awake
 };
 
-/// The exception, or the fault of an access, is not the guest's.  No instruction has been carried out: nothing moves but what the
-/// module says.
-Outcome settle_fault(VcpuBinding& own, const Exit& exit, const abi::ExitFrame& answer, abi::Verdict verdict)
-{
-    if (exit.kind == ExitKind::exception)
-        consume_exception(own.vcpu);
-    if ((verdict.flags & abi::verdict_keep_rip) != 0) {
-        own.vcpu.registers.rip = answer.rip;
-        own.vcpu.end_instruction();
-    }
-    return Outcome::settled;
-}
-
+/// An exception, or the fault of an access, is then not the guest's.  No instruction has been carried out in it: nothing moves but
+/// what the module says.
 Outcome settle_answer(VcpuBinding& own, const Exit& exit, const Shown& shown, abi::Verdict verdict)
 {
     const abi::ExitFrame& answer = own.seat.exchange->exit;
     if (!take_answer(own.vcpu, exit, shown, answer))
         return Outcome::settled;
-    if (exit.kind == ExitKind::exception || exit.kind == ExitKind::nested_fault)
-        return settle_fault(own, exit, answer, verdict);
+    if (exit.kind == ExitKind::exception)
+        consume_exception(own.vcpu);
     if ((verdict.flags & abi::verdict_keep_rip) != 0) {
         own.vcpu.registers.rip = answer.rip;
         own.vcpu.end_instruction();
-    } else {
+    } else if (exit.kind != ExitKind::exception && exit.kind != ExitKind::nested_fault) {
         own.vcpu.advance(static_cast<std::uint8_t>(shown.frame.instruction_length));
     }
     return Outcome::settled;

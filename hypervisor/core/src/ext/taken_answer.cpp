@@ -6,6 +6,7 @@
 #include "guest_mode.hpp"
 #include "hv/core/domain/domain.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_handlers.hpp"
 #include "hv/core/vcpu/machine_status.hpp"
 
 namespace hv::core {
@@ -37,10 +38,8 @@ bool take_answer(Vcpu& vcpu, const Exit& exit, const Shown& shown, const abi::Ex
         return true;
     case abi::ExitKind::msr: vcpu.exits.msrs.count(number, write); [[fallthrough]];
     case abi::ExitKind::read_tsc:
-        if (!write) {
-            guest[rax] = value & low_half;
-            guest[rdx] = value >> 32;
-        }
+        if (!write)
+            write_pair(vcpu, value);
         return true;
     case abi::ExitKind::port: {
         vcpu.exits.ports.count(exit.port.port, write);

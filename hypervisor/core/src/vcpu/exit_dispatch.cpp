@@ -40,13 +40,6 @@ void handle_cache_control(Vcpu& vcpu, const Exit& exit)
     skip_instruction(vcpu, exit, write_back ? emulate::Intercepted::wbinvd : emulate::Intercepted::invd);
 }
 
-void end_by_shutdown(Vcpu& vcpu, std::string_view what)
-{
-    BoundedText<maximum_end_text> text;
-    say(text, what, " on VCPU ", vcpu.id, ", RIP ", Hex{vcpu.registers.rip});
-    vcpu.domain.end(EndReason::crash, text.view());
-}
-
 void end_by_unknown(Vcpu& vcpu, const Exit& exit)
 {
     BoundedText<maximum_end_text> text;
@@ -147,6 +140,13 @@ bool dispatch(Vcpu& vcpu)
 }  // namespace
 
 constinit const std::array<VcpuExitAnswer, exit_kinds> core_answers{make_answers()};
+
+void end_by_shutdown(Vcpu& vcpu, std::string_view what)
+{
+    BoundedText<maximum_end_text> text;
+    say(text, what, " on VCPU ", vcpu.id, ", RIP ", Hex{vcpu.registers.rip});
+    vcpu.domain.end(EndReason::crash, text.view());
+}
 
 bool answer_exit(VcpuContext& context)
 {

@@ -32,13 +32,6 @@ Expected<GuestLinear> operand_address(Vcpu& vcpu, const ExecutionContext& contex
     return write ? planned.value().write_address : planned.value().read_address;
 }
 
-/// SMSW is everybody's unless UMIP says otherwise [APM3-3.35 "SMSW"].
-bool permitted(const ExecutionContext& context, StatusInstruction which)
-{
-    return context.privilege_level == 0 ||
-           (which == StatusInstruction::store && !x86::Cr4::UMIP::get(context.cr4));
-}
-
 /// Of memory, by the guest's tables, with the fault where there is one.  False: it has been raised.
 bool access_memory(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction, bool write,
                    std::uint64_t& value)
@@ -90,6 +83,12 @@ StatusInstruction status_instruction(const emulate::Instruction& instruction)
                                     : StatusInstruction::none;
 }
 
+bool is_permitted(const ExecutionContext& context, StatusInstruction which)
+{
+    return context.privilege_level == 0 ||
+           (which == StatusInstruction::store && !x86::Cr4::UMIP::get(context.cr4));
+}
+
 Expected<std::uint64_t> new_control_0(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction)
 {
     if (status_instruction(instruction) == StatusInstruction::clear_task_switched)
@@ -120,7 +119,7 @@ bool store_status(Vcpu& vcpu, const ExecutionContext& context, const emulate::In
 void handle_status_instruction(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction)
 {
     const StatusInstruction which = status_instruction(instruction);
-    if (!permitted(context, which))
+    if (!is_permitted(context, which))
         return raise_general_protection(vcpu);
     switch (which) {
     case StatusInstruction::none: return;

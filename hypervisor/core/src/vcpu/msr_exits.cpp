@@ -165,8 +165,7 @@ void handle_msr_write(Vcpu& vcpu, const Exit& exit)
         return;
     const auto msr = static_cast<std::uint32_t>(vcpu.registers.general[rcx]);
     vcpu.exits.msrs.writes.count(msr);
-    const std::uint64_t value = static_cast<std::uint32_t>(vcpu.registers.general[rax]) |
-                                vcpu.registers.general[rdx] << 32;
+    const std::uint64_t value = read_pair(vcpu);
     Answered answer{Answered::no};
     if (is_x2apic(msr))
         answer = write_x2apic(vcpu, msr, value);

@@ -18,6 +18,18 @@ namespace {
 
 namespace emulate = core::emulate;
 
+/// A MOV with a control or debug register; not_supported: the bytes are none.
+Expected<emulate::Instruction> decode_move(const core::ExecutionContext& context, std::span<const std::byte> bytes)
+{
+    const auto decoded = emulate::decode(bytes, emulate::mode_of(context));
+    if (!decoded || decoded.value().map != emulate::OpcodeMap::legacy_0f)
+        return Error::not_supported;
+    return decoded.value();
+}
+
+/// The operand's width does not depend on prefixes [APM3-3.35 "MOV CRn", "MOV DRn"].
+std::uint64_t move_mask(const core::ExecutionContext& context) { return context.code_64() ? ~0ull : 0xffff'ffff; }
+
 /// Bits of DR6 and DR7 that are always 1, and those that are always 0 [APM2-3.41 §13.1.1.3, §13.1.1.4].
 constexpr std::uint64_t dr6_ones{0xffff'0ff0}, dr6_zeros{1 << 12};
 constexpr std::uint64_t dr7_ones{1 << 10}, dr7_zeros{1 << 12 | 1 << 14 | 1 << 15};
@@ -63,13 +75,10 @@ Status move_control_register(VcpuState& vcpu, core::Registers& registers, std::s
     constexpr std::uint8_t from_control{0x20}, to_control{0x22};
     core::ExecutionContext context{};
     read_context(vcpu, context);
-    const auto decoded = emulate::decode(bytes, emulate::mode_of(context));
-    if (!decoded || decoded.value().map != emulate::OpcodeMap::legacy_0f)
-        return Error::not_supported;
-    const emulate::Instruction& instruction = decoded.value();
+    const emulate::Instruction instruction = HV_TRY(decode_move(context, bytes));
     const bool locked = (instruction.prefixes & emulate::prefix::lock) != 0;  // CR8 outside 64-bit mode
     const unsigned number = instruction.reg_index() + (locked ? 8u : 0u);
-    const std::uint64_t mask = context.code_64() ? ~0ull : 0xffff'ffffull;
+    const std::uint64_t mask = move_mask(context);
     std::uint64_t& general = registers.general[instruction.rm_index()];
     if (instruction.opcode == to_control)
         return write_control_register(vcpu, number, general & mask, features);
@@ -98,10 +107,7 @@ Status move_debug_register(VcpuState& vcpu, core::Registers& registers, std::spa
     constexpr std::uint8_t from_debug{0x21}, to_debug{0x23};
     core::ExecutionContext context{};
     read_context(vcpu, context);
-    const auto decoded = emulate::decode(bytes, emulate::mode_of(context));
-    if (!decoded || decoded.value().map != emulate::OpcodeMap::legacy_0f)
-        return Error::not_supported;
-    const emulate::Instruction& instruction = decoded.value();
+    const emulate::Instruction instruction = HV_TRY(decode_move(context, bytes));
     const bool writes = instruction.opcode == to_debug;
     unsigned number = instruction.reg_index();
     const bool alias = number == 4 || number == 5;
@@ -116,7 +122,7 @@ Status move_debug_register(VcpuState& vcpu, core::Registers& registers, std::spa
         return Error::conflict;
     }
     number += alias ? 2 : 0;
-    const std::uint64_t mask = context.code_64() ? ~0ull : 0xffff'ffffull;
+    const std::uint64_t mask = move_mask(context);
     std::uint64_t& general = registers.general[instruction.rm_index()];
     if (writes)
         return write_debug_register(vcpu, number, general & mask);

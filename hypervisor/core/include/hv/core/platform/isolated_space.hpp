@@ -66,14 +66,15 @@ struct HookFault {
     std::uint32_t vector{}, error_code{};
 };
 
-/// The context among them: no hook of the ABI has more.
-inline constexpr std::size_t hook_arguments{5};
 /// What lay on the stack of a trusted hook when it was thrown out, from its stack pointer upwards, as much of it as is kept.
 struct HookStack {
     std::uint64_t address{};
     std::uint64_t top{};  ///< the hook's whole stack ends here; the address that it returns to is the last word
     std::span<const std::byte> bytes{};
 };
+
+/// The context among them: no hook of the ABI has more.
+inline constexpr std::size_t hook_arguments{5};
 
 struct HookCallFrame {
     std::uint64_t function;

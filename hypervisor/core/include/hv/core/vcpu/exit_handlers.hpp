@@ -98,7 +98,11 @@ constexpr bool is_x2apic(std::uint32_t msr)
 
 // The ends of accesses that an extension was asked about, for both ways of an exit.
 
-/// EDX:EAX, as RDMSR and RDTSC leave it; EAX to EDX, as CPUID does.
+/// EDX:EAX, as WRMSR takes it, and as RDMSR and RDTSC leave it; EAX to EDX, as CPUID does.
+[[nodiscard]] inline std::uint64_t read_pair(const Vcpu& vcpu)
+{
+    return static_cast<std::uint32_t>(vcpu.registers.general[rax]) | vcpu.registers.general[rdx] << 32;
+}
 inline void write_pair(Vcpu& vcpu, std::uint64_t value)
 {
     vcpu.registers.general[rax] = static_cast<std::uint32_t>(value);
@@ -125,6 +129,9 @@ Answered write_x2apic(Vcpu& vcpu, std::uint32_t msr, std::uint64_t value);
 /// Where a byte of an operand lies, by the guest's own tables.  False: the guest gets the page fault.
 bool translate_operand(Vcpu& vcpu, const ExecutionContext& context, std::uint64_t linear, bool write,
                        LinearTranslation& to);
+
+/// The domain ends, for `what` happened on this VCPU.
+void end_by_shutdown(Vcpu& vcpu, std::string_view what);
 
 /// #GP(0), #UD.
 void raise_general_protection(Vcpu& vcpu);

@@ -18,6 +18,8 @@ enum class StatusInstruction : std::uint8_t { none, clear_task_switched, load, s
 
 [[nodiscard]] StatusInstruction status_instruction(const emulate::Instruction& instruction);
 
+/// SMSW is everybody's unless UMIP says otherwise, the others are for CPL 0 [APM3-3.35 "SMSW"].
+[[nodiscard]] bool is_permitted(const ExecutionContext& context, StatusInstruction which);
 /// What CLTS or LMSW would make of CR0; not_found: its operand cannot be read just so, nothing has happened.
 Expected<std::uint64_t> new_control_0(Vcpu& vcpu, const ExecutionContext& context, const emulate::Instruction& instruction);
 /// SMSW's way of `value`.  False: the guest has got a fault instead.
