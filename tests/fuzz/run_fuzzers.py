@@ -24,6 +24,7 @@ TARGETS = {
     "decode": (20, 256),
     "domain_config": (20, 2048),
     "kernel_file": (20, 4096),
+    "state_records": (60, 2048),
     "virtio": (20, 1024),
 }
 

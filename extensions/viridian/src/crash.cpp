@@ -94,17 +94,17 @@ Status Viridian::write_crash_control(Vcpu& vcpu, std::uint32_t, std::uint64_t va
     HV_TRY(check_offered(vcpu, Feature::crash));
     if (!Control::CrashNotify::get(value))
         return Done{};
-    const auto& parameters = HV_TRY(vcpu.update_domain())->crash_parameters;
+    const auto& reported = HV_TRY(vcpu.update_domain())->crash_parameters;
     Line reason;
     say(reason, "the guest reports a crash:");
-    append_numbers(reason, parameters);
+    append_numbers(reason, reported);
     ext::log(abi::LogLevel::warning, reason.view());
     CrashText text{CrashText::log_nothing};
     if (Control::CrashMessage::get(value)) {
-        read_text(vcpu, parameters[3], parameters[4], text);
+        read_text(vcpu, reported[3], reported[4], text);
         // The log takes so many lines at a time: those from the panic on say more than those before it.
         CrashText logged{text.panic_line()};
-        read_text(vcpu, parameters[3], parameters[4], logged);
+        read_text(vcpu, reported[3], reported[4], logged);
     }
     const std::string_view quote{text.quote().empty() ? reason.view() : text.quote()};
     return ext::check(

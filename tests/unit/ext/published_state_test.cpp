@@ -266,6 +266,20 @@ TEST_P(PublishedState, with_a_block_twice_is_refused_by_name)
     refused(Bytes{records}, Error::malformed, "two blocks");
 }
 
+TEST_P(PublishedState, may_have_an_empty_block_where_the_instance_has_none)
+{
+    if (binding().vcpus[1]->state.words != 0)
+        GTEST_SKIP() << "it has one";
+    Bytes records = read_published(files().back());
+    const std::size_t before = records.size();
+    records.resize(before + 64);
+    StateWriter writer{std::span{records}.subspan(before)};
+    const auto version = static_cast<std::uint16_t>(binding().module.manifest().vcpu_state.version);
+    ASSERT_TRUE(writer.record({abi::record_vcpu_block, version, 0, 0, 1}, {}));
+    records.resize(before + writer.written().size());
+    EXPECT_TRUE(import(records)) << why.view();
+}
+
 INSTANTIATE_TEST_SUITE_P(, PublishedState, ::testing::Values(0, 1, 2),
                          [](const auto& information) {
                              std::string name{published()[information.param].module};

@@ -96,6 +96,8 @@ void StateCopies::fill(std::span<const std::byte> bytes)
     constexpr std::size_t word{sizeof *kept};
     const std::size_t whole = bytes.size() / word;
     HV_ASSERT(bytes.size() <= words * word);
+    if (words == 0)
+        return;
     if (whole != words)
         clear();
     copy_words_at_once(kept, bytes.data(), whole);
