@@ -5,19 +5,27 @@
 A unit test is a ctest test; GoogleTest programs write a report, by which their cases are counted, and a program that
 dies without one, or fails beside its cases (a leak, say), is one failed test more.  Any other test is a program that
 prints one line `PASS ...` or `FAIL ...` a check; one that prints none, or ends badly without a FAIL, has failed.
+
+System tests run side by side, one for each processor of ours: each has machines and folders of its own, and none measures time.
 """
 import argparse
+import concurrent.futures
 import glob
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
-SCENARIO_LIMIT = 900  # seconds; a scenario that takes longer is stuck
+SCENARIO_LIMIT = 1200  # seconds; a scenario that takes longer, beside another, is stuck
 UNIT_LIMIT = 600
+
+# System tests that take minutes, the longest first: begun before all others, so that none is left alone at the end.
+LONG_SYSTEM_TESTS = ("hot-swap-load", "guest-debian", "trusted-crimes", "vendor-sdk", "dom0-script", "foreign-pages",
+                     "bad-guests", "virtual-time", "hot-swap", "xl-verbs", "bad-input", "hook-budget", "containment")
 
 
 class Tally:
@@ -27,10 +35,16 @@ class Tally:
         self.logs = logs
         self.passed = 0
         self.failures = []  # (name, what it said: text or lines)
+        self.lock = threading.Lock()
+
+    def add_passed(self, count):
+        with self.lock:
+            self.passed += count
 
     def fail(self, name, said=""):
-        self.failures.append((name, said))
-        print(f"FAIL {name}", flush=True)
+        with self.lock:
+            self.failures.append((name, said))
+            print(f"FAIL {name}", flush=True)
 
     def log(self, name, text):
         path = os.path.join(self.logs, name.replace("/", "-") + ".log")
@@ -98,8 +112,7 @@ def run_units(tally, build, names):
 
 
 def run_checks(tally, name, words, root):
-    """Runs a program that prints PASS and FAIL lines, showing them as they come."""
-    print(f"== {name}", flush=True)
+    """Runs a program that prints PASS and FAIL lines, and shows what failed as it comes."""
     started = time.monotonic()
     log = os.path.join(tally.logs, name.replace("/", "-") + ".log")
     passed, failed = 0, 0
@@ -122,13 +135,13 @@ def run_checks(tally, name, words, root):
                 reason = [f"(all of its output: {log})\n"]
                 tally.fail(f"{name}: {line[5:].strip()}", reason)
         status = process.wait()
-    tally.passed += passed
+    tally.add_passed(passed)
     if failed == 0 and (status != 0 or passed == 0):
         why = f"ended with status {status}" if status else "made no check"
         if status == 124:
             why = f"was ended after {SCENARIO_LIMIT} s"
         tally.fail(f"{name}: {why}", tail(log))
-    print(f"   {passed} passed, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"== {name}: {passed} passed, {failed} failed, {time.monotonic() - started:.0f} s", flush=True)
 
 
 def tail(path, count=60):
@@ -167,8 +180,12 @@ def run_system(tally, root, names):
     chosen = [name for name in scenarios if not names or name in names]
     if not chosen and not names:
         tally.fail("system: there is no system test")
-    for name in chosen:
-        run_checks(tally, f"system/{name}", [os.path.join(root, "tests/system", name, "run")], root)
+    chosen.sort(key=lambda name: LONG_SYSTEM_TESTS.index(name) if name in LONG_SYSTEM_TESTS else len(LONG_SYSTEM_TESTS))
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as side_by_side:
+        running = [side_by_side.submit(run_checks, tally, f"system/{name}",
+                                       [os.path.join(root, "tests/system", name, "run")], root) for name in chosen]
+        for one in running:
+            one.result()
 
 
 def under(wanted, area):
