@@ -3,6 +3,7 @@
 // Virtualization as host tests have it: see fake_backend.hpp.
 #include "fake_backend.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -344,6 +345,14 @@ core::HvmTable make_table(const core::HvmCapabilities& capabilities)
         .emulate_system_instruction = emulate,
         .write_control_0 = write_control_0,
         .extended_control = [](const VcpuContext& c) { return fake_vcpu(c).extended_control; },
+        .read_vectors =
+            [](VcpuContext& c, unsigned first, std::span<std::byte> bytes) {
+                std::ranges::copy(std::span{fake_vcpu(c).vectors}.subspan(16 * first, bytes.size()), bytes.begin());
+            },
+        .write_vectors =
+            [](VcpuContext& c, unsigned first, std::span<const std::byte> bytes) {
+                std::ranges::copy(bytes, std::span{fake_vcpu(c).vectors}.subspan(16 * first).begin());
+            },
         .offer = [](VcpuContext& c, const core::OfferedBits& bits) { fake_vcpu(c).offered = bits; },
         .set_tsc_offset = [](VcpuContext& c, std::uint64_t offset) { fake_vcpu(c).tsc_offset = offset; },
         .flush = [](VcpuContext& c) { fake_vcpu(c).flush_wanted = true; },

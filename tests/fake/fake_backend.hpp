@@ -7,6 +7,7 @@
 // Vendor's control blocks are tests/unit/svm's matter.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -45,6 +46,7 @@ struct FakeVcpu {
     std::uint8_t window_class{};
     std::uint64_t tsc_offset{};
     std::uint64_t extended_control{1};
+    std::array<std::byte, 256> vectors{};  ///< XMM0 to XMM15
     core::OfferedBits offered{~0ull, ~0ull, 0};
 
     core::Intercepts intercepts{};

@@ -74,6 +74,28 @@ TEST_F(Isolated, a_run_that_leaves_the_instance_is_refused_as_a_whole)
     });
 }
 
+TEST_F(Isolated, vector_registers_go_to_and_come_from_the_instances_own_bytes)
+{
+    Binding& binding = bound();
+    std::array<std::byte, 256>& guest = fake::fake_vcpu(domain->vcpu(0)).vectors;
+    guest[0x10] = std::byte{0x5a};
+    as_module(binding, [&](const abi::HostTable& host, const abi::VcpuContext& own, IsolatedMemory& memory) {
+        auto* const room = reinterpret_cast<void*>(memory.address_of(memory.writable()));
+        auto* const constants = reinterpret_cast<void*>(memory.address_of(memory.constants()));
+        static std::array<std::byte, 256> outside{};  // not on the hook's stack
+        EXPECT_EQ(host.vector_registers_read(own.vcpu, 1, 2, room), abi::status_ok);
+        EXPECT_EQ(memory.writable()[0], std::byte{0x5a});
+        EXPECT_EQ(host.vector_registers_write(own.vcpu, 4, 1, room), abi::status_ok);
+        EXPECT_EQ(guest[0x40], std::byte{0x5a});
+        EXPECT_EQ(host.vector_registers_read(own.vcpu, 0, 1, outside.data()), abi::status_invalid_argument);
+        EXPECT_EQ(host.vector_registers_write(own.vcpu, 0, 1, outside.data()), abi::status_invalid_argument);
+        EXPECT_EQ(host.vector_registers_read(own.vcpu, 0, 1, constants), abi::status_invalid_argument);
+        EXPECT_EQ(host.vector_registers_write(own.vcpu, 0, 1, constants), abi::status_ok);
+        EXPECT_EQ(host.vector_registers_read(own.vcpu, 0, 17, room), abi::status_invalid_argument);
+        EXPECT_EQ(host.vector_registers_read(own.vcpu, 0, ~0u, room), abi::status_invalid_argument);
+    });
+}
+
 TEST_F(Isolated, no_service_runs_outside_of_a_hook)
 {
     Binding& binding = bound();

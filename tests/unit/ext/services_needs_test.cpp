@@ -40,6 +40,8 @@ constexpr std::uint64_t pages{abi::need_overlays | abi::need_pinned_pages};  // 
 const Guarded guarded[]{
     GUARDED(registers_read, need_registers),
     GUARDED(registers_write, need_registers),
+    GUARDED(vector_registers_read, need_vector_registers),
+    GUARDED(vector_registers_write, need_vector_registers),
     GUARDED(inject_interrupt, need_injection),
     GUARDED(inject_nmi, need_injection),
     GUARDED(interrupt_window_request, need_injection),

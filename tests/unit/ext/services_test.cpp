@@ -59,7 +59,34 @@ TEST_F(Services, what_0_1_does_not_have_says_so)
         EXPECT_EQ(host().intercept_msr(context.domain, 1, 1), abi::status_not_supported);
         EXPECT_EQ(host().page_map(context.domain, 1, nullptr), abi::status_not_supported);
         EXPECT_EQ(host().channel_close(1), abi::status_not_supported);
-        EXPECT_EQ(host().vector_registers_read(context.vcpu, 0, 1, nullptr), abi::status_not_supported);
+    });
+}
+
+TEST_F(Services, vector_registers_are_the_guests)
+{
+    std::array<std::byte, 256>& guest = fake::fake_vcpu(domain->vcpu(0)).vectors;
+    for (std::size_t at = 0; at < guest.size(); ++at)
+        guest[at] = static_cast<std::byte>(at);
+    in_hook([&](const abi::VcpuContext& context) {
+        std::array<std::byte, 272> own{};
+        EXPECT_EQ(host().vector_registers_read(context.vcpu, 0, 16, own.data()), abi::status_ok);
+        EXPECT_TRUE(std::ranges::equal(guest, std::span{own}.first(256)));
+        own.fill(std::byte{0xee});
+        EXPECT_EQ(host().vector_registers_read(context.vcpu, 15, 1, own.data()), abi::status_ok);
+        EXPECT_EQ(own[0], std::byte{240});
+        EXPECT_EQ(own[15], std::byte{255});
+        EXPECT_EQ(own[16], std::byte{0xee});
+        EXPECT_EQ(host().vector_registers_write(context.vcpu, 2, 1, own.data()), abi::status_ok);
+        EXPECT_EQ(guest[31], std::byte{31});
+        EXPECT_EQ(guest[32], std::byte{240});
+        EXPECT_EQ(guest[48], std::byte{48});
+        for (const auto& [first, count] : {std::pair{0u, 0u}, {0u, 17u}, {15u, 2u}, {16u, 1u}, {1u, ~0u}, {~0u, 1u}}) {
+            EXPECT_EQ(host().vector_registers_read(context.vcpu, first, count, own.data()), abi::status_invalid_argument);
+            EXPECT_EQ(host().vector_registers_write(context.vcpu, first, count, own.data()), abi::status_invalid_argument);
+        }
+        EXPECT_EQ(host().vector_registers_read(context.vcpu, 0, 1, nullptr), abi::status_invalid_argument);
+        EXPECT_EQ(host().vector_registers_write(context.vcpu, 0, 1, nullptr), abi::status_invalid_argument);
+        EXPECT_EQ(host().vector_registers_read(context.domain, 0, 1, own.data()), abi::status_invalid_argument);
     });
 }
 

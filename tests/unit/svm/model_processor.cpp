@@ -256,12 +256,20 @@ void save_extended_state(void* area, std::uint64_t)
 {
     HV_ASSERT(here().extended_area == area);
     here().extended_area = nullptr;
+    here().extended_control = 7;
+    std::memcpy(static_cast<std::byte*>(area) + 160, here().vectors, sizeof here().vectors);
+    static_cast<std::byte*>(area)[512] |= std::byte{2};
 }
 void load_extended_state(const void* area, std::uint64_t, std::uint64_t guest_control)
 {
     HV_ASSERT(here().extended_area == nullptr && reinterpret_cast<std::uintptr_t>(area) % 64 == 0);
     here().extended_area = area;
     here().extended_control = guest_control;
+    const auto* const bytes = static_cast<const std::byte*>(area);
+    const bool present{!model().features.extended_state || (bytes[512] & std::byte{2}) != std::byte{}};
+    std::memset(here().vectors, 0, sizeof here().vectors);
+    if (present)
+        std::memcpy(here().vectors, bytes + 160, sizeof here().vectors);
 }
 void write_extended_control(std::uint64_t value)
 {

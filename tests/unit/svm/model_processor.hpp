@@ -55,6 +55,7 @@ struct ModelProcessor {
     std::map<std::pair<std::uint32_t, std::uint64_t>, std::uint64_t> tlb;  ///< (ASID, page) to page
     std::map<std::uint32_t, std::uint64_t> msrs;
     std::uint64_t extended_control{1};
+    std::byte vectors[256]{};  ///< XMM0 to XMM15
     const void* extended_area{};  ///< that the extended state was last loaded from
     std::uint64_t debug_addresses[4]{};
     bool host_state_saved{};

@@ -4,6 +4,7 @@
 // and what a guest reaches without an exit.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -224,6 +225,37 @@ TEST_F(State, ExtendedControlTakesWhatWasOfferedAndIsLegal)
     here().extended_control = 0x207;
     vcpu.load(0);
     EXPECT_EQ(here().extended_control, 3u);
+}
+
+TEST_F(State, VectorRegistersAreFoundInTheProcessorAndInTheSaveArea)
+{
+    const auto of = [](unsigned first, std::uint8_t value, std::size_t count) {
+        std::vector<std::byte> bytes(count * 16, std::byte{value});
+        bytes[0] = static_cast<std::byte>(first);
+        return bytes;
+    };
+    const auto read = [&](unsigned first, std::size_t count) {
+        std::vector<std::byte> bytes(count * 16, std::byte{0xee});
+        hvm.read_vectors(vcpu.context, first, bytes);
+        return bytes;
+    };
+    EXPECT_EQ(read(0, 16), std::vector<std::byte>(256)) << "zero after reset, whatever the area holds";
+    hvm.write_vectors(vcpu.context, 3, of(3, 0x33, 2));
+    EXPECT_EQ(read(3, 2), of(3, 0x33, 2));
+    EXPECT_EQ(read(5, 11), std::vector<std::byte>(11 * 16));
+    vcpu.load(0);
+    here().extended_control = 3;
+    EXPECT_EQ(std::memcmp(here().vectors + 48, of(3, 0x33, 2).data(), 32), 0) << "the guest finds what was written";
+    std::memset(here().vectors + 240, 0x77, 16);  // and changes another
+    EXPECT_EQ(read(15, 1), std::vector<std::byte>(16, std::byte{0x77}));
+    hvm.write_vectors(vcpu.context, 0, of(0, 0x44, 1));
+    EXPECT_EQ(std::memcmp(here().vectors, of(0, 0x44, 1).data(), 16), 0);
+    EXPECT_EQ(std::memcmp(here().vectors + 48, of(3, 0x33, 2).data(), 32), 0) << "the others stay";
+    EXPECT_EQ(here().extended_control, 3u) << "XCR0 is the guest's again";
+    vcpu.enter();
+    vcpu.unload();
+    EXPECT_EQ(read(0, 1), of(0, 0x44, 1));
+    EXPECT_EQ(read(15, 1), std::vector<std::byte>(16, std::byte{0x77}));
 }
 
 TEST_F(State, WritesOfCr4ExitOnlyWhereTheProcessorHasABitThatTheGuestIsNotShown)

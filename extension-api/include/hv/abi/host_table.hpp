@@ -157,7 +157,8 @@ struct HostTable {
     /// Of the calling hook's VCPU, or of one that is paused; else busy.
     Answer (*registers_read)(std::uint64_t vcpu, std::uint32_t groups, GuestRegisters* registers);
     Answer (*registers_write)(std::uint64_t vcpu, std::uint32_t groups, const GuestRegisters* registers);
-    /// `count` XMM registers from `first`, 16 bytes each.  0.1: not supported.
+    /// `count` XMM registers from `first`, 16 bytes each, of XMM0 to XMM15; of the calling hook's VCPU, or of one that is paused,
+    /// else busy.  0.1: not supported; since 0.2 with need_vector_registers.
     Answer (*vector_registers_read)(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count,
                                     void* bytes);
     Answer (*vector_registers_write)(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count,

@@ -80,6 +80,26 @@ Answer checked_hypercall_instruction(std::uint8_t* bytes, std::uint32_t* length)
     return answer;
 }
 
+/// Its length is a number of registers; more than there are is the service's to refuse, and no pointer is looked at then.
+template <typename Bytes>
+Answer with_vectors(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, Bytes* bytes,
+                    Answer (*service)(std::uint64_t, std::uint32_t, std::uint32_t, Bytes*))
+{
+    constexpr std::uint32_t registers{16}, register_bytes{16};
+    if (bytes == nullptr || count > registers)
+        return service(vcpu, first, count, nullptr);
+    std::byte* const own = reach(bytes, std::uint64_t{count} * register_bytes, !std::is_const_v<Bytes>);
+    return own == nullptr ? Answer{abi::status_invalid_argument} : service(vcpu, first, count, own);
+}
+Answer checked_vector_registers_read(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, void* bytes)
+{
+    return with_vectors(vcpu, first, count, bytes, vector_registers_read);
+}
+Answer checked_vector_registers_write(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, const void* bytes)
+{
+    return with_vectors(vcpu, first, count, bytes, vector_registers_write);
+}
+
 Answer isolated_allocate(std::uint64_t length, std::uint64_t alignment, void** own)
 {
     return serve(abi::need_allocation, [&](HookCall& call) -> Status {
@@ -126,8 +146,8 @@ constinit const abi::HostTable isolated_services{
     .set_condition = services::set_condition,
     .registers_read = Checked<services::registers_read>::call,
     .registers_write = Checked<services::registers_write>::call,
-    .vector_registers_read = later,
-    .vector_registers_write = later,
+    .vector_registers_read = services::checked_vector_registers_read,
+    .vector_registers_write = services::checked_vector_registers_write,
     .inject_interrupt = services::inject_interrupt,
     .inject_nmi = services::inject_nmi,
     .interrupt_window_request = services::interrupt_window_request,

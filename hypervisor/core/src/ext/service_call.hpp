@@ -112,6 +112,8 @@ Answer set_condition(std::uint64_t domain, std::uint32_t condition, std::uint32_
 Answer registers_read(std::uint64_t vcpu, std::uint32_t groups,
                       abi::GuestRegisters* registers);  // services_hvm.cpp
 Answer registers_write(std::uint64_t vcpu, std::uint32_t groups, const abi::GuestRegisters* registers);
+Answer vector_registers_read(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, void* bytes);  // services_vectors.cpp
+Answer vector_registers_write(std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, const void* bytes);
 Answer inject_interrupt(std::uint64_t vcpu, std::uint32_t vector, std::uint32_t how);
 Answer inject_nmi(std::uint64_t vcpu);
 Answer interrupt_window_request(std::uint64_t vcpu);

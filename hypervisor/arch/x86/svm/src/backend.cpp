@@ -17,6 +17,7 @@
 #include "hv/arch/x86/svm/state.hpp"
 #include "hv/arch/x86/svm/system_instruction.hpp"
 #include "hv/arch/x86/svm/vcpu_state.hpp"
+#include "hv/arch/x86/svm/vector_registers.hpp"
 #include "hv/base/assert.hpp"
 #include "hv/core/platform/platform.hpp"
 #include "hv/x86/control_registers.hpp"
@@ -451,6 +452,12 @@ core::HvmTable make_table()
                 return write_control_register(state_of(c), 0, value, backend.features);
             },
         .extended_control = extended_control,
+        .read_vectors = [](VcpuContext& c, unsigned first,
+                           std::span<std::byte> bytes) { read_vectors(state_of(c), backend.features, first, bytes); },
+        .write_vectors =
+            [](VcpuContext& c, unsigned first, std::span<const std::byte> bytes) {
+                write_vectors(state_of(c), backend.features, first, bytes);
+            },
         .offer = [](VcpuContext& c,
                     const core::OfferedBits& bits) { offer(state_of(c), bits, backend.features); },
         .set_tsc_offset = set_tsc_offset,

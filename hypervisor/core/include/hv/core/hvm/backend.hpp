@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -169,6 +170,10 @@ struct HvmTable {
 
     /// XCR0 as the guest set it.
     std::uint64_t (*extended_control)(const VcpuContext&);
+    /// XMM registers of a guest VCPU from `first` on, 16 bytes each; those named exist (0 to 15).  Any processor while the
+    /// VCPU is loaded nowhere, else its own.
+    void (*read_vectors)(VcpuContext&, unsigned first, std::span<std::byte> bytes);
+    void (*write_vectors)(VcpuContext&, unsigned first, std::span<const std::byte> bytes);
     /// Which bits of CR4, EFER and XCR0 the guest may set; of those, what the processor has counts.  Setting another is
     /// #GP for the guest whatever the processor has, and invalid_argument for write_system and write_msr.  By default all
     /// of CR4 and EFER, and none of XCR0.  A control VCPU's are its own: not called for it.  Any processor, while the VCPU
