@@ -7,6 +7,7 @@
 #include "ask.hpp"
 #include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
+#include "hv/x86/local_apic.hpp"
 #include "stack.hpp"
 
 namespace hv::core {
@@ -50,6 +51,14 @@ inline bool give(Vcpu& vcpu, std::uint64_t value)
 [[gnu::noinline]] bool give_time(Vcpu& vcpu, std::uint64_t multiplier, std::uint32_t shift, std::uint64_t addend)
 {
     return give(vcpu, scaled_time(vcpu, multiplier, shift, addend));
+}
+
+constexpr auto task_priority_register = static_cast<std::uint32_t>(x86::ApicRegister::TPR);
+
+[[gnu::noinline]] bool give_task_priority(Vcpu& vcpu)
+{
+    fetch_task_priority(vcpu);
+    return give(vcpu, vcpu.apic.task_priority());
 }
 
 // What nobody declared is the module's hook to answer.  `ended`: of the look that found nothing.
@@ -172,6 +181,11 @@ bool answer_msr_read(Vcpu& vcpu)
         if (!reading.holds() || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
             return general_read(vcpu);
         return give_time(vcpu, value, argument, addend);
+    }
+    if (kind == abi::MsrReadKind::apic_register && argument == task_priority_register) {
+        if (!reading.holds() || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
+            return general_read(vcpu);
+        return give_task_priority(vcpu);
     }
     if (kind == abi::MsrReadKind::vcpu_field)
         value = read_field(vcpu, static_cast<abi::VcpuField>(argument));
