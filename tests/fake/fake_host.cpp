@@ -146,7 +146,7 @@ void fill_guest_memory(abi::HostTable& host)
         return fake().copy(gpa, own, length, false) ? abi::status_ok : abi::status_out_of_range;
     };
     host.guest_write = [](std::uint64_t, std::uint64_t gpa, const void* own, std::uint64_t length) {
-        return fake().copy(gpa, const_cast<void*>(own), length, true) ? abi::status_ok
+        return !fake().is_read_only(gpa, length) && fake().copy(gpa, const_cast<void*>(own), length, true) ? abi::status_ok
                                                                       : abi::status_out_of_range;
     };
     // The fake's guest has its linear addresses equal to its physical ones.
@@ -328,7 +328,10 @@ void fill_vcpus(abi::HostTable& host)
         fake().yielded.push_back(vcpu);
         return is_vcpu(vcpu) ? abi::status_ok : abi::status_gone;
     };
-    host.vcpu_block = [](std::uint64_t, std::uint32_t, std::uint64_t) { return abi::status_ok; };
+    host.vcpu_block = [](std::uint64_t vcpu, std::uint32_t wake, std::uint64_t deadline_ns) {
+        fake().blocked.push_back({vcpu, wake, deadline_ns});
+        return is_vcpu(vcpu) ? abi::status_ok : abi::status_gone;
+    };
     host.apic_read = [](std::uint64_t vcpu, std::uint32_t name, std::uint64_t* value) {
         *value = fake().apic[vcpu][name];
         return abi::status_ok;
@@ -412,8 +415,18 @@ void fill_domain(abi::HostTable& host)
 
 void fill_absent(abi::HostTable& host)
 {
-    host.vector_registers_read = not_supported;
-    host.vector_registers_write = not_supported;
+    host.vector_registers_read = [](std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, void* bytes) {
+        if (bytes == nullptr || first >= 16 || count == 0 || count > 16 - first || !is_vcpu(vcpu))
+            return abi::status_invalid_argument;
+        std::memcpy(bytes, fake().vectors[vcpu].data() + 16 * first, 16 * count);
+        return abi::status_ok;
+    };
+    host.vector_registers_write = [](std::uint64_t vcpu, std::uint32_t first, std::uint32_t count, const void* bytes) {
+        if (bytes == nullptr || first >= 16 || count == 0 || count > 16 - first || !is_vcpu(vcpu))
+            return abi::status_invalid_argument;
+        std::memcpy(fake().vectors[vcpu].data() + 16 * first, bytes, 16 * count);
+        return abi::status_ok;
+    };
     host.intercept_msr = not_supported;
     host.page_map = not_supported;
     host.page_unmap = not_supported;
@@ -478,6 +491,17 @@ FakeHost::PageBytes* FakeHost::seen_at(std::uint64_t gpa)
             return &hypercall_pages[index];
     const auto found = ram.find(gpa);
     return found == ram.end() ? nullptr : &found->second;
+}
+
+bool FakeHost::is_read_only(std::uint64_t gpa, std::uint64_t length) const
+{
+    const auto touches = [&](std::uint64_t page) { return page < gpa + length && gpa < page + 4096; };
+    for (const auto& [handle, page] : pages)
+        if (page.overlay && page.gpa && !page.writable && touches(*page.gpa))
+            return true;
+    return std::ranges::any_of(hypercall_pages_placed, [&](const auto& one) {
+        return one.second.how == abi::hypercall_page_overlay && touches(one.second.gpa);
+    });
 }
 
 bool FakeHost::copy(std::uint64_t gpa, void* own, std::uint64_t length, bool to_guest)

@@ -44,6 +44,11 @@ public:
         std::optional<std::uint64_t> vcpus{};  ///< the first word of the mask, or nothing for all
         std::uint32_t how{};
     };
+    struct Block {
+        std::uint64_t vcpu{};
+        std::uint32_t wake{};
+        std::uint64_t deadline_ns{};
+    };
     struct Shutdown {
         abi::ShutdownReason reason{};
         std::string text;
@@ -65,6 +70,8 @@ public:
     void add_ram(std::uint64_t gpa, std::uint64_t bytes);
     /// The bytes that the guest sees at a page, or null where nothing is.
     [[nodiscard]] PageBytes* seen_at(std::uint64_t gpa);
+    /// True where a page that guests cannot write, an overlay or a hypercall page, lies in the way.
+    [[nodiscard]] bool is_read_only(std::uint64_t gpa, std::uint64_t length) const;
     bool copy(std::uint64_t gpa, void* own, std::uint64_t length, bool to_guest);
     [[nodiscard]] std::uint64_t guest_u64(std::uint64_t gpa);
 
@@ -83,6 +90,8 @@ public:
     std::vector<Flush> flushes;
     std::vector<std::uint64_t> kicked;
     std::vector<std::uint64_t> yielded;
+    std::vector<Block> blocked;
+    std::map<std::uint64_t, std::array<std::byte, 256>> vectors;  ///< XMM0 to XMM15, by VCPU
     std::vector<std::string> log;
     std::string explained;
     std::string console_output;

@@ -23,6 +23,10 @@ struct Call {
 
     [[nodiscard]] constexpr std::uint16_t code() const { return tlfs::InputValue::CallCode::get(control); }
     [[nodiscard]] constexpr bool fast() const { return tlfs::InputValue::Fast::get(control); }
+    [[nodiscard]] constexpr std::uint32_t variable_words() const
+    {
+        return tlfs::InputValue::VariableHeaderSize::get(control);
+    }
     [[nodiscard]] constexpr std::uint32_t rep_count() const
     {
         return tlfs::InputValue::RepCount::get(control);
@@ -71,21 +75,30 @@ struct CallForm {
     std::uint16_t code;
     std::uint32_t header_bytes;   ///< of fixed input, a multiple of 8
     std::uint32_t element_bytes;  ///< of one element of a rep call's list; 0 for a simple call
+    std::uint32_t variable_words{};  ///< at most, in the variable part of its header
+    std::uint32_t output_bytes{};    ///< of its output, in memory: registers have room for none
 
     [[nodiscard]] constexpr bool is_rep() const { return element_bytes != 0; }
 
     /// The rules that all calls share on the input value; bits for reps are zero in a simple call.
     [[nodiscard]] constexpr bool allows(const Call& call) const
     {
-        if ((call.control & (tlfs::InputValue::reserved | tlfs::InputValue::VariableHeaderSize::mask)) != 0)
+        if ((call.control & tlfs::InputValue::reserved) != 0 || call.variable_words() > variable_words)
+            return false;
+        if (call.fast() && (output_bytes != 0 || input_bytes(call) > tlfs::longest_fast_input_bytes))
             return false;
         if (is_rep())
             return call.rep_count() > call.rep_start();
         return call.rep_count() == 0 && call.rep_start() == 0;
     }
+    /// Of fixed and variable header.
+    [[nodiscard]] constexpr std::uint64_t all_header_bytes(const Call& call) const
+    {
+        return header_bytes + std::uint64_t{8} * call.variable_words();
+    }
     [[nodiscard]] constexpr std::uint64_t input_bytes(const Call& call) const
     {
-        return header_bytes + std::uint64_t{element_bytes} * call.rep_count();
+        return all_header_bytes(call) + std::uint64_t{element_bytes} * call.rep_count();
     }
 };
 

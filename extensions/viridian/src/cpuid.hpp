@@ -40,16 +40,21 @@ constexpr abi::CpuidResult features_leaf(Features features)
     using P = tlfs::Privileges;
     using M = tlfs::MiscellaneousFeatures;
     const bool time{features.has(Feature::time)};
-    std::uint64_t privileges{P::AccessHypercallMsrs::mask | P::AccessVpIndex::mask};
+    std::uint64_t privileges{P::AccessHypercallMsrs::mask | P::AccessVpIndex::mask |
+                             P::EnableExtendedHypercalls::mask};
     privileges = P::AccessPartitionReferenceCounter::set(privileges, time);
     privileges = P::AccessPartitionReferenceTsc::set(privileges, time);
     privileges = P::AccessFrequencyRegs::set(privileges, time);
+    privileges = P::AccessVpRunTimeReg::set(privileges, features.has(Feature::runtime));
+    privileges = P::AccessGuestIdleReg::set(privileges, features.has(Feature::idle));
     privileges = P::AccessSynicRegs::set(privileges, features.has(Feature::synic));
     privileges = P::AccessSyntheticTimerRegs::set(privileges, features.has(Feature::stimer));
     privileges = P::AccessIntrCtrlRegs::set(privileges, features.has(Feature::apic));
     privileges = P::AccessResetReg::set(privileges, features.has(Feature::reset));
     std::uint64_t miscellaneous{M::HypercallMsrLockAvailable::mask};
+    miscellaneous = M::XmmHypercallInputAvailable::set(miscellaneous, features.has(Feature::input));
     miscellaneous = M::FrequencyRegsAvailable::set(miscellaneous, time);
+    miscellaneous = M::GuestIdleAvailable::set(miscellaneous, features.has(Feature::idle));
     miscellaneous = M::SintPollingModeAvailable::set(miscellaneous, features.has(Feature::synic));
     miscellaneous = M::DirectSyntheticTimers::set(miscellaneous, features.has(Feature::stimer));
     miscellaneous = M::GuestCrashRegsAvailable::set(miscellaneous, features.has(Feature::crash));
@@ -67,6 +72,7 @@ constexpr abi::CpuidResult recommendations_leaf(Features features)
     hints = R::UseApicMsrs::set(hints, features.has(Feature::apic));
     hints = R::UseMsrForReset::set(hints, features.has(Feature::reset));
     hints = R::UseSyntheticClusterIpi::set(hints, features.has(Feature::ipi));
+    hints = R::UseExProcessorMasks::set(hints, features.has(Feature::tlbflush) || features.has(Feature::ipi));
     return {.eax = static_cast<std::uint32_t>(hints), .ebx = spin_attempts};
 }
 

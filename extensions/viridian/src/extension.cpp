@@ -51,7 +51,7 @@ Status create(const Viridian::Domain& domain)
 {
     auto* const state = HV_TRY(domain.update());
     if (state->features == 0)
-        state->features = Features::all().bits();
+        state->features = Features::by_default().bits();
     const Features features{Viridian::features_of(*state)};
     if (const auto lack = features.lack()) {
         ext::explain(domain.handle(), "the group ", feature_groups[lack->group].name, " of features needs ",
@@ -65,10 +65,12 @@ Status create(const Viridian::Domain& domain)
 
 }  // namespace
 
-constexpr std::array<ext::MsrRule<Viridian>, 13> Viridian::msrs{
+constexpr std::array<ext::MsrRule<Viridian>, 15> Viridian::msrs{
     written(tlfs::HV_X64_MSR_GUEST_OS_ID, ~0ull, Viridian::write_guest_os_id),
     written(tlfs::HV_X64_MSR_HYPERCALL, tlfs::HypercallRegister::defined, Viridian::write_hypercall),
     written(tlfs::HV_X64_MSR_RESET, tlfs::ResetRegister::defined, Viridian::write_reset),
+    ext::MsrRule<Viridian>{row::msrs_window, tlfs::offset_of(tlfs::HV_X64_MSR_VP_RUNTIME),
+                           tlfs::offset_of(tlfs::HV_X64_MSR_VP_RUNTIME), 0, Viridian::read_runtime, nullptr},
     written(tlfs::HV_X64_MSR_REFERENCE_TSC, tlfs::PageRegister::defined, Viridian::write_reference_tsc),
     written(tlfs::HV_X64_MSR_VP_ASSIST_PAGE, tlfs::PageRegister::defined, Viridian::write_assist),
     written(tlfs::HV_X64_MSR_SCONTROL, tlfs::SynicControl::defined, Viridian::write_scontrol),
@@ -79,6 +81,8 @@ constexpr std::array<ext::MsrRule<Viridian>, 13> Viridian::msrs{
     ext::MsrRule<Viridian>{row::msrs_window, tlfs::offset_of(tlfs::HV_X64_MSR_STIMER0_CONFIG),
                            tlfs::offset_of(tlfs::HV_X64_MSR_STIMER3_COUNT), ~0ull, Viridian::read_stimer,
                            Viridian::write_stimer},
+    ext::MsrRule<Viridian>{row::msrs_window, tlfs::offset_of(tlfs::HV_X64_MSR_GUEST_IDLE),
+                           tlfs::offset_of(tlfs::HV_X64_MSR_GUEST_IDLE), 0, Viridian::read_idle, nullptr, true},
     written(tlfs::HV_X64_MSR_CRASH_P0, tlfs::HV_X64_MSR_CRASH_P4, ~0ull, Viridian::write_crash_parameter),
     written(tlfs::HV_X64_MSR_CRASH_CTL, tlfs::CrashControl::defined, Viridian::write_crash_control),
 };
@@ -98,14 +102,14 @@ abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter&
         state.value()->features = Features::base_alone().bits();
         return abi::done;
     }
-    // A list that begins by taking something away takes it from all; any other begins with nothing.
+    // A list that begins by taking something away takes it from the default; any other begins with nothing.
     const std::string_view word{parameter.text, parameter.text_length};
-    const Features start{word.starts_with('!') ? Features::all() : Features::base_alone()};
+    const Features start{word.starts_with('!') ? Features::by_default() : Features::base_alone()};
     const auto features = (parameter.index == 0 ? start : features_of(*state.value())).with(word);
     if (!features) {
         ext::explain(domain.handle(), "features has no word ", word,
-                     "; it knows base, time, apic, tlbflush, ipi, reset, crash, synic, stimer, default and all, and "
-                     "! before all but base");
+                     "; it knows base, time, apic, tlbflush, ipi, reset, crash, synic, stimer, runtime, idle, "
+                     "input, default and all, and ! before all but base");
         return ext::refuse(Error::invalid_argument);
     }
     state.value()->features = features->bits();

@@ -22,18 +22,22 @@ enum class Feature : std::uint32_t {
     crash = 6,
     synic = 7,
     stimer = 8,
+    runtime = 9,
+    idle = 10,
+    input = 11,
 };
 
 /// A group, and those that a guest cannot use it without.
 struct FeatureGroup {
     std::string_view name;
     std::uint32_t needs{};  ///< bits of groups
+    bool by_default{true};
 };
 constexpr std::uint32_t bit_of(Feature feature)
 {
     return 1u << static_cast<std::uint32_t>(feature);
 }
-inline constexpr std::array<FeatureGroup, 9> feature_groups{{
+inline constexpr std::array<FeatureGroup, 12> feature_groups{{
     {"base"},
     {"time"},
     {"apic"},
@@ -43,6 +47,9 @@ inline constexpr std::array<FeatureGroup, 9> feature_groups{{
     {"crash"},
     {"synic"},
     {"stimer", bit_of(Feature::time) | bit_of(Feature::synic)},
+    {"runtime", 0, false},
+    {"idle", 0, false},
+    {"input"},
 }};
 
 /// A set of groups.  `base` is always in it.
@@ -51,18 +58,28 @@ public:
     constexpr explicit Features(std::uint32_t bits) : bits_{bits | bit_of(Feature::base)} {}
 
     [[nodiscard]] static constexpr Features all() { return Features{(1u << feature_groups.size()) - 1}; }
+    /// What a guest gets whose config does not say.
+    [[nodiscard]] static constexpr Features by_default()
+    {
+        std::uint32_t bits{};
+        for (std::uint32_t group = 0; group < feature_groups.size(); ++group)
+            bits |= feature_groups[group].by_default ? 1u << group : 0;
+        return Features{bits};
+    }
     [[nodiscard]] static constexpr Features base_alone() { return Features{0}; }
 
     [[nodiscard]] constexpr bool has(Feature feature) const { return (bits_ & bit_of(feature)) != 0; }
     [[nodiscard]] constexpr std::uint32_t bits() const { return bits_; }
     friend constexpr bool operator==(const Features&, const Features&) = default;
 
-    /// One element of the list: a group's name adds it, `!name` takes it and what needs it away, `all` and `default` are every
-    /// group. Nothing where the word is none of these; `!base` is refused, since nothing works without it.
+    /// One element of the list: a group's name adds it, `!name` takes it and what needs it away, `all` is every group and
+    /// `default` those that a guest has whose config does not say. Nothing where the word is none of these; `!base` is refused, since nothing works without it.
     [[nodiscard]] constexpr std::optional<Features> with(std::string_view word) const
     {
-        if (word == "all" || word == "default")
+        if (word == "all")
             return all();
+        if (word == "default")
+            return by_default();
         const bool remove{word.starts_with('!')};
         if (remove)
             word.remove_prefix(1);
@@ -104,7 +121,7 @@ private:
     }
     std::uint32_t bits_;
 };
-static_assert(!Features::all().lack() && !Features::base_alone().lack());
+static_assert(!Features::all().lack() && !Features::by_default().lack() && !Features::base_alone().lack());
 
 /// The condition of the declared answers of a group (declared.hpp: numbers from 1).
 constexpr std::uint32_t condition_of(Feature feature)

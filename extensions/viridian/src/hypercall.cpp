@@ -9,14 +9,19 @@ namespace {
 
 using tlfs::HvStatus;
 
-constexpr std::array<CallRule, 4> calls{{
+constexpr std::array<CallRule, 8> calls{{
     {{tlfs::HvCallFlushVirtualAddressSpace, 24, 0}, Feature::tlbflush, flush_address_space},
     {{tlfs::HvCallFlushVirtualAddressList, 24, 8}, Feature::tlbflush, flush_address_list},
     {{tlfs::HvCallNotifyLongSpinWait, 8, 0}, Feature::base, notify_long_spin_wait},
     {{tlfs::HvCallSendSyntheticClusterIpi, 16, 0}, Feature::ipi, send_cluster_ipi},
+    {{tlfs::HvCallFlushVirtualAddressSpaceEx, 32, 0, tlfs::vp_set_banks}, Feature::tlbflush, flush_address_space_ex},
+    {{tlfs::HvCallFlushVirtualAddressListEx, 32, 8, tlfs::vp_set_banks}, Feature::tlbflush, flush_address_list_ex},
+    {{tlfs::HvCallSendSyntheticClusterIpiEx, 24, 0, tlfs::vp_set_banks}, Feature::ipi, send_cluster_ipi_ex},
+    {{tlfs::HvExtCallQueryCapabilities, 0, 0, 0, 8}, Feature::base, query_capabilities},
 }};
 static_assert(std::ranges::all_of(calls, [](const CallRule& rule) {
-    return rule.form.header_bytes <= sizeof(Input) && rule.form.header_bytes % 8 == 0;
+    return rule.form.header_bytes <= 8 * Input::longest_fixed && rule.form.header_bytes % 8 == 0 &&
+           rule.form.variable_words <= tlfs::vp_set_banks;
 }));
 
 const CallRule* rule_of(std::uint16_t code)
@@ -25,16 +30,36 @@ const CallRule* rule_of(std::uint16_t code)
     return found == calls.end() ? nullptr : &*found;
 }
 
-/// The fixed input, from the registers or from memory.
+/// The header of a fast call: what the two general registers do not hold is in XMM registers.  A list behind it is of no
+/// interest to any call.
+HvStatus fetch_fast(const Viridian::Vcpu& vcpu, const Call& call, const CallForm& form, Input& input)
+{
+    input.words[0] = call.input;
+    input.words[1] = call.output;
+    const std::uint64_t bytes{form.all_header_bytes(call)};
+    if (bytes <= tlfs::fast_input_bytes)
+        return HvStatus::HV_STATUS_SUCCESS;
+    constexpr std::uint32_t each{tlfs::vector_register_bytes};
+    const auto count = static_cast<std::uint32_t>((bytes - tlfs::fast_input_bytes + each - 1) / each);
+    const auto read = ext::check(ext::host().vector_registers_read(vcpu.handle(), 0, count, &input.words[2]));
+    return read ? HvStatus::HV_STATUS_SUCCESS : HvStatus::HV_STATUS_INVALID_HYPERCALL_INPUT;
+}
+
+/// The header, from the registers or from memory.
 HvStatus fetch(const Viridian::Vcpu& vcpu, const Call& call, const CallForm& form, Input& input)
 {
-    if (call.fast()) {
-        input = {call.input, call.output, 0};
-        return HvStatus::HV_STATUS_SUCCESS;
-    }
-    if (!is_placed_well(call.input, form.input_bytes(call)))
+    input.fixed = form.header_bytes / 8;
+    input.variable = call.variable_words();
+    if (call.fast())
+        return fetch_fast(vcpu, call, form, input);
+    const std::uint64_t input_bytes{form.input_bytes(call)};
+    const bool well_placed{input_bytes == 0 || is_placed_well(call.input, input_bytes)};
+    if (!well_placed || (form.output_bytes != 0 && !is_placed_well(call.output, form.output_bytes)))
         return HvStatus::HV_STATUS_INVALID_ALIGNMENT;
-    const auto bytes = std::as_writable_bytes(std::span{input}).first(form.header_bytes);
+    input.output = call.output;
+    if (form.all_header_bytes(call) == 0)
+        return HvStatus::HV_STATUS_SUCCESS;
+    const auto bytes = std::as_writable_bytes(std::span{input.words}).first(form.all_header_bytes(call));
     if (!vcpu.memory().read_bytes(GuestPhysical{call.input}, bytes))
         return HvStatus::HV_STATUS_INVALID_ALIGNMENT;
     return HvStatus::HV_STATUS_SUCCESS;
@@ -43,7 +68,7 @@ HvStatus fetch(const Viridian::Vcpu& vcpu, const Call& call, const CallForm& for
 /// A whole list is done at once, or nothing of it.
 Outcome perform(Viridian::Vcpu& vcpu, const Call& call, const CallRule& rule)
 {
-    Input input{};
+    Input input;
     HvStatus status{fetch(vcpu, call, rule.form, input)};
     if (status == HvStatus::HV_STATUS_SUCCESS)
         status = rule.perform(vcpu, input);
@@ -51,7 +76,7 @@ Outcome perform(Viridian::Vcpu& vcpu, const Call& call, const CallRule& rule)
     return {status, done ? call.rep_count() : call.rep_start()};
 }
 
-/// Fast input that takes more than the two registers is in XMM registers, which are not offered: #UD.
+/// Fast input that takes more than the two registers is in XMM registers: #UD where they are not offered.
 bool wants_vector_registers(const Call& call, const CallForm& form)
 {
     return call.fast() && form.input_bytes(call) > tlfs::fast_input_bytes;
@@ -73,7 +98,7 @@ abi::Verdict Viridian::hypercall(Vcpu& vcpu, abi::HypercallFrame& frame)
         outcome.status = HvStatus::HV_STATUS_ACCESS_DENIED;
     else if (!rule->form.allows(call))
         outcome.status = HvStatus::HV_STATUS_INVALID_HYPERCALL_INPUT;
-    else if (wants_vector_registers(call, rule->form))
+    else if (wants_vector_registers(call, rule->form) && !features_of(vcpu.domain_state()).has(Feature::input))
         return abi::inject_undefined_opcode;
     else
         outcome = perform(vcpu, call, *rule);
@@ -81,6 +106,13 @@ abi::Verdict Viridian::hypercall(Vcpu& vcpu, abi::HypercallFrame& frame)
         vcpu.state().refused_calls += 1;
     put_result(frame, call, outcome);
     return abi::done;
+}
+
+/// None of the extended calls but this one.
+HvStatus query_capabilities(Viridian::Vcpu& vcpu, const Input& input)
+{
+    const auto written = vcpu.memory().write(GuestPhysical{input.output}, std::uint64_t{0});
+    return written ? HvStatus::HV_STATUS_SUCCESS : HvStatus::HV_STATUS_INVALID_ALIGNMENT;
 }
 
 /// Advice: the VCPU lets others run before it goes on.

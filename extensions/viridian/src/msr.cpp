@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The MSRs that belong to no larger subject: the guest's identity, and reset.
+// The MSRs that belong to no larger subject: the guest's identity, reset, the time that a VP ran, and its idle state.
 // Specification: [TLFS-6.0b §3.12].
 #include "viridian.hpp"
 
@@ -29,6 +29,23 @@ Status Viridian::write_reset(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
     if (!tlfs::ResetRegister::Reset::get(value))
         return Done{};
     return ext::check(ext::host().domain_reset(vcpu.domain()));
+}
+
+/// In units of 100 ns.
+Expected<std::uint64_t> Viridian::read_runtime(const Vcpu& vcpu, std::uint32_t)
+{
+    HV_TRY(check_offered(vcpu, Feature::runtime));
+    abi::RunStateTimes times{};
+    HV_TRY(ext::check(ext::host().run_state_times(vcpu.handle(), &times)));
+    return reference_count(times.ns[static_cast<std::uint32_t>(abi::RunState::running)]);
+}
+
+/// The VP sleeps until an interrupt is pending, whether it can be taken or not.
+Expected<std::uint64_t> Viridian::read_idle(const Vcpu& vcpu, std::uint32_t)
+{
+    HV_TRY(check_offered(vcpu, Feature::idle));
+    HV_TRY(ext::check(ext::host().vcpu_block(vcpu.handle(), abi::wake_interrupt | abi::wake_kick, 0)));
+    return 0;
 }
 
 }  // namespace hv::viridian

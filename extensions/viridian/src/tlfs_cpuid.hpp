@@ -17,9 +17,10 @@ inline constexpr std::uint32_t leaf_recommendations{4};
 inline constexpr std::uint32_t leaf_limits{5};
 inline constexpr std::uint32_t leaf_hardware{6};
 
-/// EAX and EBX of leaf 0x40000003: the partition's privileges.  EBX stays zero: its bits are privileges over
-/// other partitions, and a guest that finds some of them takes itself for the root partition.
+/// EAX and EBX of leaf 0x40000003: the partition's privileges.  Most of EBX are privileges over other partitions; a guest that
+/// finds some of those takes itself for the root partition.
 struct Privileges {
+    using AccessVpRunTimeReg = Bit<0>;
     using AccessPartitionReferenceCounter = Bit<1>;
     using AccessSynicRegs = Bit<2>;
     using AccessSyntheticTimerRegs = Bit<3>;
@@ -28,11 +29,15 @@ struct Privileges {
     using AccessVpIndex = Bit<6>;
     using AccessResetReg = Bit<7>;
     using AccessPartitionReferenceTsc = Bit<9>;
+    using AccessGuestIdleReg = Bit<10>;
     using AccessFrequencyRegs = Bit<11>;
+    using EnableExtendedHypercalls = Bit<32 + 20>;
 };
 
 /// EDX of leaf 0x40000003.
 struct MiscellaneousFeatures {
+    using XmmHypercallInputAvailable = Bit<4>;
+    using GuestIdleAvailable = Bit<5>;
     using FrequencyRegsAvailable = Bit<8>;
     using GuestCrashRegsAvailable = Bit<10>;
     using SintPollingModeAvailable = Bit<17>;
@@ -48,6 +53,7 @@ struct Recommendations {
     using UseRelaxedTiming = Bit<5>;
     using DeprecateAutoEoi = Bit<9>;
     using UseSyntheticClusterIpi = Bit<10>;
+    using UseExProcessorMasks = Bit<11>;
 };
 
 /// EAX of leaf 0x40000006.

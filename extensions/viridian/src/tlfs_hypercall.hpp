@@ -42,6 +42,15 @@ inline constexpr std::uint16_t HvCallFlushVirtualAddressSpace{0x0002};
 inline constexpr std::uint16_t HvCallFlushVirtualAddressList{0x0003};
 inline constexpr std::uint16_t HvCallNotifyLongSpinWait{0x0008};
 inline constexpr std::uint16_t HvCallSendSyntheticClusterIpi{0x000b};
+inline constexpr std::uint16_t HvCallFlushVirtualAddressSpaceEx{0x0013};
+inline constexpr std::uint16_t HvCallFlushVirtualAddressListEx{0x0014};
+inline constexpr std::uint16_t HvCallSendSyntheticClusterIpiEx{0x0015};
+inline constexpr std::uint16_t HvExtCallQueryCapabilities{0x8001};
+
+/// The format of an HV_VP_SET.
+inline constexpr std::uint64_t vp_set_sparse{0};
+inline constexpr std::uint64_t vp_set_all{1};
+inline constexpr std::uint32_t vp_set_banks{64};  ///< at most, of 64 VPs each
 
 /// HV_FLUSH_FLAGS.
 struct FlushFlags {
@@ -62,7 +71,11 @@ struct ClusterIpiTarget {
 inline constexpr std::uint32_t lowest_ipi_vector{0x10};
 inline constexpr std::uint32_t highest_ipi_vector{0xff};
 
-/// What the two registers of the fast form hold.
+/// What the two registers of the fast form hold, and what they and XMM0 to XMM5 hold [TLFS-6.0b §3.7].
 inline constexpr std::uint32_t fast_input_bytes{16};
+inline constexpr std::uint32_t vector_register_bytes{16};
+inline constexpr std::uint32_t input_vector_registers{6};
+inline constexpr std::uint32_t longest_fast_input_bytes{fast_input_bytes +
+                                                        input_vector_registers * vector_register_bytes};
 
 }  // namespace hv::viridian::tlfs

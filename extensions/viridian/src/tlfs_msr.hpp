@@ -18,6 +18,7 @@ inline constexpr std::uint32_t HV_X64_MSR_GUEST_OS_ID{0x4000'0000};
 inline constexpr std::uint32_t HV_X64_MSR_HYPERCALL{0x4000'0001};
 inline constexpr std::uint32_t HV_X64_MSR_VP_INDEX{0x4000'0002};
 inline constexpr std::uint32_t HV_X64_MSR_RESET{0x4000'0003};
+inline constexpr std::uint32_t HV_X64_MSR_VP_RUNTIME{0x4000'0010};
 inline constexpr std::uint32_t HV_X64_MSR_TIME_REF_COUNT{0x4000'0020};
 inline constexpr std::uint32_t HV_X64_MSR_REFERENCE_TSC{0x4000'0021};
 inline constexpr std::uint32_t HV_X64_MSR_TSC_FREQUENCY{0x4000'0022};
@@ -35,6 +36,7 @@ inline constexpr std::uint32_t HV_X64_MSR_SINT0{0x4000'0090};
 inline constexpr std::uint32_t HV_X64_MSR_SINT15{0x4000'009f};
 inline constexpr std::uint32_t HV_X64_MSR_STIMER0_CONFIG{0x4000'00b0};  ///< COUNT follows, then the next timer's pair
 inline constexpr std::uint32_t HV_X64_MSR_STIMER3_COUNT{0x4000'00b7};
+inline constexpr std::uint32_t HV_X64_MSR_GUEST_IDLE{0x4000'00f0};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P0{0x4000'0100};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P4{0x4000'0104};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_CTL{0x4000'0105};

@@ -64,8 +64,8 @@ consteval abi::ParameterDescription features_parameter()
     features.minimum = 1;
     features.maximum = 16;
     ext::put_text(features.key, "features");
-    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|synic|stimer|"
-                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash|!synic|!stimer");
+    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|synic|stimer|runtime|idle|input|"
+                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash|!synic|!stimer|!runtime|!idle|!input");
     ext::put_text(features.help, "groups of enlightenments; a word adds, !word removes");
     return features;
 }
@@ -83,11 +83,11 @@ struct Viridian {
     static constexpr ext::Info info{
         .name = "viridian",
         .version_major = 1,
-        .version_minor = 1,
+        .version_minor = 2,
         .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
                  abi::need_vcpus | abi::need_time | abi::need_timers | abi::need_domain |
-                 abi::need_interrupt_watch,
+                 abi::need_interrupt_watch | abi::need_vector_registers,
         .hypercall_pages = 1,
         .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
 
@@ -152,6 +152,8 @@ struct Viridian {
     static Status write_guest_os_id(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_hypercall(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_reset(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Expected<std::uint64_t> read_runtime(const Vcpu& vcpu, std::uint32_t offset);
+    static Expected<std::uint64_t> read_idle(const Vcpu& vcpu, std::uint32_t offset);
     static Status write_reference_tsc(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_assist(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_scontrol(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
@@ -248,7 +250,7 @@ struct Viridian {
         row::apic_write(tlfs::HV_X64_MSR_TPR, abi::MsrWriteKind::apic_tpr, tlfs::tpr_defined),
     };
 
-    static const std::array<ext::MsrRule<Viridian>, 13> msrs;
+    static const std::array<ext::MsrRule<Viridian>, 15> msrs;
 };
 
 constexpr std::array<abi::DeclaredMsrRead, 36> Viridian::msr_reads{Viridian::with_sints()};

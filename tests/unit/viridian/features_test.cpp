@@ -31,13 +31,15 @@ TEST(ViridianFeatures, AddAndTakeAwayByName)
     ASSERT_TRUE(features);
     EXPECT_FALSE(features->has(Feature::time));
     EXPECT_TRUE(features->has(Feature::crash));
-    EXPECT_EQ(listed({"default"}, Features::base_alone()), Features::all());
+    EXPECT_EQ(listed({"default"}, Features::base_alone()), Features::by_default());
+    EXPECT_EQ(listed({"all"}, Features::base_alone()), Features::all());
+    EXPECT_FALSE(Features::by_default().has(Feature::idle) || Features::by_default().has(Feature::runtime));
     EXPECT_EQ(listed({"tim"}, Features::base_alone()), std::nullopt);
     EXPECT_EQ(listed({"!"}, Features::base_alone()), std::nullopt);
     EXPECT_EQ(listed({""}, Features::base_alone()), std::nullopt);
 }
 
-TEST(ViridianFeatures, AreAllOfferedWithoutAParameter)
+TEST(ViridianFeatures, AreTheDefaultWithoutAParameter)
 {
     Guest guest;
     ASSERT_TRUE(guest.create());
@@ -52,12 +54,12 @@ TEST(ViridianFeatures, OfAListAreExactlyThose)
     EXPECT_EQ(guest.module.cpuid(0x4000'0004).eax, 0x220u);
 }
 
-TEST(ViridianFeatures, TakenAwayFirstAreTakenFromAll)
+TEST(ViridianFeatures, TakenAwayFirstAreTakenFromTheDefault)
 {
     Guest guest;
     ASSERT_TRUE(guest.create({"!time", "!crash"}));
     EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xf4u);  // and with the time the timers
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).edx, 0x6'0000u);
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).edx, 0x6'0010u);
 }
 
 TEST(ViridianFeatures, ThatNobodyKnowsAreRefusedWithASentence)
@@ -111,6 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Withheld{"synic",
                              {0x4000'0080, 0x4000'0081, 0x4000'0082, 0x4000'0083, 0x4000'0084, 0x4000'0090, 0x4000'009f,
                               0x4000'00b0, 0x4000'00b7}},
+                    Withheld{"runtime", {0x4000'0010}}, Withheld{"idle", {0x4000'00f0}},
                     Withheld{"stimer", {0x4000'00b0, 0x4000'00b1, 0x4000'00b6, 0x4000'00b7}},
                     Withheld{"reset", {0x4000'0003}},
                     Withheld{"crash",

@@ -39,7 +39,7 @@ protected:
 
 TEST_F(ViridianHypercall, ThatNobodyKnowsIsAnInvalidCode)
 {
-    for (const std::uint64_t code : {0x0000, 0x0001, 0x0004, 0x0013, 0x0046, 0x005c, 0x8001, 0xffff})
+    for (const std::uint64_t code : {0x0000, 0x0001, 0x0004, 0x0012, 0x0016, 0x0046, 0x005c, 0x8000, 0x8002, 0xffff})
         EXPECT_EQ(guest.call(code), status(HvStatus::HV_STATUS_INVALID_HYPERCALL_CODE)) << code;
     expect_nothing_done();
 }
@@ -87,13 +87,6 @@ TEST_F(ViridianHypercall, WithInputThatIsUnalignedCrossesAPageOrIsNowhereDoesNot
     EXPECT_EQ(guest.call(list | reps(510), input_page), status(HvStatus::HV_STATUS_INVALID_ALIGNMENT));
     EXPECT_EQ(guest.call(tlfs::HvCallFlushVirtualAddressSpace, ~7ull),
               status(HvStatus::HV_STATUS_INVALID_ALIGNMENT));
-    expect_nothing_done();
-}
-
-TEST_F(ViridianHypercall, ThatWouldNeedVectorRegistersIsAnUndefinedOpcode)
-{
-    EXPECT_EQ(guest.call(tlfs::HvCallFlushVirtualAddressSpace | fast), std::nullopt);
-    EXPECT_EQ(guest.call(tlfs::HvCallFlushVirtualAddressList | fast | reps(1)), std::nullopt);
     expect_nothing_done();
 }
 
@@ -186,6 +179,22 @@ TEST_F(ViridianHypercall, OfALongSpinWaitLetsOthersRun)
     EXPECT_EQ(guest.call(tlfs::HvCallNotifyLongSpinWait | fast, 5, 0, 2), 0u);
     ASSERT_EQ(guest.host.yielded.size(), 1u);
     EXPECT_EQ(guest.host.yielded[0], FakeHost::vcpu_handle(2));
+}
+
+TEST_F(ViridianHypercall, ThatAsksForTheExtendedCallsGetsNoneInItsOutput)
+{
+    const std::uint64_t query{tlfs::HvExtCallQueryCapabilities};
+    constexpr std::uint64_t output{0x9000};
+    guest.put(output, std::array<std::uint64_t, 2>{~0ull, ~0ull});
+    EXPECT_EQ(guest.call(query, 1, output), 0u);  // it has no input, so that its address does not matter
+    std::array<std::uint64_t, 2> words{};
+    ASSERT_TRUE(guest.host.copy(output, &words, sizeof words, false));
+    EXPECT_EQ(words, (std::array<std::uint64_t, 2>{0, ~0ull}));
+    for (const std::uint64_t control : std::initializer_list<std::uint64_t>{query | fast, query | 1ull << 17, query | reps(1), query | 1ull << 63})
+        EXPECT_EQ(guest.call(control, 0, output), status(HvStatus::HV_STATUS_INVALID_HYPERCALL_INPUT)) << std::hex << control;
+    for (const std::uint64_t place : std::initializer_list<std::uint64_t>{output + 1, output + 4, output + 4092, ram_bytes, 1ull << 52, ~7ull})
+        EXPECT_EQ(guest.call(query, 0, place), status(HvStatus::HV_STATUS_INVALID_ALIGNMENT)) << std::hex << place;
+    EXPECT_EQ(guest.call(query, 0, 0x5000), status(HvStatus::HV_STATUS_INVALID_ALIGNMENT)) << "the hypercall page";
 }
 
 TEST_F(ViridianHypercall, WorksFromA32BitCaller)

@@ -25,6 +25,8 @@ const std::vector<MsrPromise> promises = [] {
     MsrPromise{"HYPERCALL", 0x4000'0001, 0, 0xffff'ffff'ffff'f003},
     MsrPromise{"VP_INDEX", 0x4000'0002, 0, 0, false},
     MsrPromise{"RESET", 0x4000'0003, 0, 1},
+    MsrPromise{"VP_RUNTIME", 0x4000'0010, 10'000'000, 0, false, true},
+    MsrPromise{"GUEST_IDLE", 0x4000'00f0, 0, 0, false, true},
     MsrPromise{"TIME_REF_COUNT", 0x4000'0020, 10'000'000, 0, false},
     MsrPromise{"REFERENCE_TSC", 0x4000'0021, 0, 0xffff'ffff'ffff'f001},
     MsrPromise{"TSC_FREQUENCY", 0x4000'0022, 2'596'136'459, 0, false},
@@ -60,7 +62,7 @@ void start(Guest& guest)
     guest.host.tsc_hz = 2'596'136'459;
     guest.host.info.apic_timer_hz = 162'258'528;
     guest.host.now_ns = 1'000'000'000;
-    ASSERT_TRUE(guest.create());
+    ASSERT_TRUE(guest.create({"all"}));
 }
 
 class ViridianMsr : public testing::TestWithParam<MsrPromise> {};
@@ -142,6 +144,19 @@ TEST(ViridianMsrs, SayTheGuestsIdentityOnce)
     guest.module.write_msr(tlfs::HV_X64_MSR_GUEST_OS_ID, linux_identity + 1);
     ASSERT_EQ(guest.host.log.size(), 1u);
     EXPECT_EQ(guest.host.log[0], "the guest's identity is 0x8100000601920000");
+}
+
+TEST(ViridianMsrs, OfTheIdleStatePutTheirVcpuToSleepUntilAnInterruptIsPending)
+{
+    Guest guest{2};
+    start(guest);
+    EXPECT_EQ(guest.module.read_msr(tlfs::HV_X64_MSR_GUEST_IDLE, 1), 0u);
+    EXPECT_EQ(guest.module.last().kind, abi::VerdictKind::block);
+    ASSERT_EQ(guest.host.blocked.size(), 1u);
+    EXPECT_EQ(guest.host.blocked[0].vcpu, FakeHost::vcpu_handle(1));
+    EXPECT_EQ(guest.host.blocked[0].wake, abi::wake_interrupt | abi::wake_kick);
+    EXPECT_EQ(guest.module.read_msr(tlfs::HV_X64_MSR_VP_RUNTIME), 10'000'000u);
+    EXPECT_EQ(guest.module.last().kind, abi::VerdictKind::done);
 }
 
 TEST(ViridianMsrs, OfResetResetTheDomainOnlyWhenTheBitIsSet)

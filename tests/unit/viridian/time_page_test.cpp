@@ -75,6 +75,28 @@ TEST(ViridianTscPage, SaysUseTheCounterWhereTheTscIsTooSlow)
     EXPECT_EQ(page_at(guest, where).sequence, 0u);
 }
 
+/// The class of bug: a page that is used though it was never mapped.
+TEST(ViridianTscPage, ThatWasNeverPlacedIsNotUsedWhenTimeGoesOn)
+{
+    Guest guest;
+    ASSERT_TRUE(guest.create());
+    guest.host.tsc_hz *= 2;
+    EXPECT_EQ(guest.module.thaw().kind, abi::VerdictKind::done);
+    ASSERT_TRUE(guest.module.write_msr(msr, where));  // a place, and not enabled
+    guest.host.tsc_hz *= 2;
+    EXPECT_EQ(guest.module.thaw().kind, abi::VerdictKind::done);
+    EXPECT_TRUE(guest.host.pages.empty());
+    ASSERT_TRUE(guest.module.write_msr(msr, 1ull << 52 | 1));  // beyond the guest's addresses: shown nowhere
+    ASSERT_TRUE(guest.module.write_msr(msr, 0));
+    ASSERT_TRUE(guest.module.write_msr(msr, 0));  // taken away once
+    guest.host.tsc_hz *= 2;
+    EXPECT_EQ(guest.module.thaw().kind, abi::VerdictKind::done);
+    EXPECT_TRUE(guest.host.log.empty());
+    ASSERT_TRUE(guest.module.write_msr(msr, where | 1));
+    const auto counter = guest.module.read_msr(tlfs::HV_X64_MSR_TIME_REF_COUNT).value();
+    EXPECT_LE(computed(guest, page_at(guest, where)) + 1 - counter, 2u);
+}
+
 TEST(ViridianTscPage, GoesWhenTheGuestDisablesIt)
 {
     Guest guest;

@@ -19,6 +19,7 @@ struct MsrRule {
     std::uint64_t writable;
     Expected<std::uint64_t> (*read)(const Vcpu<T>&, std::uint32_t offset);
     Status (*write)(Vcpu<T>&, std::uint32_t offset, std::uint64_t value);
+    bool read_blocks{};  ///< after a read the VCPU blocks, as the reader arranged by vcpu_block
 };
 
 template <typename T>
@@ -59,6 +60,8 @@ abi::Verdict read_msr(std::span<const MsrRule<T>> rules, const Vcpu<T>& vcpu, st
     if (!answer)
         return abi::inject_general_protection;
     value = answer.value();
+    if (rule->read_blocks)
+        return {abi::VerdictKind::block, abi::verdict_unchanged, 0};
     return abi::done_unchanged;
 }
 
