@@ -5,6 +5,8 @@
 // on without.  Nothing leaks.
 #include "extension_fixture.hpp"
 #include "failure.hpp"
+#include "hv/core/ext/failure_report.hpp"
+#include "hv/core/ext/swap.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 
 namespace hv::test {
@@ -25,10 +27,11 @@ protected:
     void bind_and_start()
     {
         ASSERT_TRUE(bind("swap-1")) << why.view();
+        first_msr = binding().grants[1].base;
         start();
     }
     Binding& binding() { return *domain->extensions->implementation().bindings[0]; }
-    std::uint32_t msr(std::uint64_t offset) { return static_cast<std::uint32_t>(binding().grants[1].base + offset); }
+    [[nodiscard]] std::uint32_t msr(std::uint64_t offset) const { return static_cast<std::uint32_t>(first_msr + offset); }
     Answered write(std::uint64_t offset, std::uint64_t value, unsigned vcpu = 0)
     {
         return domain->extensions->write_msr(domain->vcpu(vcpu), msr(offset), value);
@@ -50,7 +53,7 @@ protected:
         return value;
     }
     static void fail_next() { fake::fail_next_hook(platform::HookEnd::fault, {.vector = 13}); }
-    void carry_out() { ExtensionStack::carry_out_restarts(*domain); }
+    void carry_out() { ExtensionStack::carry_out_failures(*domain); }
     void look()
     {
         static_cast<void>(domain->vcpu(0).take_requests());
@@ -62,6 +65,8 @@ protected:
         machine().here().timers.expire(platform::ticks());
     }
     std::uint32_t restarts() { return domain->extensions->describe(0).restarts; }
+
+    std::uint64_t first_msr{};
 };
 
 TEST_F(Restarted, the_access_that_failed_is_made_once_more_on_the_state_before_it)
@@ -239,6 +244,7 @@ TEST_F(Restarted, a_storm_ends_in_detach)
     carry_out();
     EXPECT_EQ(restarts(), Restarts::most);
     EXPECT_TRUE(domain->extensions->describe(0).failed);
+    EXPECT_EQ(fake::isolated_spaces(), 0u);
     EXPECT_NE(binding().failure.view().find("restarted 8 times in 10000 ms, so it is detached"), std::string_view::npos)
         << binding().failure.view();
     EXPECT_EQ(domain->state(), DomainState::running);
@@ -284,8 +290,127 @@ TEST_F(Restarted, detach_leaves_the_leaves_and_takes_every_msr)
     x86::CpuidResult leaf{};
     EXPECT_EQ(domain->extensions->cpuid(domain->vcpu(0), 0x4000'0001, 0, leaf), Answered::done);
     EXPECT_EQ(leaf.eax, 5u);
-    EXPECT_EQ(requests_heard, 0u);
+    EXPECT_EQ(requests_heard, 1u);
     EXPECT_EQ(domain->state(), DomainState::running);
+}
+
+/// What an instance held that nobody follows goes back as soon as no VCPU is in it.
+class FailedForGood : public Restarted {
+protected:
+    /// It has memory, an overlay that the guest sees, a timer, and holds a VCPU.
+    Binding& busy_instance()
+    {
+        bind_and_start();
+        EXPECT_EQ(write(3, 0x5000), Answered::done);
+        EXPECT_EQ(write(2, 1'000'000), Answered::done);
+        EXPECT_NE(seen_at(0x5000), own_page(0x5000));
+        EXPECT_TRUE(binding().isolated->allocate(40'000));
+        from_hook(*binding().vcpus[1], [&](const abi::VcpuContext& context) {
+            EXPECT_EQ(isolated_services.vcpu_pause(context.vcpu), abi::status_ok);
+        });
+        return binding();
+    }
+    void fail_for_good()
+    {
+        fail_next();
+        EXPECT_TRUE(is_fault(write(0, 6)));
+        EXPECT_EQ(requests_heard, 1u);
+        carry_out();
+    }
+    static std::uint64_t frames_of(const Binding& binding) { return binding.ledger.frames() + binding.holdings.ledger.frames(); }
+    HostPhysical seen_at(std::uint64_t guest) { return domain->memory.map().lookup(GuestPhysical{guest})->host; }
+    HostPhysical own_page(std::uint64_t guest) { return domain->memory.ram_page(GuestPhysical{guest}).value(); }
+
+    void expect_given_back(Binding& failed, std::uint64_t frames_left, std::uint64_t allocations_left)
+    {
+        EXPECT_EQ(frames_of(failed), frames_left);
+        EXPECT_EQ(failed.heap.allocations(), allocations_left);
+        EXPECT_EQ(fake::isolated_spaces(), 0u);
+        EXPECT_EQ(domain->resident_space, nullptr);
+        EXPECT_EQ(seen_at(0x5000), own_page(0x5000));
+        EXPECT_FALSE(domain->vcpu(1).blocked_by(Blocker::extension));
+    }
+    void expect_known_to_the_operator()
+    {
+        ASSERT_EQ(domain->extensions->size(), 1u);
+        EXPECT_TRUE(domain->extensions->describe(0).failed);
+        EXPECT_EQ(domain->extensions->describe(0).name, "swappable");
+        EXPECT_TRUE(domain->extensions->reports().visit("swappable", 0, [](const FailureReport&) {}));
+        EXPECT_TRUE(domain->extensions->reports().visit_core(
+            [](const FailureCore& core) { EXPECT_GT(core.segments().size(), 3u); }));
+    }
+};
+
+TEST_F(FailedForGood, gives_back_what_an_orderly_detach_does)
+{
+    Binding& orderly = busy_instance();
+    const std::uint64_t held = frames_of(orderly);
+    ASSERT_TRUE(ExtensionStack::detach(*domain, "swappable", why)) << why.view();
+    const std::uint64_t left = frames_of(orderly);
+    const std::uint64_t allocations = orderly.heap.allocations();
+    EXPECT_LT(left + 20, held);
+    for (const OnFault action : {OnFault::detach, OnFault::pause}) {
+        end_domain();
+        make_domain();
+        requests_heard = 0;
+        options.on_fault = action;
+        Binding& failing = busy_instance();
+        EXPECT_EQ(frames_of(failing), held);
+        fail_for_good();
+        expect_given_back(failing, left, allocations);
+        expect_known_to_the_operator();
+        EXPECT_EQ(domain->carry_out_pause_request(), action == OnFault::pause);
+    }
+}
+
+TEST_F(FailedForGood, leaves_the_guest_what_it_was_told)
+{
+    options.on_fault = OnFault::detach;
+    busy_instance();
+    fail_for_good();
+    x86::CpuidResult leaf{};
+    std::uint64_t value{};
+    EXPECT_EQ(domain->extensions->cpuid(domain->vcpu(0), 0x4000'0001, 0, leaf), Answered::done);
+    EXPECT_EQ(leaf.eax, 5u);
+    EXPECT_EQ(domain->extensions->read_msr(domain->vcpu(0), msr(0), value), Answered::fault);
+    EXPECT_EQ(domain->extensions->write_msr(domain->vcpu(0), msr(2), 1), Answered::fault);
+    EXPECT_EQ(call(7), Answered::no);
+    pass(2'000'000);  // its timer is gone
+    look();
+    domain->extensions->vcpu_reset(domain->vcpu(0));
+    EXPECT_TRUE(domain->pause());
+    EXPECT_TRUE(domain->unpause());
+    EXPECT_EQ(domain->state(), DomainState::running);
+    std::vector<std::byte> room(4096);
+    why.clear();
+    EXPECT_EQ(export_extension(*domain, "swappable", room, why).error(), Error::busy);
+    EXPECT_NE(why.view().find("has failed"), std::string_view::npos) << why.view();
+}
+
+TEST_F(FailedForGood, makes_room_for_the_next_of_its_name)
+{
+    options.on_fault = OnFault::detach;
+    busy_instance();
+    fail_for_good();
+    EXPECT_FALSE(ExtensionStack::attach(*domain, module("swap-1"), {}, options, why, field));
+    ASSERT_TRUE(ExtensionStack::detach(*domain, "swappable", why)) << why.view();
+    EXPECT_EQ(domain->extensions->size(), 0u);
+    why.clear();
+    ASSERT_TRUE(ExtensionStack::attach(*domain, module("swap-1"), {}, options, why, field)) << why.view();
+    EXPECT_EQ(write(0, 7), Answered::done);
+    EXPECT_EQ(value_of(0), 7u);
+}
+
+TEST_F(FailedForGood, is_the_domains_to_end_where_that_has_ended)
+{
+    options.on_fault = OnFault::detach;
+    Binding& failing = busy_instance();
+    fail_next();
+    EXPECT_TRUE(is_fault(write(0, 6)));
+    domain->end(EndReason::poweroff);
+    const std::uint64_t held = frames_of(failing);
+    carry_out();
+    EXPECT_EQ(frames_of(failing), held);
 }
 
 }  // namespace

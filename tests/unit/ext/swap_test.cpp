@@ -193,7 +193,7 @@ TEST_F(Swaps, one_that_fails_on_probation_gives_way_to_the_one_before)
     write(0, 0x2345);
     fake::fail_next_hook(platform::HookEnd::fault, {.vector = 13});
     EXPECT_EQ(domain->extensions->write_msr(domain->vcpu(0), msr(0), 6), Answered::taken);
-    ExtensionStack::carry_out_restarts(*domain);
+    ExtensionStack::carry_out_failures(*domain);
     EXPECT_EQ(domain->state(), DomainState::running);
     EXPECT_TRUE(domain->vcpu(0).runnable());
     EXPECT_EQ(read(4), 1u);
@@ -214,7 +214,7 @@ TEST_F(Swaps, one_that_fails_after_its_probation_does_not)
     fake::advance_ticks(10 * platform::ticks_per_second());
     fake::fail_next_hook(platform::HookEnd::fault, {.vector = 13});
     static_cast<void>(domain->extensions->write_msr(domain->vcpu(0), msr(0), 6));
-    ExtensionStack::carry_out_restarts(*domain);
+    ExtensionStack::carry_out_failures(*domain);
     EXPECT_NE(module_before(*domain, "swappable", why), nullptr);
     EXPECT_EQ(domain->extensions->generation(), 2u);
 }

@@ -236,6 +236,8 @@ void Binding::release(VcpuBinding& vcpu)
 
 void Binding::hollow_out()
 {
+    if (hollow())
+        return;  // since it failed
     kept_name_.append(module.name());
     cancel_block_timers();
     detach(*this);

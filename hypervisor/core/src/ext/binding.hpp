@@ -191,6 +191,7 @@ public:
     /// Gives back all but what the guest was told: its CPUID leaves stay, its MSRs have no answer any more, every other window is
     /// gone.  No hook is called any more, no VCPU of the domain runs, and its windows are in no map.
     void hollow_out();
+    [[nodiscard]] bool hollow() const { return !kept_name_.view().empty(); }
     /// It has failed on probation: an instance of the module before takes its place.
     bool rolls_back{};
     /// Block timers that were stopped stand again.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// An extension that a running guest goes on without.  What the instance holds goes back while the VCPUs stand still; what the
-// guest was told of CPUID leaves and hypercall pages stays, in the hollow binding that is left.
+// An extension that a running guest goes on without, because the operator took it away or because it has failed.  What the
+// instance holds goes back while the VCPUs stand still; what the guest was told of CPUID leaves and hypercall pages stays, in the
+// hollow binding that is left: of one that failed in its place in the stack, where the operator sees what became of it.
+#include <algorithm>
 #include <utility>
 
 #include "hook_call.hpp"
@@ -67,12 +69,12 @@ Status keep_computed_leaves(Binding& binding)
     return Done{};
 }
 
-/// The tables of the next isolated instance stay loaded from now on.
-void choose_resident(Domain& domain, const ExtensionStack::Implementation& own)
+/// The tables of the next isolated instance stay loaded from now on, now that `gone` is none.
+void choose_resident(Domain& domain, const ExtensionStack::Implementation& own, const Binding& gone)
 {
     domain.resident_space = nullptr;
     for (const Binding* const binding : own.bindings)
-        if (domain.resident_space == nullptr && binding->isolated != nullptr)
+        if (domain.resident_space == nullptr && binding != &gone && binding->isolated != nullptr)
             domain.resident_space = &binding->isolated->space;
 }
 
@@ -90,7 +92,7 @@ Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter&
         return Error::limit_reached;
     }
     const Standstill standstill{domain};
-    carry_out_restarts(domain);
+    carry_out_failures(domain);
     Binding* const binding = find_binding(domain, name, why);
     if (const Status kept = keep_computed_leaves(*binding); !kept) {
         say(why, "not enough memory to keep what extension '", name, "' has told the guest");
@@ -107,25 +109,49 @@ Status ExtensionStack::detach(Domain& domain, std::string_view name, TextWriter&
 /// Cannot fail.  The VCPUs stand still.
 void ExtensionStack::take_away(Binding& binding)
 {
-    Implementation& own = *implementation_;
-    Holdings& holdings = binding.holdings;
     binding.stop_hooks();
     take_off(binding);
+    --count_;
+    --binding.module.bindings_;
+    if (Module* const before = std::exchange(binding.holdings.module_before, nullptr))
+        --before->kept_;
+    empty(binding);
+    HV_ASSERT(detached_.push_back(&binding));   // there is room
+}
+
+/// Gives back all that the instance holds but what the guest was told.  No hook of it is called any more, and the VCPUs stand still.
+void ExtensionStack::empty(Binding& binding)
+{
+    Implementation& own = *implementation_;
+    Holdings& holdings = binding.holdings;
     own.windows.remove(binding);
     holdings.release_callbacks();
     holdings.timers.clear();
     holdings.pages.clear_handles();
-    choose_resident(binding.domain, own);
+    choose_resident(binding.domain, own, binding);
     machine().wait_for_turn();  // nobody has the instance's tables loaded, and no callback is under way
-    --count_;
-    --binding.module.bindings_;
-    if (Module* const before = std::exchange(holdings.module_before, nullptr))
-        --before->kept_;
     binding.hollow_out();
     BoundedText<128> ignored;
     for (Window* const window : binding.windows)
         HV_ASSERT(own.windows.enter(*window, ignored));  // it was there
-    HV_ASSERT(detached_.push_back(&binding));   // there is room
+}
+
+/// An end of the domain is the end of what they hold, too.
+void ExtensionStack::release_failed(Domain& domain)
+{
+    const auto waits = [](const Binding* binding) { return binding->route.load() == Route::ended && !binding->hollow(); };
+    const auto& bindings = implementation_->bindings;
+    if (std::none_of(bindings.begin(), bindings.end(), waits) ||
+        (domain.state() != DomainState::running && domain.state() != DomainState::paused))
+        return;
+    forget_replaced(domain);  // it has a part in what the bindings hold
+    const Standstill standstill{domain, Blocker::restarting};
+    for (Binding* const binding : bindings)
+        if (waits(binding)) {
+            release_vcpus(*binding);
+            binding->forget_hooks();
+            empty(*binding);
+        }
 }
 
 }  // namespace hv::core

@@ -113,15 +113,15 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
 }
 
 /// None where extensions were announced and none is bound, or all were detached.
-void ExtensionStack::carry_out_all_restarts()
+void ExtensionStack::carry_out_all_failures()
 {
     if (!implementation_->bindings.empty())
-        carry_out_restarts(implementation_->bindings[0]->domain);
+        carry_out_failures(implementation_->bindings[0]->domain);
 }
 
 void ExtensionStack::freeze()
 {
-    carry_out_all_restarts();
+    carry_out_all_failures();
     implementation_->frozen = true;
     for (Binding* const binding : implementation_->bindings) {
         tell(*binding, Hook::freeze);
@@ -133,7 +133,7 @@ void ExtensionStack::freeze()
 
 void ExtensionStack::thaw()
 {
-    carry_out_all_restarts();
+    carry_out_all_failures();
     const bool was_frozen = std::exchange(implementation_->frozen, false);  // else the guest starts
     for (Binding* const binding : implementation_->bindings) {
         if (was_frozen)

@@ -236,15 +236,25 @@ void ExtensionStack::take_off(Binding& binding)
         const LockGuard guard{own.locks.holds};
         own.bindings.erase(std::find(own.bindings.begin(), own.bindings.end(), &binding));
     }
+    release_vcpus(binding);
+}
+
+/// Nothing that the instance had under way with a VCPU, or wanted of it, stands any more.
+void ExtensionStack::release_vcpus(Binding& binding)
+{
     for (unsigned index = 0; index < binding.vcpu_count; ++index) {
         Vcpu& vcpu = binding.domain.vcpu(index);
-        if (std::exchange(binding.vcpus[index]->continuing, false))
+        VcpuBinding& its = *binding.vcpus[index];
+        if (std::exchange(its.continuing, false))
             vcpu.entry_held = false;  // the guest makes its call once more
-        if (std::exchange(binding.vcpus[index]->polling, false))
+        if (std::exchange(its.polling, false))
             vcpu.entry_held = false;
+        its.pauses.store(0);
+        its.held.store(false);
+        its.watch = {};
         update_hold(vcpu);
         renew_watched(vcpu);
-        if (binding.owns_assist(index))
+        if (std::exchange(its.eoi_assist_page, 0) != 0)
             vcpu.eoi_assist = {};
         vcpu.renew_entry_extras();
     }

@@ -102,13 +102,19 @@ bool is_of_end(Hook hook)
     return hook == Hook::vcpu_destroy || hook == Hook::domain_destroy;
 }
 
+/// The control server carries out what is left to do (ExtensionStack::carry_out_failures).
+void ask_control_server(Domain& domain)
+{
+    if (Domain::on_request != nullptr)
+        Domain::on_request(domain);
+}
+
 /// Until the control server has put the next instance there, no VCPU runs.
 void ask_for_restart(Domain& domain)
 {
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
         machine().scheduler.block(domain.vcpu(index), Blocker::restarting);
-    if (Domain::on_request != nullptr)
-        Domain::on_request(domain);
+    ask_control_server(domain);
 }
 
 /// Restarts that come too fast are no help: the next severer action is.
@@ -134,7 +140,8 @@ void follow(Binding& binding, OnFault action, std::string_view text)
         if (binding.options.on_fault == OnFault::restart)
             log_error("domain ", domain.id, ": extension ", binding.name(), " was restarted ", Restarts::most, " times in ",
                       Restarts::window_ns / 1'000'000, " ms, and is detached");
-        return detach(binding);
+        detach(binding);
+        return ask_control_server(domain);
     case OnFault::pause:
         detach(binding);  // so the domain goes on where the operator lets it
         domain.request_pause(text);

@@ -143,13 +143,14 @@ void ExtensionStack::set_restart_window(std::uint64_t nanoseconds)
     Restarts::window_ns = nanoseconds;
 }
 
-void ExtensionStack::carry_out_restarts(Domain& domain)
+void ExtensionStack::carry_out_failures(Domain& domain)
 {
     if (domain.extensions == nullptr)
         return;
     for (Binding*& binding : domain.extensions->implementation_->bindings)
         while (binding->route.load() == Route::restarting)
             Restart{*domain.extensions, binding}.run();
+    domain.extensions->release_failed(domain);
 }
 
 }  // namespace hv::core

@@ -60,7 +60,7 @@ private:
     Status judge(std::string_view old_name)
     {
         HV_TRY(check_running(domain_, why_));
-        ExtensionStack::carry_out_restarts(domain_);
+        ExtensionStack::carry_out_failures(domain_);
         old_ = find_binding(domain_, old_name, why_);
         if (old_ == nullptr)
             return Error::not_found;
@@ -342,6 +342,10 @@ Expected<std::size_t> export_extension(Domain& domain, std::string_view name, st
     Binding* const binding = find_binding(domain, name, why);
     if (binding == nullptr)
         return Error::not_found;
+    if (binding->hollow()) {
+        say(why, "extension '", name, "' has failed: ", binding->failure.view());
+        return Error::busy;
+    }
     StateWriter writer{room};
     HV_TRY(export_state(*binding, writer, Continuations::put_in, why));
     return writer.written().size();

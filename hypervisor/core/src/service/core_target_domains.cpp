@@ -121,7 +121,7 @@ Expected<Progress> CoreTarget::pause(protocol::DomainId id, Reason& reason)
 void CoreTarget::carry_out_requests()
 {
     for (Domain* domain = domains_.next(0); domain != nullptr; domain = domains_.next(domain->id + 1)) {
-        ExtensionStack::carry_out_restarts(*domain);
+        ExtensionStack::carry_out_failures(*domain);
         if (domain->carry_out_pause_request())
             log_info("domain ", domain->id, " is paused: ", domain->pause_text());
     }

@@ -114,9 +114,10 @@ public:
     void freeze();
     void thaw();
 
-    /// Instances that have failed and are to be restarted give way to fresh ones; the VCPUs go on.  By the control server, on
-    /// its turn, in any state of the domain.
-    static void carry_out_restarts(Domain& domain);
+    /// Instances that have failed and are to be restarted give way to fresh ones; those that nobody follows give back what they
+    /// held, as soon as no VCPU is in them, but stay in the stack for the operator to see.  The VCPUs go on.  By the control server,
+    /// on its turn, in any state of the domain.
+    static void carry_out_failures(Domain& domain);
     /// Eight restarts of a binding in so much time are followed by one more, and then by none.  Before the first bind.
     static void set_restart_window(std::uint64_t nanoseconds);
 
@@ -162,10 +163,13 @@ private:
     Status put_under_guest(Domain& domain, Binding& binding, WindowMap& windows,
                            std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     void take_away(Binding& binding);
+    void empty(Binding& binding);
+    void release_vcpus(Binding& binding);
+    void release_failed(Domain& domain);
     Status put_on_top(Binding& binding, std::span<const ExtensionParameter> parameters, TextWriter& why, TextWriter& field);
     void take_off(Binding& binding);
     void forget_detached(Binding& rest);
-    void carry_out_all_restarts();
+    void carry_out_all_failures();
     [[nodiscard]] Binding* find_detached(std::string_view name) const;
     Status add(Domain& domain, Module& module, std::span<const ExtensionParameter> parameters,
                BindOptions options, TextWriter& why, TextWriter& field);
