@@ -39,7 +39,7 @@ struct Chaos {
                                     .version_major = 1,
                                     .needs = abi::need_registers | abi::need_guest_memory | abi::need_allocation |
                                              abi::need_time | abi::need_timers | abi::need_vcpus | abi::need_injection |
-                                             abi::need_overlays | abi::need_exits,
+                                             abi::need_overlays | abi::need_exits | abi::need_interrupt_watch,
                                     .hypercall_pages = 1,
                                     .description = "commits the crime that its guest orders"};
     static constexpr std::array windows{
@@ -68,7 +68,7 @@ struct Chaos {
                                                                .value = chaos::alive_word}};
     static constexpr std::array parameters{
         abi::ParameterDescription{.key = "crime", .kind = abi::ParameterKind::integer, .maximum = 63, .help = "its number"},
-        abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = 23, .help = "its number"},
+        abi::ParameterDescription{.key = "hook", .kind = abi::ParameterKind::integer, .maximum = chaos::hooks.size() - 1, .help = "its number"},
     };
 
     static constexpr std::uint16_t watched_port{chaos::first_watched_port + CHAOS_NUMBER * chaos::ports_per_instance};
@@ -167,6 +167,9 @@ struct Chaos {
         case chaos::msr_timer: return fire(vcpu);
         case chaos::msr_kick: return as_verdict(ext::host().vcpu_kick(vcpu.handle()));
         case chaos::msr_window: return as_verdict(ext::host().interrupt_window_request(vcpu.handle()));
+        case chaos::msr_watch:
+            return as_verdict(ext::host().interrupt_watch(vcpu.handle(), static_cast<std::uint32_t>(value),
+                                                          abi::watch_accepted | abi::watch_ended));
         default: return abi::inject_general_protection;
         }
     }
@@ -221,6 +224,8 @@ struct Chaos {
     static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t, std::uint64_t) { return in(vcpu, Hook::timer); }
     static abi::Verdict before_entry(Vcpu& vcpu) { return in(vcpu, Hook::before_entry); }
     static abi::Verdict interrupt_window(Vcpu& vcpu) { return in(vcpu, Hook::interrupt_window); }
+    static abi::Verdict interrupt_accepted(Vcpu& vcpu, std::uint32_t) { return in(vcpu, Hook::interrupt_accepted); }
+    static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t) { return in(vcpu, Hook::interrupt_ended); }
 
 private:
     struct Record {

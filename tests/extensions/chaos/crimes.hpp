@@ -92,12 +92,13 @@ inline constexpr std::array<Crime, 64> crimes{{
 enum class Hook : std::uint32_t {
     parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
     hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, before_entry,
-    interrupt_window, freeze, thaw, export_state, import_state, exit,
+    interrupt_window, interrupt_accepted, interrupt_ended, freeze, thaw, export_state, import_state, exit,
 };
-inline constexpr std::array<std::string_view, 24> hooks{
+inline constexpr std::array<std::string_view, 26> hooks{
     "parameter_set", "domain_create", "domain_destroy", "vcpu_initialise", "vcpu_reset", "vcpu_destroy", "cpuid", "msr_read",
     "msr_write", "hypercall_page", "hypercall", "hypercall_continue", "timer", "mmio_read", "mmio_write", "port_read",
-    "port_write", "before_entry", "interrupt_window", "freeze", "thaw", "export_state", "import_state", "exit",
+    "port_write", "before_entry", "interrupt_window", "interrupt_accepted", "interrupt_ended", "freeze", "thaw", "export_state",
+    "import_state", "exit",
 };
 static_assert(static_cast<unsigned>(Hook::exit) + 1 == hooks.size());
 
@@ -131,6 +132,7 @@ inline constexpr std::uint32_t msr_window{7};   ///< written: interrupt_window i
 /// Reads as how often this very instance has been asked: 0 says that a fresh one has taken the place.
 inline constexpr std::uint32_t msr_age{8};
 inline constexpr std::uint32_t msr_declared{9};  ///< reads as alive_word, with no call of a hook
+inline constexpr std::uint32_t msr_watch{10};  ///< written with a vector: interrupt_accepted and interrupt_ended are called for it
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
 inline constexpr std::uint32_t alive_leaf{2};

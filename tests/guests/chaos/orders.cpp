@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "orders.hpp"
 
+#include "hv/x86/local_apic.hpp"
+#include "kit/apic.hpp"
 #include "kit/console.hpp"
 #include "kit/interfaces.hpp"
+#include "kit/interrupts.hpp"
 #include "kit/machine.hpp"
 #include "kit/processors.hpp"
 
@@ -52,6 +55,19 @@ bool reset_the_other()
     ApicIds ids;
     static_cast<void>(ids.push_back(second_processor));
     return start_processors(ids, 0, [](unsigned) { stop_for_good(); }) == 1;
+}
+
+/// An interrupt of its own that the instance watches; the guest takes it, and ends it, where comes() lets it.
+bool interrupt_itself(unsigned instance)
+{
+    using hv::x86::ApicRegister;
+    constexpr std::uint32_t to_itself{0b01u << 18};  // destination shorthand [APM2-3.41 §16.5]
+    constexpr std::uint8_t vector{0x61};
+    enable_xapic();
+    set_handler(vector, [](InterruptFrame&) { apic_write(ApicRegister::EOI, 0); });
+    const bool watched = write_msr(msr_of(instance, chaos::msr_watch), vector);
+    apic_write(ApicRegister::ICR_LOW, to_itself | vector);
+    return watched;
 }
 
 /// What comes later than the access that asked for it: an interrupt can be taken meanwhile.
@@ -116,6 +132,8 @@ bool provoke(unsigned instance, Hook hook)
     case Hook::port_write: out32(port_of(instance), 1); return true;
     case Hook::before_entry: return write(instance, chaos::msr_kick);
     case Hook::interrupt_window: return write(instance, chaos::msr_window);
+    case Hook::interrupt_accepted:
+    case Hook::interrupt_ended: return interrupt_itself(instance);
     case Hook::exit: return in32(static_cast<std::uint16_t>(chaos::first_watched_port + instance * chaos::ports_per_instance)) == ~0u;
     default: return false;
     }
