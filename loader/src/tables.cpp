@@ -274,6 +274,7 @@ std::uint64_t last_number(abi::ExitKind kind)
     case abi::ExitKind::exception: return 31;
     case abi::ExitKind::control_register: return 15;
     case abi::ExitKind::debug_register: return 7;
+    case abi::ExitKind::single_step: return abi::step_delivery;
     case abi::ExitKind::page_watch: return (std::uint64_t{1} << 36) - 1;  // 48 bits of guest-physical address
     default: return 0;
     }
@@ -288,7 +289,8 @@ bool has_direction(abi::ExitKind kind)
 /// True where the hypervisor has no way to make each of these numbers exit.
 bool goes_beyond(const abi::ExitSubscription& wanted)
 {
-    if (wanted.kind == abi::ExitKind::page_watch && (wanted.flags & abi::exit_after) != 0)
+    if ((wanted.kind == abi::ExitKind::page_watch || wanted.kind == abi::ExitKind::single_step) &&
+        (wanted.flags & abi::exit_after) != 0)
         return true;
     if ((wanted.flags & abi::exit_passive) != 0)
         return false;

@@ -371,6 +371,7 @@ std::optional<Translation> walk(HostPhysical root, GuestPhysical address)
     if (address.raw() >> 48 != 0)
         return std::nullopt;
     std::uint64_t table = root.raw();
+    bool execute{true};  // any level may deny it
     for (unsigned level = 4; level > 0; --level) {
         const unsigned shift = 12 + 9 * (level - 1);
         const auto* const entries =
@@ -379,10 +380,11 @@ std::optional<Translation> walk(HostPhysical root, GuestPhysical address)
         if (entry == 0)
             return std::nullopt;
         const std::uint64_t next = entry & nested_format.address_mask;
+        execute = execute && (entry & nested_format.deny_execute) == 0;
         if (level == 1 || (entry & nested_format.large) != 0) {
             const std::uint64_t span_mask = (1ull << shift) - 1;
             return Translation{HostPhysical{((next & ~span_mask) | (address.raw() & span_mask)) & ~page_mask},
-                               (entry & nested_format.write) != 0, (entry & nested_format.deny_execute) == 0};
+                               (entry & nested_format.write) != 0, execute};
         }
         table = next;
     }

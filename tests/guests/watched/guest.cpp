@@ -2,6 +2,7 @@
 //
 // Does what each subscription of the module in this folder is about, and judges what the guest itself saw and what the module
 // was shown.
+#include "steps.hpp"
 #include "watched.hpp"
 
 #include "hv/x86/msr.hpp"
@@ -386,6 +387,8 @@ extern "C" void guest_main()
     if (const auto block = find_block("WatchedExits")) {
         own_leaf = block->base + watched::leaf_shown;
         own_msr = cpuid(block->base + watched::leaf_place).eax;
+        if (command_word(0) == "follow")
+            be_followed(own_msr);
         try_cpuid();
         try_msrs();
         try_ports();
@@ -397,6 +400,7 @@ extern "C" void guest_main()
         try_pages();
         try_halts();
         try_the_rest();
+        try_steps(block->base + watched::leaf_steps, own_msr);
     }
     say_end();
 }

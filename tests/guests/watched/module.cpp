@@ -56,6 +56,7 @@ struct Watched {
                               watched::read_page},
         abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_executes | while_on(watched::page_fetches), watched::fetched_page,
                               watched::fetched_page},
+        abi::ExitSubscription{abi::ExitKind::single_step, while_on(watched::steps), abi::step_instruction, abi::step_delivery},
         abi::ExitSubscription{abi::ExitKind::halt, while_on(watched::halts), 0, 0},
         abi::ExitSubscription{abi::ExitKind::pause, while_on(watched::pauses), 0, 0},
         abi::ExitSubscription{abi::ExitKind::read_tsc, abi::exit_instead | while_on(watched::clocks), 0, 0},
@@ -86,11 +87,28 @@ struct Watched {
         return {static_cast<std::uint32_t>(shown.count), static_cast<std::uint32_t>(shown.number),
                 static_cast<std::uint32_t>(shown.value), 0};
     }
+    struct Step {
+        std::uint64_t rip, number;
+    };
+    static constexpr std::uint32_t maximum_steps{256};
+    static inline Step steps[maximum_steps];  ///< of one VCPU, for one instance
+    static inline std::uint32_t step_count;
+
+    static abi::CpuidResult tell_step(const Vcpu&, std::uint32_t, std::uint32_t index)
+    {
+        if (index == watched::count_of_steps)
+            return {step_count, 0, 0, 0};
+        const Step step = index < maximum_steps ? steps[index] : Step{};
+        return {static_cast<std::uint32_t>(step.rip), static_cast<std::uint32_t>(step.number), 0, 0};
+    }
     static constexpr std::array computed_leaves{
-        ext::LeafRule<Watched>{leaves_window, watched::leaf_shown, watched::leaf_shown, tell}};
+        ext::LeafRule<Watched>{leaves_window, watched::leaf_shown, watched::leaf_shown, tell},
+        ext::LeafRule<Watched>{leaves_window, watched::leaf_steps, watched::leaf_steps, tell_step}};
 
     static Status set_condition(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
     {
+        if (value == (watched::steps | watched::switch_on))
+            step_count = 0;
         return ext::check(ext::host().set_condition(vcpu.domain(), static_cast<std::uint32_t>(value & 0xff),
                                                     (value & watched::switch_on) != 0 ? 1 : 0));
     }
@@ -99,6 +117,11 @@ struct Watched {
     static abi::Verdict exit(Vcpu& vcpu, abi::ExitFrame& frame)
     {
         VcpuState& state = vcpu.state();
+        if (frame.kind == abi::ExitKind::single_step) {
+            if (step_count < maximum_steps)
+                steps[step_count++] = {frame.rip, frame.number};
+            return abi::done_unchanged;
+        }
         Shown& shown = state.shown[static_cast<std::uint32_t>(frame.kind) % kinds];
         ++shown.count;
         shown.number = frame.number;

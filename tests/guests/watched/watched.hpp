@@ -7,16 +7,20 @@
 
 namespace watched {
 
-inline constexpr std::uint32_t leaves{3};
+inline constexpr std::uint32_t leaves{4};
 inline constexpr std::uint32_t leaf_place{1};  ///< EAX: the module's MSR
 /// Subleaf: the kind of exit.  EAX how many were shown; EBX, ECX the last one's number and value.
 inline constexpr std::uint32_t leaf_shown{2};
+/// Subleaf: the number of a step since following was last switched on.  EAX its RIP, EBX how the guest came there; with the last
+/// subleaf, EAX how many there are.
+inline constexpr std::uint32_t leaf_steps{3};
+inline constexpr std::uint32_t count_of_steps{0xffff'ffff};
 
 /// The module's MSR: bits 7..0 a condition, bit 8 on or off.
 inline constexpr std::uint64_t switch_on{1 << 8};
 /// Of the instructions that would have to exit again and again.
 enum Condition : std::uint32_t { segment_bases = 1, address_spaces, halts, pauses, clocks, translations, debug_registers, control_0, faults,
-                                page_writes, page_reads, page_fetches };
+                                page_writes, page_reads, page_fetches, steps };
 
 inline constexpr std::uint32_t answered_leaf{0x8fff'0000};  ///< by the module
 inline constexpr std::uint32_t counted_leaf{0x8fff'0001};   ///< by the core; the module is shown it afterwards

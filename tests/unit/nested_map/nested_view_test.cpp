@@ -188,6 +188,92 @@ TEST_P(NestedViewTest, WatchesNothingMoreWhereThereIsNoMemory)
     ASSERT_TRUE(view.watch({}));
 }
 
+TEST_P(NestedViewTest, WatchesWhatWasReservedWithoutMoreMemory)
+{
+    map_at(0, 8 * gib1, gib1);
+    const WatchedPages few[]{{4, 4, false, true, false}}, many[]{{4, 600, false, true, false}}, all[]{{4, 4, false, true, false}, {5, 600, true, true, true}};
+    const std::uint64_t base{map.table_frames()};
+    ASSERT_TRUE(view.reserve(all, false));
+    const std::uint64_t held{map.table_frames()};
+    EXPECT_EQ(held, base + tables_of_a_view + 1) << "two of the lowest level";
+    EXPECT_FALSE(view.is_open());
+    memory.ledger.set_limit(held);
+    for (const std::span<const WatchedPages> watched : {std::span<const WatchedPages>{few}, {many}, {all}, {}, {many}, {}}) {
+        ASSERT_TRUE(view.watch(watched));
+        EXPECT_TRUE(view.watches_just(watched));
+        EXPECT_EQ(map.table_frames(), held);
+        EXPECT_EQ(memory.ledger.frames(), held);
+    }
+    EXPECT_EQ(view.open(GuestPhysical{600 * gib1}).error(), Error::limit_reached) << "a hole has no part in it";
+    memory.ledger.set_limit(held + 3);
+    ASSERT_TRUE(view.open(GuestPhysical{600 * gib1}));
+    memory.ledger.set_limit(map.table_frames());
+    ASSERT_TRUE(view.watch(many));
+    EXPECT_EQ(walk(view.root(), 600 * gib1, GetParam()), 0u);
+    ASSERT_TRUE(view.watch({}));
+    view.close();
+    EXPECT_EQ(map.table_frames(), held);
+    view.trim(few, false);
+    EXPECT_EQ(map.table_frames(), held - 1);
+    view.trim({}, false);
+    EXPECT_EQ(map.table_frames(), base);
+    EXPECT_EQ(memory.ledger.frames(), base);
+}
+
+TEST_P(NestedViewTest, ReservesAllOrNothingAndTrimsNothingThatIsInUse)
+{
+    map_at(0, 8 * gib1, gib1);
+    const WatchedPages few[]{{4, 4, false, true, false}}, many[]{{4, 600, false, true, false}};
+    const std::uint64_t base{map.table_frames()};
+    for (std::uint64_t frames = 0; frames < tables_of_a_view + 2; ++frames) {
+        memory.ledger.set_limit(base + frames);
+        EXPECT_EQ(view.reserve(many, true).error(), Error::limit_reached);
+        EXPECT_EQ(map.table_frames(), base);
+    }
+    memory.ledger.set_limit(base + tables_of_a_view + 2);
+    ASSERT_TRUE(view.reserve(many, true));
+    ASSERT_TRUE(view.reserve(few, false)) << "less than there is";
+    EXPECT_EQ(map.table_frames(), base + tables_of_a_view + 2);
+    ASSERT_TRUE(view.watch(many));
+    view.trim({}, true);
+    EXPECT_EQ(map.table_frames(), base + tables_of_a_view + 2) << "all are in use, and the barred root";
+    ASSERT_TRUE(view.watch(few));
+    EXPECT_EQ(map.table_frames(), base + tables_of_a_view + 1) << "nothing is promised any more";
+    ASSERT_TRUE(view.watch({}));
+    EXPECT_EQ(map.table_frames(), base + 1);
+    view.trim({}, false);
+    EXPECT_EQ(map.table_frames(), base);
+}
+
+TEST_P(NestedViewTest, HasABarredRootWhereNothingCanBeExecuted)
+{
+    const NestedEntryFormat& format = GetParam();
+    map_at(0, 8 * gib1, gib1);
+    map_at(600 * gib1, 9 * gib1, mib2);
+    ASSERT_TRUE(view.reserve({}, true));
+    const auto root_entry = [](HostPhysical root, unsigned index) { return reinterpret_cast<const std::uint64_t*>(root.raw())[index]; };
+    const auto expect_barred = [&] {
+        const HostPhysical barred = view.barred_root();
+        EXPECT_NE(barred, view.root());
+        for (const unsigned index : {0, 1}) {
+            const std::uint64_t usual = root_entry(view.root(), index);
+            EXPECT_NE(usual, 0u);
+            EXPECT_EQ(root_entry(barred, index), (usual & ~format.execute) | format.deny_execute);
+        }
+        for (const std::uint64_t page : {std::uint64_t{0}, 5 * kib4, 600 * gib1, 600 * gib1 + mib2})
+            EXPECT_EQ(walk(barred, page, format), walk(view.root(), page, format)) << "data are as ever";
+        EXPECT_EQ(root_entry(barred, 2), 0u);
+    };
+    expect_barred();
+    const WatchedPages watched[]{{4, 5, false, true, false}};
+    ASSERT_TRUE(view.watch(watched));
+    expect_barred();
+    ASSERT_TRUE(view.watch({}));
+    expect_barred();
+    map_at(1030 * gib1, 10 * gib1, mib2);
+    EXPECT_EQ(walk(view.barred_root(), 1030 * gib1, format), walk(map.root(), 1030 * gib1, format));
+}
+
 TEST_P(NestedViewTest, LeavesOtherViewsAlone)
 {
     NestedView other{map};

@@ -158,7 +158,8 @@ inline constexpr std::uint32_t provided_exits{
     1u << static_cast<unsigned>(ExitKind::port) | 1u << static_cast<unsigned>(ExitKind::exception) |
     1u << static_cast<unsigned>(ExitKind::control_register) | 1u << static_cast<unsigned>(ExitKind::debug_register) |
     1u << static_cast<unsigned>(ExitKind::halt) | 1u << static_cast<unsigned>(ExitKind::pause) | 1u << static_cast<unsigned>(ExitKind::read_tsc) |
-    1u << static_cast<unsigned>(ExitKind::invalidate_page) | 1u << static_cast<unsigned>(ExitKind::page_watch)};
+    1u << static_cast<unsigned>(ExitKind::invalidate_page) | 1u << static_cast<unsigned>(ExitKind::single_step) |
+    1u << static_cast<unsigned>(ExitKind::page_watch)};
 /// Of exceptions: the faults #DE, #DB, #BR, #UD, #NM, #TS, #NP, #SS, #GP, #PF, #MF, #AC and #XM.
 inline constexpr std::uint64_t provided_exceptions{0x000b'7ce3};
 /// CR0, CR2, CR3, CR4 and CR8.
@@ -168,7 +169,7 @@ inline constexpr std::uint64_t provided_control_registers{0x11d};
 struct ExitSubscription {
     ExitKind kind;
     std::uint32_t flags;  ///< exit_*
-    /// MSR, port, vector, register, leaf or guest-physical page; 0 where the kind has none.
+    /// MSR, port, vector, register, leaf, guest-physical page or step_*; 0 where the kind has none.
     std::uint64_t first;
     std::uint64_t last;  ///< included
 };
@@ -178,6 +179,11 @@ HV_FROZEN(ExitSubscription, first, 8);
 HV_FROZEN(ExitSubscription, last, 16);
 HV_FROZEN_SIZE(ExitSubscription, 24);
 
+/// `number` of a single step: what the guest has come to where it stands by, an instruction or one turn of a repeated one; or the
+/// delivery of an event, an interrupt, an exception, or INT n, INT3 or INTO, to the first instruction of its handler.
+inline constexpr std::uint64_t step_instruction{0};
+inline constexpr std::uint64_t step_delivery{1};
+
 /// `write` of an exit of a watched page, beside 0 and 1: an instruction is fetched.
 inline constexpr std::uint32_t exit_fetch{2};
 /// In `value` of such an exit: the processor's own access to a page table of the guest's.
@@ -186,24 +192,37 @@ inline constexpr std::uint64_t exit_table_walk{std::uint64_t{1} << 63};
 /// One exit, for an intercept strategy.  Of what the hook writes, the general registers but RSP and, for a read, `value` are the
 /// guest's after `done` of an exit_instead subscription, and `rip` where the verdict says verdict_keep_rip; for any other
 /// subscription nothing is.  Verdicts: `done` and `not_mine` (before or after the core: it goes on; instead: the instruction
-/// is done, the core is asked), inject (not after), pause, crash; for a halt, not after the core, also `again`: the VCPU stays
+/// is done, the core is asked), inject (not after, and not of a step), pause, crash; for a halt, not after the core, also `again`: the VCPU stays
 /// awake, its events are looked at, and unless one ends the halt the hook is asked again with a `value` one higher.
 /// An exception that an exit_instead subscription answers by `done` has not happened: RIP stays where it is, or is the frame's.
+///
+/// A single step is no exit of the guest's own: the hook is called each time when the VCPU has come to another boundary between two
+/// instructions, before anything of the next one is executed and before an interrupt is delivered there.  `rip` is the next
+/// instruction, `value` where the step began.  The first step is that of the first instruction which begins while the subscription
+/// holds.  The delivery of an interrupt or exception is a step of its own, which ends at the handler's first instruction; so is that of
+/// INT n, INT3 and INTO, its instruction included.  One instruction that faults is no step, the delivery of its fault is.  Each turn of
+/// a repeated string instruction is one step, HLT is one as it begins to halt, MOV SS and POP SS are one with the instruction behind
+/// them, and SYSCALL and SYSRET are plain ones.  An instruction that the hypervisor or a module carries out is one like all others.
+/// After INT1, after INT n in virtual-8086 mode, and after MOV SS with a software interrupt behind it, steps are taken up again at the
+/// next exit of the VCPU, whatever it is.  The guest sees nothing of it but time: its RFLAGS.TF, in whatever memory or register it
+/// is stored, is its own, and its own #DB comes as ever.  After `done` of an
+/// exit_instead subscription the registers, and RIP with verdict_keep_rip, are the frame's, and nobody else is asked.  Neither may inject.
+/// exit_after is not provided.  exit_passive sees the steps that others make.
 struct ExitFrame {
     ExitKind kind;
     std::uint32_t cpl;
-    /// Leaf, MSR, vector or register; of a port: the port in bits 15..0, bytes in 23..16, bit 24 for INS and OUTS, which no
+    /// Leaf, MSR, vector, register or step_*; of a port: the port in bits 15..0, bytes in 23..16, bit 24 for INS and OUTS, which no
     /// exit_instead subscription is asked about; else 0.
     std::uint64_t number;
-    /// What is written, an error code, a subleaf, how often this halt has been asked about, or the guest-physical address of an
-    /// access to a watched page; 0 before another read.
+    /// What is written, an error code, a subleaf, how often this halt has been asked about, the guest-physical address of an
+    /// access to a watched page, or the RIP where a step began; 0 before another read.
     std::uint64_t value;
     std::uint64_t general[16];
     std::uint64_t rip;
     std::uint64_t rflags;
     GuestMode mode;
     std::uint32_t write;  ///< 1 for a write, exit_fetch
-    std::uint32_t instruction_length;  ///< 0 for an exception and a watched page
+    std::uint32_t instruction_length;  ///< 0 for an exception, a watched page and a step
     std::uint32_t reserved;
 };
 HV_FROZEN(ExitFrame, kind, 0);

@@ -131,6 +131,7 @@ void ExtensionStack::empty(Binding& binding)
     choose_resident(binding.domain, own, binding);
     machine().wait_for_turn();  // nobody has the instance's tables loaded, and no callback is under way
     binding.hollow_out();
+    trim_subscriptions(binding.domain);
     BoundedText<128> ignored;
     for (Window* const window : binding.windows)
         HV_ASSERT(own.windows.enter(*window, ignored));  // it was there

@@ -105,6 +105,7 @@ void ExtensionStack::vcpu_reset(Vcpu& vcpu)
 {
     vcpu.entry_held = vcpu.window_wanted = false;
     vcpu.bare_vector.store(0);
+    vcpu.following.begun = false;
     for (Binding* const binding : implementation_->bindings) {
         VcpuBinding& own = binding->of(vcpu);
         own.continuing = own.polling = false;

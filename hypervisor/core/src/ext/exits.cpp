@@ -7,6 +7,7 @@
 
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
+#include "hv/core/vcpu/exit_answer.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 #include "stack.hpp"
 #include "subscribed_exit.hpp"
@@ -34,7 +35,7 @@ constexpr std::uint32_t kinds_of(abi::ExitKind kind)
     case abi::ExitKind::invalidate_page: return bit(ExitKind::invalidate_page);
     case abi::ExitKind::debug_register: return bit(ExitKind::debug_register);
     case abi::ExitKind::page_watch: return bit(ExitKind::nested_fault);
-    case abi::ExitKind::single_step: break;  // the loader has refused it
+    case abi::ExitKind::single_step: break;  // no exit is one by itself
     }
     return 0;
 }
@@ -94,6 +95,7 @@ void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
                                        wants_reads(wanted), wants_writes(wanted)}));  // reserve_subscriptions has counted
         return;
     case abi::ExitKind::page_watch: HV_ASSERT(plan.pages.push_back(watched_by(wanted))); return;  // counted, too
+    case abi::ExitKind::single_step: plan.steps = true; return;
     case abi::ExitKind::exception: all.exceptions |= number_bits(wanted); return;
     case abi::ExitKind::control_register: return add_registers(wanted, all.control_reads, all.control_writes);
     case abi::ExitKind::debug_register: return add_debug_registers(wanted, all);
@@ -104,27 +106,33 @@ void add(InterceptPlan& plan, const abi::ExitSubscription& wanted)
     }
 }
 
-/// What subscriptions take of what there is a limit for.
+/// What subscriptions take of what there is a limit for, whatever conditions they hold under.
 struct Needs {
     std::size_t msr_ranges{};
     std::size_t page_ranges{};
     std::uint64_t pages{};
+    bool steps{};
+    StaticVector<WatchedPages, NestedView::maximum_ranges> watched{};  ///< as far as they have room
 
     void add(const Subscriptions& of)
     {
-        for (const abi::ExitSubscription& one : std::span{of.list, of.count}) {
-            if ((one.flags & abi::exit_passive) != 0)
-                continue;
-            msr_ranges += one.kind == abi::ExitKind::msr ? 1 : 0;
-            if (one.kind != abi::ExitKind::page_watch)
-                continue;
-            ++page_ranges;
-            pages += one.last - one.first + 1;
-        }
+        for (const abi::ExitSubscription& one : std::span{of.list, of.count})
+            if ((one.flags & abi::exit_passive) == 0)
+                add(one);
+    }
+    void add(const abi::ExitSubscription& one)
+    {
+        msr_ranges += one.kind == abi::ExitKind::msr ? 1 : 0;
+        steps = steps || one.kind == abi::ExitKind::single_step;
+        if (one.kind != abi::ExitKind::page_watch)
+            return;
+        ++page_ranges;
+        pages += one.last - one.first + 1;
+        static_cast<void>(watched.push_back(watched_by(one)));
     }
 };
 
-/// Of the whole stack with this one.
+/// Of the whole stack with this one; of the binding alone, whether it has any at all.
 Needs needs_with(const Binding& binding)
 {
     Needs all;
@@ -133,6 +141,18 @@ Needs needs_with(const Binding& binding)
         if (&other->holdings != &binding.holdings)  // else it takes the other's place
             all.add(other->subscriptions);
     return all;
+}
+
+/// Nested tables of each VCPU, so that none of them can lack memory when it takes the subscriptions over.
+Status reserve_tables(Domain& domain, const Needs& all, TextWriter& why)
+{
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        if (const Status reserved = domain.vcpu(index).view.reserve(all.watched, all.steps); !reserved) {
+            trim_subscriptions(domain);
+            say(why, "not enough memory for the nested tables of watched pages and single steps");
+            return reserved;
+        }
+    return Done{};
 }
 
 Status check_watched_pages(const Needs& all, TextWriter& why)
@@ -173,6 +193,8 @@ Status reserve_subscriptions(Binding& binding, TextWriter& why)
     const Needs all = needs_with(binding);
     if (own.page_ranges != 0)
         HV_TRY(check_watched_pages(all, why));
+    if (own.page_ranges != 0 || own.steps)
+        HV_TRY(reserve_tables(binding.domain, all, why));
     if (own.msr_ranges == 0)
         return Done{};
     if (all.msr_ranges > InterceptPlan::maximum_msr_ranges) {
@@ -192,6 +214,15 @@ Status reserve_subscriptions(Binding& binding, TextWriter& why)
     return Done{};
 }
 
+void trim_subscriptions(Domain& domain)
+{
+    Needs all;
+    for (const Binding* const binding : domain.extensions->implementation().bindings)
+        all.add(binding->subscriptions);
+    for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+        domain.vcpu(index).view.trim(all.watched, all.steps);
+}
+
 void renew_subscriptions(Domain& domain)
 {
     if (domain.extensions == nullptr)
@@ -202,9 +233,11 @@ void renew_subscriptions(Domain& domain)
         const LockGuard guard{plan.lock};
         const Intercepts before = plan.intercepts;
         const std::uint32_t kinds_before = plan.kinds;
+        const bool steps_before = plan.steps;
         const auto pages_before = plan.pages;
         plan.intercepts = {.msr_map = before.msr_map};
         plan.kinds = 0;
+        plan.steps = false;
         plan.msrs.clear();
         plan.pages.clear();
         for (const Binding* const binding : own.bindings)
@@ -214,7 +247,7 @@ void renew_subscriptions(Domain& domain)
                         add(plan, binding->subscriptions.list[index]);
         if (before.msr_map != nullptr)
             machine().hvm.msr_map_set(before.msr_map, plan.msrs);
-        else if (before == plan.intercepts && kinds_before == plan.kinds &&
+        else if (before == plan.intercepts && kinds_before == plan.kinds && steps_before == plan.steps &&
                  std::ranges::equal(pages_before, plan.pages))
             return;
     }
@@ -236,10 +269,18 @@ void adopt_watched_pages(Vcpu& vcpu, std::span<const WatchedPages> pages)
         return;
     if (vcpu.step.wanted)
         end_step(vcpu);
-    if (!vcpu.view.watch(pages))
-        vcpu.domain.end(EndReason::crash, "the hypervisor has no memory for the nested tables of watched pages");
+    HV_ASSERT(vcpu.view.watch(pages));  // reserve_subscriptions has seen to it
     vcpu.nested_root = vcpu.view.root();
     machine().hvm.flush(vcpu);
+}
+
+/// A repeated instruction is then many: the string ports' too.
+void adopt_steps(Vcpu& vcpu, bool steps)
+{
+    follow_steps(vcpu, steps);
+    VcpuExitAnswer& ports = vcpu.answers[static_cast<unsigned>(ExitKind::port)];
+    if (steps && ports != answer_subscribed)
+        ports = answer_by<handle_port_turn>;
 }
 
 }  // namespace
@@ -248,14 +289,17 @@ void ExtensionStack::adopt_intercepts(Vcpu& vcpu)
 {
     InterceptPlan& plan = locks_->intercepts;
     StaticVector<WatchedPages, NestedView::maximum_ranges> pages;
+    bool steps{};
     {
         const LockGuard guard{plan.lock};
         machine().hvm.intercept(vcpu, plan.intercepts);
         for (unsigned kind = 0; kind < exit_kinds; ++kind)
             vcpu.answers[kind] = (plan.kinds >> kind & 1) != 0 ? answer_subscribed : core_answers[kind];
         pages = plan.pages;
+        steps = plan.steps;
     }
     adopt_watched_pages(vcpu, pages);
+    adopt_steps(vcpu, steps);
 }
 
 }  // namespace hv::core

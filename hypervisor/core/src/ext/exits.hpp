@@ -46,6 +46,7 @@ struct InterceptPlan {
     Spinlock lock{};
     Intercepts intercepts{};
     std::uint32_t kinds{};  ///< of core::ExitKind, one bit each: those that go to a subscriber
+    bool steps{};           ///< each instruction by itself
     StaticVector<MsrIntercept, maximum_msr_ranges> msrs{};
     StaticVector<WatchedPages, NestedView::maximum_ranges> pages{};
 };
@@ -60,6 +61,8 @@ enum ExitRule : std::uint8_t {
 /// Makes room for what a binding's subscriptions need of the domain, before it is used: among those that the domain's stack has.
 /// Fails with no_memory or limit_reached, a sentence in `why`.
 Status reserve_subscriptions(Binding& binding, TextWriter& why);
+/// Nothing is kept ready any more but for the instances that the stack has.  Whoever watched or followed more stands still.
+void trim_subscriptions(Domain& domain);
 /// The union again, and every VCPU told of it before its next entry: after instances came, went or failed, or a condition was
 /// switched.  Any processor.
 void renew_subscriptions(Domain& domain);

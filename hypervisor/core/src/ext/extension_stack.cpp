@@ -218,6 +218,7 @@ Status ExtensionStack::put_on_top(Binding& binding, std::span<const ExtensionPar
         take_out(own, binding);
         take_off(binding);
         renew_subscriptions(domain);
+        trim_subscriptions(domain);
         return started;
     }
     renew_subscriptions(domain);

@@ -160,17 +160,22 @@ bool describe_decoded(Vcpu& vcpu, const Exit& exit, const ExecutionContext& cont
 
 }  // namespace
 
-bool describe(Vcpu& vcpu, const Exit& exit, Shown& shown)
+void describe_state(const Vcpu& vcpu, const ExecutionContext& context, abi::ExitFrame& frame)
 {
-    ExecutionContext context;  // filled in whole
-    machine().hvm.read_context(vcpu, context);
-    abi::ExitFrame& frame = shown.frame;
     frame.mode = mode_of(context, vcpu.registers.rflags);
     frame.cpl = frame.mode == abi::GuestMode::real ? 0 : context.privilege_level;
     frame.rip = vcpu.registers.rip;
     frame.rflags = vcpu.registers.rflags;
     for (unsigned index = 0; index < general_registers; ++index)
         frame.general[index] = vcpu.registers.general[index] & width_mask(frame.mode);
+}
+
+bool describe(Vcpu& vcpu, const Exit& exit, Shown& shown)
+{
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    abi::ExitFrame& frame = shown.frame;
+    describe_state(vcpu, context, frame);
     if (exit.kind == ExitKind::nested_fault)
         return describe_page(vcpu, exit.fault, frame);
     if (exit.kind == ExitKind::port) {

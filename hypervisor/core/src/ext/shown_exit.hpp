@@ -6,6 +6,7 @@
 #include "hv/abi/hook_table.hpp"
 #include "hv/core/emulate/decode.hpp"
 #include "hv/core/hvm/exit.hpp"
+#include "hv/core/hvm/system_registers.hpp"
 
 namespace hv::core {
 
@@ -19,6 +20,8 @@ struct Shown {
     emulate::Instruction status{};  ///< CLTS, LMSW or SMSW; else of no length
 };
 
+/// What is the same for every exit: registers, mode, privilege.
+void describe_state(const Vcpu& vcpu, const ExecutionContext& context, abi::ExitFrame& frame);
 /// False: nobody is shown this one.
 bool describe(Vcpu& vcpu, const Exit& exit, Shown& shown);
 /// True where the subscription is for such an exit.

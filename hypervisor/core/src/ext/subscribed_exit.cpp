@@ -116,6 +116,8 @@ bool answer_by_core(Vcpu& vcpu)
     }
     if (vcpu.exit.kind == ExitKind::exception && vcpu.exit.exception.in_delivery)
         raise_in_delivery(vcpu);
+    if (vcpu.exit.kind == ExitKind::port && vcpu.following.on)
+        return answer_by<handle_port_turn>(vcpu);
     return core_answers[static_cast<unsigned>(vcpu.exit.kind)](vcpu);
 }
 
@@ -131,11 +133,8 @@ bool wanted_afterwards(const Vcpu& vcpu, const abi::ExitFrame& frame)
 /// The core has announced an entry, which is taken back while the modules look.
 bool show_afterwards(Vcpu& vcpu, const Shown& shown, bool entry_announced)
 {
-    if (entry_announced) {
+    if (entry_announced)
         announce_exit(vcpu);
-        if (vcpu.eoi_assist.offered)
-            take_back_eoi_assist(vcpu);
-    }
     VcpuBinding* nobody{};
     ask_all(vcpu, vcpu.exit, shown, true, nobody);
     return entry_announced && goes_on(vcpu);
@@ -157,7 +156,9 @@ bool answer_subscribed(Vcpu& vcpu)
         keep_awake(*poller);  // the halt is looked at again before the VCPU could sleep
     }
     const bool afterwards = wanted_afterwards(vcpu, shown.frame);
+    vcpu.extras.held = afterwards;
     const bool entry_announced = answer_by_core(vcpu);
+    vcpu.extras.held = false;
     return afterwards ? show_afterwards(vcpu, shown, entry_announced) : entry_announced;
 }
 

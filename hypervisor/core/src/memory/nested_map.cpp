@@ -252,13 +252,13 @@ Status NestedMap::reserve(std::uint64_t tables)
     return Done{};
 }
 
-void NestedMap::put_reserved(HostPhysical frame)
+void NestedMap::put(HostPhysical& list, HostPhysical frame)
 {
     void* const table = platform::to_pointer(frame);
     std::memset(table, 0, page_size);
-    const std::uint64_t next = reserve_.raw();
+    const std::uint64_t next = list.raw();
     std::memcpy(table, &next, sizeof next);
-    reserve_ = frame;
+    list = frame;
 }
 
 void NestedMap::release_reserved()
@@ -267,15 +267,15 @@ void NestedMap::release_reserved()
         release_table(take_reserved());
 }
 
-HostPhysical NestedMap::take_reserved()
+HostPhysical NestedMap::take(HostPhysical& list)
 {
-    HV_ASSERT(reserve_ != HostPhysical{});
-    const HostPhysical table = reserve_;
+    HV_ASSERT(list != HostPhysical{});
+    const HostPhysical table = list;
     void* const first_word = platform::to_pointer(table);
     std::uint64_t next{};
     std::memcpy(&next, first_word, sizeof next);
     std::memset(first_word, 0, sizeof next);
-    reserve_ = HostPhysical{next};
+    list = HostPhysical{next};
     return table;
 }
 

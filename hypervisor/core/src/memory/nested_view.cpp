@@ -2,6 +2,7 @@
 #include "hv/core/memory/nested_view.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "hv/base/assert.hpp"
 #include "hv/core/sync/spinlock.hpp"
@@ -9,9 +10,13 @@
 
 namespace hv::core {
 
+/// A hole has one of each level below the root to itself, at most.
+constexpr std::uint64_t tables_of_hole{nested_root_level - 1};
+
 NestedView::~NestedView()
 {
     HV_ASSERT(become({}));  // needs no memory
+    trim({}, false);
 }
 
 Status NestedView::open(GuestPhysical hole)
@@ -70,14 +75,25 @@ void NestedView::dismantle(HostPhysical table, std::uint64_t guest, unsigned lev
     map_.put_reserved(table);
 }
 
+std::uint64_t NestedView::tables_of(const Differences& of) { return of.any() ? count(of, 0, nested_root_level) : 0; }
+
+/// In use or ready.
+std::uint64_t NestedView::tables_to_hold(const Differences& of, std::uint64_t promised) const
+{
+    const std::uint64_t ready = promised == 0 ? 0 : promised + (of.hole ? tables_of_hole : 0);
+    return std::max(tables_of(of), ready);
+}
+
 /// What differs changes.  Nobody walks the tables meanwhile: the VCPU is outside of the guest, and flushes.
 Status NestedView::become(const Differences& next)
 {
     const LockGuard guard{map_.lock_};
-    const std::uint64_t before = is_open() ? count(own_, 0, nested_root_level) : 0;
-    const std::uint64_t after = next.any() ? count(next, 0, nested_root_level) : 0;
-    if (after > before)
-        HV_TRY(map_.reserve(after - before));
+    const std::uint64_t held = tables_of(own_) + spare_count_;
+    const std::uint64_t wanted = tables_to_hold(next, promised_);
+    if (wanted > held)
+        HV_TRY(map_.reserve(wanted - held));
+    for (; spare_count_ > 0; --spare_count_)
+        map_.put_reserved(NestedMap::take(spare_));
     if (is_open()) {
         NestedView** link = &map_.views_;
         while (*link != this)
@@ -93,8 +109,57 @@ Status NestedView::become(const Differences& next)
         map_.views_ = this;
         follow();
     }
+    for (std::uint64_t used = tables_of(own_); used + spare_count_ < wanted; ++spare_count_)
+        NestedMap::put(spare_, map_.take_reserved());
     map_.release_reserved();
     return Done{};
+}
+
+Status NestedView::reserve(std::span<const WatchedPages> pages, bool barred)
+{
+    Differences all{};
+    for (const WatchedPages& range : pages)
+        HV_ASSERT(all.watched.push_back(range));
+    const LockGuard guard{map_.lock_};
+    const std::uint64_t promised = std::max(promised_, tables_of(all));
+    const std::uint64_t held = tables_of(own_) + spare_count_;
+    const std::uint64_t wanted = tables_to_hold(own_, promised);
+    const bool bars = barred && barred_ == HostPhysical{};
+    HV_TRY(map_.reserve((wanted > held ? wanted - held : 0) + (bars ? 1 : 0)));
+    for (; tables_of(own_) + spare_count_ < wanted; ++spare_count_)
+        NestedMap::put(spare_, map_.take_reserved());
+    if (bars)
+        barred_ = map_.take_reserved();
+    promised_ = promised;
+    return Done{};
+}
+
+void NestedView::trim(std::span<const WatchedPages> pages, bool barred)
+{
+    Differences all{};
+    for (const WatchedPages& range : pages)
+        HV_ASSERT(all.watched.push_back(range));
+    const LockGuard guard{map_.lock_};
+    promised_ = tables_of(all);
+    const std::uint64_t wanted = tables_to_hold(own_, promised_);
+    for (; spare_count_ > 0 && tables_of(own_) + spare_count_ > wanted; --spare_count_)
+        map_.release_table(NestedMap::take(spare_));
+    if (!barred && barred_ != HostPhysical{})
+        map_.release_table(std::exchange(barred_, {}));
+}
+
+HostPhysical NestedView::barred_root()
+{
+    const LockGuard guard{map_.lock_};
+    HV_ASSERT(barred_ != HostPhysical{});
+    const NestedMap::Entry* const from = map_.table_at(root().raw());
+    NestedMap::Entry* const to = map_.table_at(barred_.raw());
+    for (unsigned index = 0; index < nested_entries; ++index) {
+        const std::uint64_t entry = from[index].load(std::memory_order_acquire);
+        const std::uint64_t bars = (entry & ~map_.format_.execute) | map_.format_.deny_execute;
+        to[index].store(entry == 0 ? 0 : bars, std::memory_order_relaxed);
+    }
+    return barred_;
 }
 
 void NestedView::follow() { fill(root_, 0, nested_root_level, map_.table_at(map_.root_.raw()), 0); }

@@ -90,6 +90,15 @@ void follow_taken(Vcpu& vcpu, std::uint8_t vector)
         end_interrupt(vcpu);
 }
 
+/// What they want to see has changed, and what they follow may have come.
+[[gnu::noinline]] void serve_subscribers(Vcpu& vcpu, std::uint32_t requests)
+{
+    if (asked(requests, VcpuRequest::intercepts))
+        vcpu.domain.extensions->adopt_intercepts(vcpu);
+    if (asked(requests, VcpuRequest::step))
+        vcpu.domain.extensions->show_step(vcpu);
+}
+
 void leave_halt(Vcpu& vcpu)
 {
     vcpu.in_halt = false;
@@ -118,11 +127,12 @@ void carry_out_requests(Vcpu& vcpu)
         vcpu.nmi_waiting = true;
     if (asked(requests, VcpuRequest::external_interrupt))
         vcpu.external_waiting = vcpu.domain.pc->pic_output();
-    constexpr std::uint32_t of_extensions{static_cast<std::uint32_t>(VcpuRequest::extension) |
-                                          static_cast<std::uint32_t>(VcpuRequest::intercepts)};
+    constexpr std::uint32_t of_subscribers{static_cast<std::uint32_t>(VcpuRequest::intercepts) |
+                                           static_cast<std::uint32_t>(VcpuRequest::step)};
+    constexpr std::uint32_t of_extensions{static_cast<std::uint32_t>(VcpuRequest::extension) | of_subscribers};
     if ((requests & of_extensions) != 0 && vcpu.domain.extensions != nullptr) {
-        if (asked(requests, VcpuRequest::intercepts)) [[unlikely]]
-            vcpu.domain.extensions->adopt_intercepts(vcpu);
+        if ((requests & of_subscribers) != 0) [[unlikely]]
+            serve_subscribers(vcpu, requests);
         if (asked(requests, VcpuRequest::extension))
             vcpu.domain.extensions->before_entry(vcpu);
     }

@@ -131,6 +131,8 @@ bool dispatch(Vcpu& vcpu)
     vcpu.extras.under_way = false;
     if (vcpu.eoi_assist.offered)
         take_back_eoi_assist(vcpu);
+    if (vcpu.following.on)
+        vcpu.request(VcpuRequest::step);
     if (!vcpu.step.armed || !finish_step(vcpu))
         return dispatch(vcpu);
     ++vcpu.exits.by_kind[static_cast<std::size_t>(vcpu.exit.kind)];
@@ -163,10 +165,16 @@ bool prepare_after_all(Vcpu& vcpu)
 
 bool enter_with_extras(Vcpu& vcpu)
 {
+    if (vcpu.extras.held)
+        return true;
+    if (vcpu.following.on && step_is_over(vcpu)) {  // since it was looked at: a hypercall that has come to its end
+        vcpu.request(VcpuRequest::step);
+        return prepare_after_all(vcpu);
+    }
+    if ((vcpu.step.wanted || vcpu.following.on) && !arm_step(vcpu))
+        return prepare_after_all(vcpu);
     if (vcpu.eoi_assist.word != nullptr)
         offer_eoi_assist(vcpu);
-    if (vcpu.step.wanted)
-        arm_step(vcpu);
     vcpu.extras.under_way = vcpu.eoi_assist.offered || vcpu.step.armed;
     return true;
 }

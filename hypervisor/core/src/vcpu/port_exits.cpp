@@ -132,9 +132,10 @@ bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAcc
     return true;
 }
 
+/// The instruction goes on after so many elements.  A single one is a turn by itself, and the last turn the instruction's end.
+template <unsigned elements_at_a_time>
 [[gnu::noinline]] void handle_string(Vcpu& vcpu, const PortAccess& access)
 {
-    constexpr unsigned elements_at_a_time{64};  // then the loop looks around; the instruction simply goes on
     ExecutionContext context{};
     machine().hvm.read_context(vcpu, context);
     const auto operands = string_operands(vcpu, context, access);
@@ -151,16 +152,27 @@ bool transfer_element(Vcpu& vcpu, const ExecutionContext& context, const PortAcc
             return finish(vcpu, access);
         const std::uint64_t left = (counter - 1) & mask;
         counter = operands.value().address_bytes == 2 ? (counter & ~0xffffull) | left : left;
+        if (elements_at_a_time == 1 && left == 0)
+            return finish(vcpu, access);
     }
 }
 
+constexpr unsigned elements_before_a_look{64};  // of the loop
+
 }  // namespace
+
+void handle_port_turn(Vcpu& vcpu, const Exit& exit)
+{
+    if (exit.port.string)
+        return handle_string<1>(vcpu, exit.port);
+    handle_port(vcpu, exit);
+}
 
 void handle_port(Vcpu& vcpu, const Exit& exit)
 {
     const PortAccess& access = exit.port;
     if (access.string)
-        return handle_string(vcpu, access);
+        return handle_string<elements_before_a_look>(vcpu, access);
     std::uint64_t& accumulator = vcpu.registers.general[rax];
     auto value = static_cast<std::uint32_t>(accumulator) & all_ones(access.size);
     if (access.in)

@@ -3,11 +3,10 @@
 
 #include "hv/abi/hook_table.hpp"
 #include "hv/core/domain/domain.hpp"
-#include "hv/core/emulate/code_mode.hpp"
 #include "hv/core/ext/extension_stack.hpp"
 #include "hv/core/machine.hpp"
 #include "hv/core/memory/guest_walk.hpp"
-#include "hv/core/vcpu/exit_handlers.hpp"
+#include "hv/core/vcpu/vcpu.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/exceptions.hpp"
 #include "hv/x86/msr.hpp"
@@ -21,42 +20,6 @@ constexpr std::uint64_t trap_flag{Rflags::TF::mask};
 constexpr std::uint64_t single_step{1 << 14};  // DR6.BS
 constexpr std::uint64_t breakpoints{0xf};      // DR6.B0 to B3
 constexpr auto sfmask_msr = static_cast<std::uint32_t>(x86::Msr::SFMASK);
-
-SteppedInstruction kind_of_primary(std::uint8_t opcode)
-{
-    switch (opcode) {
-    case 0x9c: return SteppedInstruction::stores_flags;
-    case 0x9d:
-    case 0xcf: return SteppedInstruction::loads_flags;
-    case 0xcc:
-    case 0xcd:
-    case 0xce:
-    case 0xf1: return SteppedInstruction::software_interrupt;
-    default: return SteppedInstruction::plain;
-    }
-}
-
-/// By the bytes that are there now.  What cannot be read faults.
-SteppedInstruction next_instruction(Vcpu& vcpu, const ExecutionContext& context)
-{
-    const auto code = read_code(vcpu, context);
-    if (!code)
-        return SteppedInstruction::plain;
-    const auto decoded = emulate::decode(code.value(), emulate::mode_of(context));
-    if (!decoded)
-        return SteppedInstruction::plain;
-    const emulate::Instruction& instruction = decoded.value();
-    if (instruction.map == emulate::OpcodeMap::primary)
-        return kind_of_primary(instruction.opcode);
-    if (instruction.map != emulate::OpcodeMap::legacy_0f)
-        return SteppedInstruction::plain;
-    switch (instruction.opcode) {
-    case 0x05: return SteppedInstruction::system_call;
-    case 0x07: return SteppedInstruction::system_return;
-    case 0x23: return SteppedInstruction::writes_status;
-    default: return SteppedInstruction::plain;
-    }
-}
 
 void put_trap_flag(std::uint64_t& flags, bool on) { flags = on ? flags | trap_flag : flags & ~trap_flag; }
 
@@ -98,15 +61,6 @@ void write_status(Vcpu& vcpu, std::uint64_t value)
     HV_ASSERT(machine().hvm.write_system(vcpu, system));  // as the processor ran it
 }
 
-/// While TF is not the guest's no exception is delivered by the processor itself, which would store it.
-void intercept_for_step(Vcpu& vcpu, bool stepping)
-{
-    Intercepts wanted = vcpu.domain.extensions != nullptr ? vcpu.domain.extensions->intercepts() : Intercepts{};
-    if (stepping)
-        wanted.exceptions |= static_cast<std::uint32_t>(abi::provided_exceptions);
-    machine().hvm.intercept(vcpu, wanted);
-}
-
 void set_sfmask(Vcpu& vcpu, std::uint64_t value) { static_cast<void>(machine().hvm.write_msr(vcpu, sfmask_msr, value)); }
 
 void arm_with_trap(Vcpu& vcpu, SingleStep& step)
@@ -114,7 +68,8 @@ void arm_with_trap(Vcpu& vcpu, SingleStep& step)
     step.with_trap = true;
     step.own_trap = Rflags::TF::get(vcpu.registers.rflags);
     step.dr6 = read_status(vcpu);
-    write_status(vcpu, step.dr6 & ~(single_step | breakpoints));
+    if (step.kind != SteppedInstruction::reads_status)  // which meets no breakpoint but one of its own fetch, a fault
+        write_status(vcpu, step.dr6 & ~(single_step | breakpoints));
     vcpu.registers.rflags |= trap_flag;
     step.r11 = vcpu.registers.general[r11];
     if (step.kind == SteppedInstruction::system_return)
@@ -153,8 +108,11 @@ void correct_flags(Vcpu& vcpu, const SingleStep& step)
             correct_stored_flags(vcpu);
         [[fallthrough]];
     case SteppedInstruction::plain:
+    case SteppedInstruction::reads_status:
     case SteppedInstruction::writes_status:
-    case SteppedInstruction::software_interrupt: put_trap_flag(flags, step.own_trap); return;
+    case SteppedInstruction::sets_interrupt_flag:
+    case SteppedInstruction::software_interrupt:
+    case SteppedInstruction::untraced: put_trap_flag(flags, step.own_trap); return;
     }
 }
 
@@ -170,7 +128,7 @@ bool traps_by_itself(const Vcpu& vcpu, const SingleStep& step)
 bool settle_trap(Vcpu& vcpu, const SingleStep& step, std::uint64_t dr6)
 {
     const bool traps = traps_by_itself(vcpu, step);
-    const std::uint64_t hit = dr6 & breakpoints;
+    const std::uint64_t hit = step.kind == SteppedInstruction::reads_status ? 0 : dr6 & breakpoints;
     const std::uint64_t before = step.kind == SteppedInstruction::writes_status ? dr6 & ~single_step : step.dr6;
     write_status(vcpu, before | hit | (traps ? single_step : 0));
     if (traps || hit != 0)
@@ -191,7 +149,98 @@ bool goes_on_with_it(const Exit& exit)
            exit.kind == ExitKind::physical_nmi || exit.kind == ExitKind::interrupt_window;
 }
 
+/// Where the shadow of STI has only this instruction left, a processor that does not heed it at an entry must not be asked for
+/// the window that comes behind it: the step's exit asks again.
+void hold_window_back(Vcpu& vcpu)
+{
+    if ((*vcpu.live.interrupt_shadow & 1) != 0)
+        machine().hvm.request_interrupt_window(vcpu, 0);
+}
+
+/// Its shadow is that of the next instruction, unless a trap of the guest's own comes first.
+void set_interrupt_flag(Vcpu& vcpu, std::uint8_t length)
+{
+    vcpu.registers.rflags |= Rflags::IF::mask;
+    vcpu.advance(length);
+    if (!machine().hvm.event_pending(vcpu))
+        *vcpu.live.interrupt_shadow |= 1;
+}
+
+/// The processor looks for them as it begins an instruction.
+bool has_breakpoints(Vcpu& vcpu)
+{
+    constexpr std::uint64_t enabled{0xff};
+    SystemRegisters system{};
+    machine().hvm.read_system(vcpu, system);
+    return (system.dr7 & enabled) != 0;
+}
+
+/// The next instruction, in the way that its kind wants.  False: it is carried out.
+bool arm_instruction(Vcpu& vcpu)
+{
+    SingleStep& step = vcpu.step;
+    ExecutionContext context;  // filled in whole
+    machine().hvm.read_context(vcpu, context);
+    const NextInstruction next = next_instruction(vcpu, context);
+    step.kind = next.kind;
+    if (next.kind == SteppedInstruction::sets_interrupt_flag && !has_breakpoints(vcpu)) {
+        step.armed = false;
+        set_interrupt_flag(vcpu, next.length);
+        return false;
+    }
+    if (next.kind == SteppedInstruction::software_interrupt && vcpu.following.on) {
+        arm_software_interrupt(vcpu, next.vector, next.length);
+    } else if (next.kind != SteppedInstruction::software_interrupt && next.kind != SteppedInstruction::untraced) {
+        hold_window_back(vcpu);
+        arm_with_trap(vcpu, step);
+    }
+    return true;
+}
+
+/// True where the exit has told nothing else.
+bool finish_stepped_delivery(Vcpu& vcpu)
+{
+    const DeliveryEnd end = finish_delivery(vcpu);
+    if (vcpu.step.wanted && (end != DeliveryEnd::cut_short || vcpu.exit.kind != ExitKind::nested_fault))
+        end_step(vcpu);
+    if (end == DeliveryEnd::cut_short)
+        return false;
+    vcpu.following.came = vcpu.following.delivered = true;
+    return end == DeliveryEnd::at_handler;
+}
+
+/// With TF.  True as finish_step().
+bool finish_traced(Vcpu& vcpu, SingleStep& step)
+{
+    const Exit& exit = vcpu.exit;
+    step.with_trap = false;
+    if (step.kind == SteppedInstruction::system_call)
+        set_sfmask(vcpu, step.sfmask);
+    intercept_for_step(vcpu, false);
+    const std::uint64_t dr6 = read_status(vcpu);
+    if (is_trap(exit) && (dr6 & single_step) != 0) {
+        correct_flags(vcpu, step);
+        vcpu.following.came = true;
+        if (step.wanted)
+            end_step(vcpu);
+        return settle_trap(vcpu, step, dr6);
+    }
+    take_trap_back(vcpu, step);
+    write_status(vcpu, is_trap(exit) ? step.dr6 | dr6 : step.dr6);
+    if (step.wanted && !goes_on_with_it(exit))
+        end_step(vcpu);
+    return false;
+}
+
 }  // namespace
+
+void intercept_for_step(Vcpu& vcpu, bool stepping)
+{
+    Intercepts wanted = vcpu.domain.extensions != nullptr ? vcpu.domain.extensions->intercepts() : Intercepts{};
+    if (stepping)
+        wanted.exceptions |= static_cast<std::uint32_t>(abi::provided_exceptions);
+    machine().hvm.intercept(vcpu, wanted);
+}
 
 void let_access_through(Vcpu& vcpu, GuestPhysical page)
 {
@@ -206,49 +255,33 @@ void let_access_through(Vcpu& vcpu, GuestPhysical page)
     vcpu.renew_entry_extras();
 }
 
-void arm_step(Vcpu& vcpu)
+bool arm_step(Vcpu& vcpu)
 {
     SingleStep& step = vcpu.step;
-    if (step.armed)
-        static_cast<void>(finish_step(vcpu));  // the entry did not come to be
+    HV_ASSERT(!step.armed);  // each entry that is armed comes to be
     const bool delivers = machine().hvm.event_pending(vcpu);
-    if (vcpu.registers.rip != step.rip || delivers != step.delivers)
-        return end_step(vcpu);
+    if (step.wanted && (vcpu.registers.rip != step.rip || delivers != step.delivers))
+        end_step(vcpu);
+    if (!step.wanted && !vcpu.following.on)
+        return true;
     step.armed = true;
     step.with_trap = false;
-    if (delivers)
-        return;
-    ExecutionContext context;  // filled in whole
-    machine().hvm.read_context(vcpu, context);
-    step.kind = next_instruction(vcpu, context);
-    if (step.kind != SteppedInstruction::software_interrupt)
-        arm_with_trap(vcpu, step);
+    if (!delivers)
+        return arm_instruction(vcpu);
+    if (vcpu.following.on)
+        arm_delivery(vcpu);
+    return true;
 }
 
 bool finish_step(Vcpu& vcpu)
 {
     SingleStep& step = vcpu.step;
-    const Exit& exit = vcpu.exit;
     step.armed = false;
-    if (!step.with_trap) {
-        if (exit.kind != ExitKind::nested_fault)
-            end_step(vcpu);
-        return false;
-    }
-    step.with_trap = false;
-    if (step.kind == SteppedInstruction::system_call)
-        set_sfmask(vcpu, step.sfmask);
-    intercept_for_step(vcpu, false);
-    const std::uint64_t dr6 = read_status(vcpu);
-    const bool done = is_trap(exit) && (dr6 & single_step) != 0;
-    if (done) {
-        correct_flags(vcpu, step);
-        end_step(vcpu);
-        return settle_trap(vcpu, step, dr6);
-    }
-    take_trap_back(vcpu, step);
-    write_status(vcpu, is_trap(exit) ? step.dr6 | dr6 : step.dr6);
-    if (!goes_on_with_it(exit))
+    if (step.delivery.armed)
+        return finish_stepped_delivery(vcpu);
+    if (step.with_trap)
+        return finish_traced(vcpu, step);
+    if (step.wanted && vcpu.exit.kind != ExitKind::nested_fault)
         end_step(vcpu);
     return false;
 }

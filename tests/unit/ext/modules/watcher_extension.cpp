@@ -17,6 +17,8 @@ struct Watcher {
         .name = "watcher-many",
 #elif defined(WATCHES_PAGES)
         .name = "watcher-pages",
+#elif defined(WATCHES_STEPS)
+        .name = "watcher-steps",
 #else
         .name = "watcher",
 #endif
@@ -35,6 +37,14 @@ struct Watcher {
         abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_executes, 0x2020, 0x2020},
         abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_instead | abi::exit_writes, 0x2030, 0x2030},
         abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_writes, 0xf'ee00, 0xf'ee00},
+#elif defined(WATCHES_STEPS)
+        abi::ExitSubscription{abi::ExitKind::single_step, 1 << abi::exit_condition_shift, abi::step_instruction, abi::step_delivery},
+        abi::ExitSubscription{abi::ExitKind::single_step, abi::exit_instead | 2 << abi::exit_condition_shift, abi::step_instruction,
+                              abi::step_delivery},
+        abi::ExitSubscription{abi::ExitKind::single_step, abi::exit_passive | 3 << abi::exit_condition_shift, abi::step_delivery,
+                              abi::step_delivery},
+        abi::ExitSubscription{abi::ExitKind::page_watch, abi::exit_writes | 4 << abi::exit_condition_shift, 0x2000, 0x2000},
+        abi::ExitSubscription{abi::ExitKind::cpuid, abi::exit_after, 0x99, 0x99},
 #elif !defined(WATCHES_PORTS_ALONE)
         abi::ExitSubscription{abi::ExitKind::port, abi::exit_instead, 0x90, 0x93},
         abi::ExitSubscription{abi::ExitKind::cpuid, 0, 0, 0x10},

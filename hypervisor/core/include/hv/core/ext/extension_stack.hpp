@@ -106,6 +106,9 @@ public:
     void interrupt_ended(Vcpu& vcpu, std::uint8_t vector);
     /// The VCPU exits from its next entry on for what is subscribed to now.
     void adopt_intercepts(Vcpu& vcpu);
+    /// Shows where the VCPU stands, if that is another boundary between instructions than the last one, to those that follow its
+    /// steps.  Before an entry.
+    void show_step(Vcpu& vcpu);
     /// What the VCPUs are to exit for beyond the usual.
     [[nodiscard]] Intercepts intercepts() const;
     /// The VCPU is reset by INIT.

@@ -119,9 +119,12 @@ private:
     [[nodiscard]] Entry* table_at(std::uint64_t entry) const;
 
     Status reserve(std::uint64_t tables);
-    [[nodiscard]] HostPhysical take_reserved();
+    [[nodiscard]] HostPhysical take_reserved() { return take(reserve_); }
     /// A table that is in use no more can be taken again, all zeros.
-    void put_reserved(HostPhysical table);
+    void put_reserved(HostPhysical table) { put(reserve_, table); }
+    /// Lists of tables that are in no use, linked through their first word.
+    static HostPhysical take(HostPhysical& list);
+    static void put(HostPhysical& list, HostPhysical table);
     void release_reserved();
     void insert_table(Entry& entry, unsigned level);
     void release_table(HostPhysical table);
@@ -137,7 +140,7 @@ private:
     bool changed_{};  // a translation that existed, by the operation under way
     std::uint64_t table_frames_{};
     NestedView* views_{};     // that are open
-    HostPhysical reserve_{};  // tables for the operation under way, linked through their first word
+    HostPhysical reserve_{};  // tables for the operation under way
 };
 
 }  // namespace hv::core

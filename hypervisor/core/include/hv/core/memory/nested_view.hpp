@@ -3,6 +3,8 @@
 // A domain's nested table as one VCPU has it: the same translations, but for one page that is a hole because the VCPU's local
 // APIC lies there, and for pages that are watched, which lack the permissions whose use somebody wants to see.  Of the tables
 // only those on the way to such pages are its own; they follow every change of the map's, which knows nothing of watches.
+// Beside it there may be a barred root: the same translations, of which none can be executed, so that a VCPU that runs on it
+// comes back at the first instruction that it fetches.
 #pragma once
 
 #include <cstddef>
@@ -43,8 +45,17 @@ public:
     Status open(GuestPhysical hole);
     void close();
     /// These are watched from now on and no others, and nothing is let through any more.  At most maximum_ranges.  Fails as
-    /// open() does; never where there are none.
+    /// open() does; never where there are none, or where reserve() was asked for these and others.
     Status watch(std::span<const WatchedPages> pages);
+
+    /// What watch() of any of these will need is kept ready, and with `barred` a barred root, beside what was reserved before.  At
+    /// most maximum_ranges.  Any processor, also while the VCPU runs.  Fails as FrameAllocator::allocate() does, having changed
+    /// nothing.
+    Status reserve(std::span<const WatchedPages> pages, bool barred);
+    /// Just that is kept ready from now on.  The VCPU does not run on the barred root.
+    void trim(std::span<const WatchedPages> pages, bool barred);
+    /// The barred root, as the translations are now: what comes to be mapped later may be missing in it.  It was reserved.
+    [[nodiscard]] HostPhysical barred_root();
 
     [[nodiscard]] bool watches_just(std::span<const WatchedPages> pages) const;
 
@@ -71,6 +82,8 @@ private:
     };
 
     Status become(const Differences& next);
+    static std::uint64_t tables_of(const Differences& of);
+    [[nodiscard]] std::uint64_t tables_to_hold(const Differences& of, std::uint64_t promised) const;
     static std::uint64_t count(const Differences& of, std::uint64_t guest, unsigned level);
     void dismantle(HostPhysical table, std::uint64_t guest, unsigned level);
     /// Takes over what the map has now.  Under the map's lock.
@@ -84,6 +97,10 @@ private:
     Differences own_{};
     StaticVector<std::uint64_t, maximum_let_through> through_{};
     HostPhysical root_{};
+    HostPhysical barred_{};
+    std::uint64_t promised_{};  ///< tables for watch(), without those of a hole
+    std::uint64_t spare_count_{};
+    HostPhysical spare_{};  ///< tables that are kept ready, linked as the map's reserve is
     NestedView* next_{};  ///< of the map's open ones
 };
 

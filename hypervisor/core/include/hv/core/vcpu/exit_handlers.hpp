@@ -24,6 +24,8 @@ void handle_msr_read(Vcpu& vcpu, const Exit& exit);
 void handle_msr_write(Vcpu& vcpu, const Exit& exit);
 void handle_hypercall(Vcpu& vcpu, const Exit& exit);
 void handle_port(Vcpu& vcpu, const Exit& exit);
+/// Of a repeated INS or OUTS just one turn.
+void handle_port_turn(Vcpu& vcpu, const Exit& exit);
 void handle_nested_fault(Vcpu& vcpu, const Exit& exit);
 void handle_system_instruction(Vcpu& vcpu, const Exit& exit);
 /// RDTSC and RDTSCP, INVLPG: they exit only where somebody wants to see them.

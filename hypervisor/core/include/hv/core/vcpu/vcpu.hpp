@@ -18,6 +18,7 @@
 #include "hv/core/vcpu/code_reader.hpp"
 #include "hv/core/vcpu/exit_counters.hpp"
 #include "hv/core/vcpu/single_step.hpp"
+#include "hv/core/vcpu/step_following.hpp"
 #include "hv/x86/control_registers.hpp"
 
 namespace hv::core {
@@ -36,6 +37,7 @@ enum class VcpuRequest : std::uint32_t {
     look = 1 << 7,           ///< nothing but: look at the interrupts again
     resumed = 1 << 8,        ///< note in `resumed_at` when it goes on
     intercepts = 1 << 9,     ///< what extensions want to see has changed
+    step = 1 << 10,          ///< an extension follows its steps, and it may have taken one
 };
 
 class Vcpu;
@@ -84,6 +86,7 @@ static_assert(sizeof(VcpuConcerns) == sizeof(std::uint64_t));
 struct EntryExtras {
     bool wanted{};
     bool under_way{};
+    bool held{};  ///< the entry that is prepared is to be prepared once more, with what it needs
 };
 
 class Vcpu final : public VcpuContext, public Schedulable, public VcpuConcerns {
@@ -109,6 +112,7 @@ public:
     // ---- for extensions ----
     EntryExtras extras{};  ///< an EOI assist, or a step
     SingleStep step{};
+    StepFollowing following{};
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
     WatchedVectors watched{};
@@ -119,7 +123,7 @@ public:
     std::atomic<std::uint64_t> guest_turns{};
 
     /// After one of them came or went.
-    void renew_entry_extras() { extras.wanted = eoi_assist.word != nullptr || step.wanted; }
+    void renew_entry_extras() { extras.wanted = eoi_assist.word != nullptr || step.wanted || following.on; }
 
     /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
     void request(VcpuRequest what);
