@@ -306,9 +306,74 @@ void try_page_writes()
     expect_equal("page-unwatched-again", 0, shown_by(by_page, store));
 }
 
+extern "C" const std::uint64_t guest_page_tables_begin[];
+constexpr std::uint64_t trap_bit{0x100};
+
+/// An interrupt frame that the processor stores on a watched page, and one that it loads from one.
+void try_frames_on_pages()
+{
+    constexpr std::uint64_t stack{address_of(watched::written_page) + 0x800}, frame{address_of(watched::read_page) + 0x400};
+    set_handler(0x90, [](InterruptFrame&) {});
+    watch(watched::page_writes, true);
+    const auto interrupt = [&] {
+        asm volatile("mov %%rsp, %%rbx\n mov %0, %%rsp\n int $0x90\n mov %%rbx, %%rsp" ::"r"(stack) : "rbx", "memory");
+    };
+    const std::uint32_t stored{shown_by(by_page, interrupt)};
+    expect("page-interrupt-shown", stored >= 1);  // the handler's own pushes come behind it
+    watch(watched::page_writes, false);
+    expect_equal("page-interrupt-stack", stack, word(stack - 16));
+    expect_equal("page-interrupt-flags", 0, word(stack - 24) & trap_bit);
+
+    std::uint64_t flags{trap_bit};
+    watch(watched::page_reads, true);
+    const auto load = [&] {
+        asm volatile("mov %%rsp, %%rbx\n"
+                     "movq $1f, (%[frame])\n"
+                     "movq $8, 8(%[frame])\n"
+                     "pushfq\n popq 16(%[frame])\n"
+                     "mov %%rsp, 24(%[frame])\n"
+                     "movq $16, 32(%[frame])\n"
+                     "mov %[frame], %%rsp\n"
+                     "iretq\n"
+                     "1: pushfq\n pop %[flags]"
+                     : [flags] "=&r"(flags)
+                     : [frame] "r"(frame)
+                     : "rbx", "memory");
+    };
+    expect_equal("page-return-shown", 1, shown_by(by_page, load));
+    expect_equal("page-return-flags", 0, flags & trap_bit);
+    watch(watched::page_reads, false);
+}
+
+/// A page table of the guest's on a page whose writes are watched: the processor, which may mark it, counts as who writes.
+void try_tables_on_pages()
+{
+    constexpr std::uint64_t linear{0x2000'0000'0000}, level3{0xc1'0000}, level2{0xc1'1000}, target{0xc1'2000};
+    constexpr std::uint64_t present_writable{3}, level4_index{linear >> 39};
+    auto* const level4 = const_cast<volatile std::uint64_t*>(guest_page_tables_begin);
+    const auto reload = [] { asm volatile("mov %%cr3, %%rax\n mov %%rax, %%cr3" ::: "rax", "memory"); };
+    word(target) = 0x1357;
+    word(level3) = level2 | present_writable;
+    word(level2) = address_of(watched::written_page) | present_writable;
+    word(address_of(watched::written_page)) = target | present_writable;
+    level4[level4_index] = level3 | present_writable;
+    watch(watched::page_writes, true);
+    reload();
+    std::uint64_t value{};
+    expect_equal("page-table-shown", 1, shown_by(by_page, [&] { value = word(linear); }));
+    expect_equal("page-table-number", watched::written_page, shown(by_page).ebx);
+    expect_equal("page-table-value", 0x1357, value);
+    watch(watched::page_writes, false);
+    expect_equal("page-table-marked", 0x20, word(address_of(watched::written_page)) & 0x20);
+    level4[level4_index] = 0;
+    reload();
+}
+
 void try_pages()
 {
     try_page_writes();
+    try_frames_on_pages();
+    try_tables_on_pages();
     constexpr std::uint64_t page{address_of(watched::read_page)}, code{address_of(watched::fetched_page)};
     word(page) = 0x77;
     watch(watched::page_reads, true);

@@ -416,6 +416,43 @@ TEST_F(PageWatch, follows_what_becomes_of_the_page)
     EXPECT_EQ(*(static_cast<const std::uint8_t*>(platform::to_pointer(before)) + 0x30), 0x5a);
 }
 
+TEST_F(PageWatch, needs_no_memory_after_the_bind)
+{
+    domain->ledger.set_limit(domain->ledger.frames());
+    condition(1);
+    instruction({reads(read_watched)});
+    condition(0);
+    instruction({writes(written)});
+    condition(1);
+    instruction({reads(read_watched)});
+    EXPECT_EQ(shown.size(), 3u);
+    EXPECT_EQ(domain->state(), DomainState::running);
+}
+
+TEST_F(PageWatch, is_refused_where_there_is_no_memory_for_its_tables)
+{
+    why.clear();
+    ASSERT_TRUE(ExtensionStack::detach(*domain, "watcher-pages", why)) << why.view();
+    run();
+    Module& watcher = module("watcher-pages");
+    const std::uint64_t before{domain->ledger.frames()};
+    bool said{};
+    for (std::uint64_t room = 0;; ++room) {
+        ASSERT_LT(room, 1000u);
+        domain->ledger.set_limit(before + room);
+        why.clear();
+        if (ExtensionStack::attach(*domain, watcher, {}, options, why, field))
+            break;
+        said = said || why.view().find("nested tables of watched pages") != std::string_view::npos;
+        ASSERT_EQ(domain->ledger.frames(), before) << why.view();
+    }
+    EXPECT_TRUE(said);
+    binding = domain->extensions->implementation().bindings.back();
+    binding->hooks.exit = note;
+    instruction({writes(written)});
+    EXPECT_EQ(shown.size(), 1u);
+}
+
 TEST_F(PageWatch, ends_with_the_instance)
 {
     why.clear();
