@@ -77,6 +77,10 @@ abi::ParameterDescription Module::parameter(std::uint32_t index) const
 {
     return element<abi::ParameterDescription>(judged_.parameters, index);
 }
+abi::CounterDescription Module::counter(std::uint32_t index) const
+{
+    return element<abi::CounterDescription>(judged_.counters, index);
+}
 abi::DeclaredLeaf Module::leaf(std::uint32_t index) const
 {
     return element<abi::DeclaredLeaf>(judged_.leaves, index);

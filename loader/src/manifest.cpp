@@ -205,6 +205,9 @@ Status Judge::numbers(const abi::Manifest& manifest, std::uint64_t where)
     if (manifest.reserved_2 != 0)
         return no(Error::malformed, where + offsetof(abi::Manifest, reserved_2),
                   "the manifest's reserved bytes are not zero");
+    if (manifest.reserved_3 != 0)
+        return no(Error::malformed, where + offsetof(abi::Manifest, reserved_3),
+                  "the manifest's reserved bytes are not zero");
     if ((manifest.flags & ~abi::manifest_known_flags) != 0)
         return no(Error::not_supported, where + offsetof(abi::Manifest, flags),
                   "the manifest has unknown flags ", Hex{manifest.flags & ~abi::manifest_known_flags});
@@ -342,8 +345,9 @@ Status Judge::manifest(JudgedManifest& judged)
     const abi::Manifest& manifest = judged.manifest;
     const std::uint64_t known{std::min<std::uint64_t>(own_header.size, sizeof manifest)};
     HV_TRY(untouched(at, known, "the manifest", [](std::uint64_t offset) {
-        return offset >= offsetof(abi::Manifest, hooks) && offset <= offsetof(abi::Manifest, parameters) &&
-               offset % 8 == 0;
+        return (offset >= offsetof(abi::Manifest, hooks) && offset <= offsetof(abi::Manifest, parameters) &&
+                offset % 8 == 0) ||
+               offset == offsetof(abi::Manifest, counters);
     }));
     HV_TRY(name(manifest, section.offset + offsetof(abi::Manifest, name)));
     HV_TRY(numbers(manifest, section.offset));
@@ -355,10 +359,13 @@ Status Judge::manifest(JudgedManifest& judged)
     judged.parameters =
         HV_TRY(table({at.section, offsetof(abi::Manifest, parameters)}, manifest.parameter_count,
                      maximum_parameters, sizeof(abi::ParameterDescription), "parameters"));
+    judged.counters = HV_TRY(table({at.section, offsetof(abi::Manifest, counters)}, manifest.counter_count,
+                                   maximum_counters, sizeof(abi::CounterDescription), "counters"));
     judged.manifest.hooks = nullptr;
     judged.manifest.host = nullptr;
     judged.manifest.windows = nullptr;
     judged.manifest.parameters = nullptr;
+    judged.manifest.counters = nullptr;
     return consistent(judged, section.offset);
 }
 

@@ -24,6 +24,8 @@ public:
 
     Status windows();
     Status parameters();
+    Status counter(const abi::CounterDescription& counter, std::uint64_t where);
+    Status counters();
     Status leaves();
     Status msr_reads();
     Status msr_writes();
@@ -195,6 +197,33 @@ Status TableJudge::parameters()
     return Done{};
 }
 
+Status TableJudge::counter(const abi::CounterDescription& counter, std::uint64_t where)
+{
+    if (!ends(counter.name) || counter.name[0] == '\0')
+        return no(where, "a counter's name is empty or does not end");
+    const ShownName name{std::string_view{static_cast<const char*>(counter.name)}};
+    const std::uint64_t room{judged_.manifest.vcpu_state.size};
+    if (counter.offset % 8 != 0 || std::uint64_t{counter.offset} + 8 > room)
+        return no(where + offsetof(abi::CounterDescription, offset), "counter ", name, " is at byte ", counter.offset,
+                  " of a VCPU's state block of ", room);
+    if (counter.reserved != 0)
+        return no(where + offsetof(abi::CounterDescription, reserved), "counter ", name, ": a reserved number is not 0");
+    return Done{};
+}
+
+Status TableJudge::counters()
+{
+    for (std::uint32_t index = 0; index < judged_.counters.count; ++index) {
+        const auto one = read<abi::CounterDescription>(judged_.counters, index);
+        const std::uint64_t where{element_offset<abi::CounterDescription>(sections_, judged_.counters, index)};
+        HV_TRY(counter(one, where));
+        for (std::uint32_t other = 0; other < index; ++other)
+            if (std::string_view{read<abi::CounterDescription>(judged_.counters, other).name} == one.name)
+                return no(where, "two counters have the name ", ShownName{std::string_view{one.name}});
+    }
+    return Done{};
+}
+
 Status TableJudge::leaves()
 {
     for (std::uint32_t index = 0; index < judged_.leaves.count; ++index) {
@@ -342,6 +371,7 @@ Status judge_tables(File file, const SectionTable& sections, Diagnostics& diagno
     TableJudge judge{file, sections, diagnostics, judged};
     HV_TRY(judge.windows());
     HV_TRY(judge.parameters());
+    HV_TRY(judge.counters());
     HV_TRY(judge.leaves());
     HV_TRY(judge.msr_reads());
     HV_TRY(judge.msr_writes());

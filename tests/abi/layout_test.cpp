@@ -426,12 +426,20 @@ const std::vector<Layout>& layouts()
              HV_MEMBER(HostTable, channel_open),
              HV_MEMBER(HostTable, channel_send),
              HV_MEMBER(HostTable, channel_close),
+             HV_MEMBER(HostTable, settled),
          }},
         {"StateBlock",
          sizeof(abi::StateBlock),
          {
              HV_MEMBER(StateBlock, size),
              HV_MEMBER(StateBlock, version),
+         }},
+        {"CounterDescription",
+         sizeof(abi::CounterDescription),
+         {
+             HV_MEMBER(CounterDescription, name),
+             HV_MEMBER(CounterDescription, offset),
+             HV_MEMBER(CounterDescription, reserved),
          }},
         {"ParameterDescription",
          sizeof(abi::ParameterDescription),
@@ -457,6 +465,8 @@ const std::vector<Layout>& layouts()
              HV_MEMBER(Manifest, window_count),  HV_MEMBER(Manifest, parameter_count),
              HV_MEMBER(Manifest, reserved_2),    HV_MEMBER(Manifest, domain_state),
              HV_MEMBER(Manifest, vcpu_state),    HV_MEMBER(Manifest, description),
+             HV_MEMBER(Manifest, counters),      HV_MEMBER(Manifest, counter_count),
+             HV_MEMBER(Manifest, reserved_3),
          }},
     };
     return all;

@@ -262,6 +262,18 @@ Expected<core::control::Progress> FakeControlTarget::bind_extension(const ExtBin
     return Progress::done;
 }
 
+/// Every module of the fake has made something of one parameter.
+Expected<bool> FakeControlTarget::next_settled(protocol::DomainId domain, std::uint64_t& cursor, protocol::SettledParameter& entry)
+{
+    Reason reason{};
+    FakeDomain* const found{HV_TRY(find(domain, reason))};
+    if (cursor >= found->modules.size())
+        return false;
+    entry = {static_cast<std::uint32_t>(cursor), 0, "words", {}};
+    set_text_truncated(entry.value, found->modules[cursor++]);
+    return true;
+}
+
 /// Every module of the fake asks for three ranges of MSRs.
 Expected<bool> FakeControlTarget::next_module_request(std::string_view module, std::uint64_t& cursor,
                                                       ModuleRequest& entry, Reason& reason)

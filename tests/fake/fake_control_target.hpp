@@ -58,6 +58,7 @@ public:
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                 protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+    Expected<bool> next_settled(protocol::DomainId domain, std::uint64_t& cursor, protocol::SettledParameter& entry) override;
     Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
                                        protocol::ModuleRequest& entry, Reason& reason) override;
 

@@ -61,6 +61,10 @@ void fill_text_and_declared(abi::HostTable& host)
         fake().explained.assign(text, length);
         return abi::status_ok;
     };
+    host.settled = [](std::uint64_t, const char* key, std::uint64_t key_length, const char* value, std::uint64_t value_length) {
+        fake().settled.emplace_back(std::string{key, key_length}, std::string{value, value_length});
+        return abi::status_ok;
+    };
     host.domain_update_begin = [](std::uint64_t domain) {
         fake().domain_update_held = true;
         return is_domain(domain) ? abi::status_ok : abi::status_gone;

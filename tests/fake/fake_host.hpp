@@ -94,6 +94,7 @@ public:
     std::map<std::uint64_t, std::array<std::byte, 256>> vectors;  ///< XMM0 to XMM15, by VCPU
     std::vector<std::string> log;
     std::string explained;
+    std::vector<std::pair<std::string, std::string>> settled;  ///< key and value
     std::string console_output;
     std::string console_input;
     std::optional<Shutdown> shutdown;

@@ -60,6 +60,9 @@ Status create(const Viridian::Domain& domain)
     }
     HV_TRY(domain.declare(std::span<const abi::DeclaredLeaf>{all_leaves(row::leaves_window, features)}));
     HV_TRY(declare_frequencies(domain));
+    for (std::uint32_t group = 0; group < feature_groups.size(); ++group)
+        if (features.has(static_cast<Feature>(group)))
+            ext::settled(domain.handle(), "features", feature_groups[group].name);
     return set_conditions(domain.handle(), features);
 }
 

@@ -134,6 +134,15 @@ struct Viridian {
         std::uint64_t skipped;      ///< expirations that were not signalled
     };
 
+    static constexpr std::array counters{
+        ext::counter("flushes", offsetof(VcpuState, flushes)),
+        ext::counter("cluster IPIs", offsetof(VcpuState, cluster_ipis)),
+        ext::counter("long spin waits", offsetof(VcpuState, spin_waits)),
+        ext::counter("refused hypercalls", offsetof(VcpuState, refused_calls)),
+        ext::counter("timer messages", offsetof(VcpuState, messages)),
+        ext::counter("skipped expirations", offsetof(VcpuState, skipped)),
+    };
+
     using Domain = ext::Domain<Viridian>;
     using Vcpu = ext::Vcpu<Viridian>;
 

@@ -244,6 +244,15 @@ TEST_F(ServerExtensions, BindHandsTheParametersOn)
     EXPECT_EQ(first.fixed<ExtBindReply>().position, 0u);
     EXPECT_EQ(target.domains[domain].parameters, "fast=1;mode=x0;");
     EXPECT_EQ(bind(domain, 0, {}).fixed<ExtBindReply>().position, 1u);
+    ExtSettledRequest settled{domain, 0, 0};
+    const auto parameters = client.ask(Command::ext_settled, settled).entries<SettledParameter>();
+    ASSERT_EQ(parameters.size(), 2u);
+    EXPECT_EQ(parameters[1].position, 1u);
+    EXPECT_EQ(text_of(parameters[1].key), "words");
+    settled.cursor = 1;
+    EXPECT_EQ(client.ask(Command::ext_settled, settled).entries<SettledParameter>().size(), 1u);
+    settled.domain = domain + 1;
+    EXPECT_FALSE(client.ask(Command::ext_settled, settled).ok());
     const auto bindings = client.ask(Command::ext_bindings, DomainRequest{domain, 0}).entries<Binding>();
     ASSERT_EQ(bindings.size(), 2u);
     EXPECT_EQ(bindings[1].position, 1u);

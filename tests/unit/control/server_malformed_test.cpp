@@ -110,6 +110,7 @@ TEST_F(ServerMalformed, StructureTooShortIsRefusedForEveryCommand)
         {Command::ext_list, sizeof(ExtListRequest)},
         {Command::ext_load_begin, required_size<ExtLoadBeginRequest>},
         {Command::ext_requests, sizeof(ExtRequestsRequest)},
+        {Command::ext_settled, sizeof(ExtSettledRequest)},
         {Command::ext_load_data, sizeof(ExtLoadDataRequest)},
         {Command::ext_load_finish, sizeof(ExtLoadEndRequest)},
         {Command::ext_load_abort, sizeof(ExtLoadEndRequest)},

@@ -90,6 +90,55 @@ TEST_F(Services, vector_registers_are_the_guests)
     });
 }
 
+TEST_F(Services, what_parameters_came_to_is_kept_for_the_operator)
+{
+    const std::string longest(63, 'v');
+    in_hook([&](const abi::VcpuContext& context) {
+        const auto settle = [&](std::string_view key, std::string_view value) {
+            return host().settled(context.domain, key.data(), key.size(), value.data(), value.size());
+        };
+        EXPECT_EQ(settle("", "x"), abi::status_invalid_argument);
+        EXPECT_EQ(settle(std::string(32, 'k'), "x"), abi::status_invalid_argument);
+        EXPECT_EQ(settle("key", longest + "v"), abi::status_invalid_argument);
+        EXPECT_EQ(host().settled(context.domain, "key", 3, nullptr, 1), abi::status_invalid_argument);
+        EXPECT_EQ(host().settled(context.vcpu, "key", 3, "x", 1), abi::status_invalid_argument);
+        EXPECT_EQ(settle("words", "one"), abi::status_ok);
+        EXPECT_EQ(settle(std::string(31, 'k'), longest), abi::status_ok);
+        EXPECT_EQ(host().settled(context.domain, "empty", 5, nullptr, 0), abi::status_ok);
+        for (std::uint32_t count = 3; count < SettledParameters::maximum; ++count)
+            EXPECT_EQ(settle("more", ""), abi::status_ok);
+        EXPECT_EQ(settle("more", ""), abi::status_limit_reached);
+    });
+    EXPECT_EQ(stack.settled(0, 0)->key.view(), "words");
+    EXPECT_EQ(stack.settled(0, 0)->value.view(), "one");
+    EXPECT_EQ(stack.settled(0, 1)->value.view(), longest);
+    EXPECT_EQ(stack.settled(0, 2)->value.view(), "");
+    EXPECT_NE(stack.settled(0, SettledParameters::maximum - 1), nullptr);
+    EXPECT_EQ(stack.settled(0, SettledParameters::maximum), nullptr);
+}
+
+TEST_F(Services, what_a_module_counts_is_read_for_each_vcpu)
+{
+    const auto count = [&](unsigned index, unsigned vcpu) {
+        ExtensionStack::Counter counter;
+        stack.counter(0, index, vcpu, counter);
+        EXPECT_EQ(counter.name.view(), index == 0 ? "first" : "last");
+        return counter.value;
+    };
+    ASSERT_EQ(stack.counter_count(0), 2u);
+    EXPECT_EQ(count(1, 0), 0u);
+    in_hook([&](const abi::VcpuContext& context) {
+        static_cast<std::uint64_t*>(context.vcpu_state)[0] = 11;
+        static_cast<std::uint64_t*>(context.vcpu_state)[7] = 12;
+        EXPECT_EQ(count(0, 0), 0u) << "the hook has not returned";
+    });
+    in_hook([&](const abi::VcpuContext& context) { static_cast<std::uint64_t*>(context.vcpu_state)[7] = 13; }, 1);
+    EXPECT_EQ(count(0, 0), 11u);
+    EXPECT_EQ(count(1, 0), 12u);
+    EXPECT_EQ(count(0, 1), 0u);
+    EXPECT_EQ(count(1, 1), 13u);
+}
+
 TEST_F(Services, foreign_and_made_up_handles_lead_nowhere)
 {
     Binding& second = bound("puppet-two");

@@ -69,6 +69,11 @@ Change window(std::size_t index, void (*change)(abi::WindowRequest&))
 {
     return element<abi::WindowRequest>("windows_of", index, change);
 }
+/// The second of the counters.
+Change counter(void (*change)(abi::CounterDescription&))
+{
+    return element<abi::CounterDescription>("counters_of", 1, change);
+}
 /// The first relocation of text.
 Change text_relocation(void (*change)(Elf64_Rela&))
 {
@@ -255,15 +260,17 @@ const Break relocation_breaks[]{
 };
 
 const Break manifest_breaks[]{
-    {"SectionShort", section(".hv.manifest", [](Elf64_Shdr& s) { s.sh_size = 215; }), Error::malformed,
-     "has 215 bytes, a manifest of ABI 0.1 has 216"},
+    {"SectionShort", [](ModuleFile& file) {  // without the pointer to counters, which ABI 0.1 did not have
+         section(".hv.manifest", [](Elf64_Shdr& s) { s.sh_size = 215; })(file);
+         section(".rela.hv.manifest", [](Elf64_Shdr& s) { s.sh_size -= sizeof(Elf64_Rela); })(file);
+     }, Error::malformed, "has 215 bytes, a manifest of ABI 0.1 has 216"},
     {"Magic", manifest([](abi::Manifest& m) { m.header.magic ^= 1; }), Error::malformed, "the manifest's magic is 0x4d585649"},
     {"Major", manifest([](abi::Manifest& m) { m.header.major = 1; }), Error::abi_mismatch,
      "the manifest is of extension ABI 1.2, this hypervisor has 0.2"},
     {"MinorZero", manifest([](abi::Manifest& m) { m.header.minor = 0; }), Error::abi_mismatch, "ABI 0.0, which never existed"},
     {"SizeSmall", manifest([](abi::Manifest& m) { m.header.size = 215; }), Error::malformed, "says that it has 215 bytes"},
     {"SizeLarge", manifest([](abi::Manifest& m) { m.header.size = 9999; }), Error::malformed,
-     "says that it has 9999 bytes, its section has 216"},
+     "says that it has 9999 bytes, its section has 232"},
     {"HeaderReserved", manifest([](abi::Manifest& m) { m.header.reserved = 1; }), Error::malformed,
      "the manifest's reserved bytes"},
     {"NameEmpty", manifest([](abi::Manifest& m) { m.name[0] = '\0'; }), Error::invalid_argument, "the module has no name"},
@@ -275,6 +282,9 @@ const Break manifest_breaks[]{
      Error::invalid_argument, "the module's name does not end"},
     {"Reserved", manifest([](abi::Manifest& m) { m.reserved = 1; }), Error::malformed, "reserved bytes are not zero"},
     {"Reserved2", manifest([](abi::Manifest& m) { m.reserved_2 = 1; }), Error::malformed, "reserved bytes are not zero"},
+    {"Reserved3", manifest([](abi::Manifest& m) { m.reserved_3 = 1; }), Error::malformed, "reserved bytes are not zero"},
+    {"CountersTooMany", manifest([](abi::Manifest& m) { m.counter_count = 33; }), Error::limit_reached, "counters"},
+    {"CountersWithoutCount", manifest([](abi::Manifest& m) { m.counter_count = 0; }), Error::malformed, "counters"},
     {"Flags", manifest([](abi::Manifest& m) { m.flags = 0x80; }), Error::not_supported, "unknown flags 0x80"},
     {"HypercallPages", manifest([](abi::Manifest& m) { m.hypercall_pages = 5; }), Error::limit_reached,
      "wants 5 hypercall pages, the limit is 4"},
@@ -312,8 +322,8 @@ const Break manifest_breaks[]{
      }, Error::malformed, "the service table does not lie in section '.hv.host'"},
     {"HostSmall", manifest([](abi::Manifest& m) { m.host_size = 15; }), Error::malformed,
      "the service table of 15 bytes does not fit"},
-    {"HostLarge", manifest([](abi::Manifest& m) { m.host_size = 593; }), Error::malformed,
-     "the service table of 593 bytes does not fit"},
+    {"HostLarge", manifest([](abi::Manifest& m) { m.host_size = 601; }), Error::malformed,
+     "the service table of 601 bytes does not fit"},
     {"HostMisplaced", manifest_pointer(host_member, [](Elf64_Rela& r) { r.r_addend = 4; }), Error::malformed,
      "does not fit"},
     {"HostNotSealed", section(".hv.host", [](Elf64_Shdr& s) { s.sh_flags = 0; }), Error::malformed,
@@ -431,6 +441,19 @@ const Break window_breaks[]{
      }), Error::malformed, "parameter 'features' is of unknown kind 9"},
     {"ParameterRange", element<abi::ParameterDescription>("parameters_of", 0, [](abi::ParameterDescription& p) { p.minimum = 17; }),
      Error::malformed, "the minimum 17 is above the maximum 16"},
+    {"CounterName", counter([](abi::CounterDescription& c) { c.name[0] = 0; }), Error::malformed, "a counter's name is empty"},
+    {"CounterNameEndless", counter([](abi::CounterDescription& c) { std::memset(c.name, 'x', sizeof c.name); }), Error::malformed,
+     "a counter's name is empty or does not end"},
+    {"CounterTwice", counter([](abi::CounterDescription& c) { std::memcpy(c.name, "values", 7); }), Error::malformed,
+     "two counters have the name 'values'"},
+    {"CounterUnaligned", counter([](abi::CounterDescription& c) { c.offset = 4; }), Error::malformed,
+     "counter 'timers' is at byte 4 of a VCPU's state block of 16"},
+    {"CounterOutside", counter([](abi::CounterDescription& c) { c.offset = 16; }), Error::malformed,
+     "counter 'timers' is at byte 16 of a VCPU's state block of 16"},
+    {"CounterFarOutside", counter([](abi::CounterDescription& c) { c.offset = 0xffff'fff8; }), Error::malformed,
+     "counter 'timers' is at byte 4294967288"},
+    {"CounterReserved", counter([](abi::CounterDescription& c) { c.reserved = 1; }), Error::malformed,
+     "counter 'timers': a reserved number is not 0"},
 };
 
 class BrokenModule : public testing::TestWithParam<Break> {};

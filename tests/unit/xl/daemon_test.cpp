@@ -497,6 +497,7 @@ TEST_F(Xld, ReadingVerbsTellWhatTheHypervisorKnows)
     EXPECT_EQ(exits["reasons"][0]["name"], "CPUID");
     EXPECT_EQ(exits["msrs"][0]["key"], 0x4000'0002);
     EXPECT_EQ(exits["msrs"][0]["count"], 7);
+    EXPECT_TRUE(exits["counters"].empty()) << "no extension";
     EXPECT_EQ(xl({"dmesg"}).out, "first line\nsecond line\n");
     EXPECT_EQ(xl({"dmesg", "-o", "json"}).json()["lines"][1], "second line");
     EXPECT_EQ(xl({"dmesg", "-c"}).out, "first line\nsecond line\n");
@@ -753,6 +754,13 @@ TEST_F(Xld, AnotherXldGoesOnWithTheConfigsOfTheFirst)
     EXPECT_EQ(list[0]["config"]["name"], "web2");
     EXPECT_EQ(list[0]["config"]["on"]["crash"], "preserve");
     EXPECT_EQ(list[0]["config"]["extensions"][0]["params"]["features"][0], "time");
+    EXPECT_EQ(list[0]["bindings"][0]["settled"]["features"], Json::array({"base", "time"}));
+    const Json counters = xl({"exits", "web2", "-o", "json"}).json()["counters"];
+    ASSERT_EQ(counters.size(), 1u);
+    EXPECT_EQ(counters[0]["name"], "viridian flushes");
+    EXPECT_EQ(counters[0]["count"], 81);
+    EXPECT_EQ(counters[0]["vcpus"], Json::array({40, 41}));
+    EXPECT_TRUE(std::regex_search(xl({"exits", "web2"}).out, std::regex{R"(counter +viridian flushes +81 *\n)"}));
 
     EXPECT_EQ(xl({"trigger", "web2", "reset"}).status, 0);
     eventually([&] { return hypervisor.has("web2") && hypervisor.by_name("web2").info.domain == 2; });

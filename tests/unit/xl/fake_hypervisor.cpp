@@ -324,6 +324,13 @@ Expected<bool> FakeHypervisor::next_vcpu(protocol::DomainId id, std::uint64_t& c
 Expected<bool> FakeHypervisor::next_exit_count(protocol::DomainId, protocol::ExitTable table,
                                                std::uint64_t& cursor, protocol::ExitCount& entry)
 {
+    if (table == protocol::ExitTable::counter) {
+        if (cursor >= 2)
+            return false;
+        entry = {static_cast<std::uint32_t>(cursor), 0, 40 + cursor, "flushes"};
+        ++cursor;
+        return true;
+    }
     if (cursor != 0 || table == protocol::ExitTable::port)
         return false;
     ++cursor;
@@ -441,6 +448,16 @@ Expected<Progress> FakeHypervisor::swap_extension(const protocol::ExtSwapRequest
 }
 
 /// A window, and more exits than one answer holds.
+/// The first module's features came to two.
+Expected<bool> FakeHypervisor::next_settled(protocol::DomainId id, std::uint64_t& cursor, protocol::SettledParameter& entry)
+{
+    if (domains.at(id).modules.empty() || cursor >= 2)
+        return false;
+    entry = {0, 0, "features", {}};
+    protocol::set_text_truncated(entry.value, cursor++ == 0 ? "base" : "time");
+    return true;
+}
+
 Expected<bool> FakeHypervisor::next_module_request(std::string_view, std::uint64_t& cursor,
                                                    protocol::ModuleRequest& entry, Reason&)
 {

@@ -100,6 +100,7 @@ private:
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                 protocol::Binding& entry) override;
     bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) override;
+    Expected<bool> next_settled(protocol::DomainId domain, std::uint64_t& cursor, protocol::SettledParameter& entry) override;
     Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
                                        protocol::ModuleRequest& entry, core::control::Reason& reason) override;
     Status write_memory(protocol::DomainId domain, std::uint64_t address, std::span<const std::byte> bytes,

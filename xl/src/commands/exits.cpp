@@ -53,7 +53,8 @@ void add_counts(Table& table, const char* kind, Json rows, std::uint64_t total, 
     std::stable_sort(rows.begin(), rows.end(),
                      [](const Json& a, const Json& b) { return a.at("count") > b.at("count"); });
     for (const auto& row : rows)
-        table.add({kind, label(row), text_of(row.at("count")), share_text(row.at("count").get<std::uint64_t>(), total)});
+        table.add({kind, label(row), text_of(row.at("count")),
+                   row.contains("vcpus") ? "" : share_text(row.at("count").get<std::uint64_t>(), total)});
 }
 
 using Label = std::string (*)(const Json&);
@@ -62,7 +63,10 @@ struct Kind {
     const char* key;
     Label label;
 };
-constexpr Kind kinds[]{{"reason", "reasons", reason_label}, {"MSR", "msrs", access_label}, {"port", "ports", access_label}};
+constexpr Kind kinds[]{{"reason", "reasons", reason_label},
+                       {"MSR", "msrs", access_label},
+                       {"port", "ports", access_label},
+                       {"counter", "counters", reason_label}};
 
 /// Of one place, on both sides.
 struct Compared {

@@ -17,10 +17,34 @@ struct NamedTable {
 constexpr NamedTable tables[]{{"reasons", protocol::ExitTable::reason},
                               {"msrs", protocol::ExitTable::msr},
                               {"ports", protocol::ExitTable::port}};
+/// Of tables of rows with `key`, `name` and `count`, all that there are.
+constexpr const char* table_keys[]{"reasons", "msrs", "ports", "counters"};
+
+/// One row for each counter of an extension, with what each VCPU has of it.
+Json counter_rows(const std::vector<protocol::ExitCount>& counts, const std::vector<protocol::Binding>& bindings)
+{
+    Json rows = Json::array();
+    for (const protocol::ExitCount& count : counts) {
+        if (count.flags >= bindings.size())
+            continue;  // bound since the list was made
+        if (count.key == 0)
+            rows.push_back({{"key", 0},
+                            {"name", printable(protocol::text_of(bindings[count.flags].module)) + " " +
+                                         printable(protocol::text_of(count.name))},
+                            {"count", 0},
+                            {"vcpus", Json::array()}});
+        if (rows.empty())
+            continue;
+        Json& row = rows.back();
+        row["count"] = row["count"].get<std::uint64_t>() + count.count;
+        row["vcpus"].push_back(count.count);
+    }
+    return rows;
+}
 
 bool same_place(const Json& one, const Json& other)
 {
-    return one.at("key") == other.at("key") && one.value("write", false) == other.value("write", false);
+    return one.at("key") == other.at("key") && one.at("name") == other.at("name") && one.value("write", false) == other.value("write", false);
 }
 
 /// The rows of `until` less what `from` had already; without those that did not move.
@@ -32,6 +56,7 @@ Json rows_between(const Json& from, const Json& until)
         const auto count = row.at("count").get<std::uint64_t>();
         const std::uint64_t less{before == from.end() ? 0 : before->at("count").get<std::uint64_t>()};
         row["count"] = count - std::min(less, count);
+        row.erase("vcpus");
         if (row.at("count") != 0)
             rows.push_back(std::move(row));
     }
@@ -44,16 +69,16 @@ Json side(const std::string& extension, const Json& from, const Json& until)
     Json result{{"extension", extension}};
     for (const char* const key : {"total", "uptimeNs", "runNs"})
         result[key] = until.at(key).get<std::uint64_t>() - from.at(key).get<std::uint64_t>();
-    for (const NamedTable& table : tables)
-        result[table.key] = rows_between(from.at(table.key), until.at(table.key));
+    for (const char* const key : table_keys)
+        result[key] = rows_between(from.at(key), until.at(key));
     return result;
 }
 
 Json nothing_yet()
 {
     Json none{{"total", 0}, {"uptimeNs", 0}, {"runNs", 0}};
-    for (const NamedTable& table : tables)
-        none[table.key] = Json::array();
+    for (const char* const key : table_keys)
+        none[key] = Json::array();
     return none;
 }
 
@@ -77,6 +102,13 @@ Task<Json> Daemon::exit_tables(protocol::DomainInfo domain)
         }
         result[table.key] = rows;
     }
+    std::vector<protocol::ExitCount> counters;
+    std::vector<protocol::Binding> bindings;
+    if (domain.extensions != 0) {
+        counters = co_await hypervisor_.exit_counts(domain.domain, protocol::ExitTable::counter);
+        bindings = co_await hypervisor_.bindings(domain.domain);
+    }
+    result["counters"] = counter_rows(counters, bindings);
     co_return result;
 }
 

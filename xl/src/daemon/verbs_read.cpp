@@ -62,6 +62,15 @@ Json words_json(std::string_view text)
     return words;
 }
 
+/// What each extension of the stack says that its parameters came to: a list of words for each key.
+void add_settled(Json& stack, const std::vector<protocol::SettledParameter>& parameters)
+{
+    for (const protocol::SettledParameter& parameter : parameters)
+        if (parameter.position < stack.size())
+            stack[parameter.position]["settled"][printable(protocol::text_of(parameter.key))].push_back(
+                printable(protocol::text_of(parameter.value)));
+}
+
 }  // namespace
 
 Task<std::uint64_t> Daemon::ticks_per_second()
@@ -77,9 +86,12 @@ Task<Json> Daemon::domain_json(protocol::DomainInfo one, bool long_form)
 {
     Json extensions = Json::array();
     std::vector<protocol::Binding> bindings;
+    std::vector<protocol::SettledParameter> settled;
     if (one.extensions != 0 && one.state != static_cast<std::uint32_t>(protocol::DomainState::dying)) {
         try {
             bindings = co_await hypervisor_.bindings(one.domain);
+            if (long_form)
+                settled = co_await hypervisor_.settled_parameters(one.domain);
         } catch (const Refused&) {
             // destroyed since the list was made
         }
@@ -113,7 +125,9 @@ Task<Json> Daemon::domain_json(protocol::DomainInfo one, bool long_form)
         stack.push_back({{"name", printable(protocol::text_of(binding.module))},
                          {"version", printable(protocol::text_of(binding.version))},
                          {"cpuidBase", binding.cpuid_base},
-                         {"memoryBytes", binding.memory_bytes}});
+                         {"memoryBytes", binding.memory_bytes},
+                         {"settled", Json::object()}});
+    add_settled(stack, settled);
     result["bindings"] = stack;
     const DomainPointer record{domains_.find(one.domain)};
     result["config"] = record && record->has_config ? config_json(record->config) : Json(nullptr);

@@ -214,6 +214,11 @@ Task<void> Hypervisor::bind(DomainId id, std::string module, std::vector<std::by
     co_await link_.call(std::move(request));
 }
 
+Task<std::vector<SettledParameter>> Hypervisor::settled_parameters(DomainId id)
+{
+    return list_of<SettledParameter>(link_, Command::ext_settled, ExtSettledRequest{id, 0, 0});
+}
+
 Task<std::vector<ModuleRequest>> Hypervisor::module_requests(std::string module)
 {
     ExtRequestsRequest fixed{};

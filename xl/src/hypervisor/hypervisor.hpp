@@ -58,6 +58,7 @@ public:
     /// `signature` is empty or as long as the protocol has it; both belong to the caller until the task is done.
     [[nodiscard]] Task<protocol::ModuleInfo> load_module(std::span<const std::byte> file,
                                                          std::span<const std::byte> signature, std::string path);
+    [[nodiscard]] Task<std::vector<protocol::SettledParameter>> settled_parameters(protocol::DomainId id);
     [[nodiscard]] Task<std::vector<protocol::ModuleRequest>> module_requests(std::string module);
     [[nodiscard]] Task<void> unload_module(std::string name);
 

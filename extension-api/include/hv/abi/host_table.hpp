@@ -291,6 +291,13 @@ struct HostTable {
                            std::uint64_t* channel);
     Answer (*channel_send)(std::uint64_t channel, const void* bytes, std::uint64_t length);
     Answer (*channel_close)(std::uint64_t channel);
+
+    // --- since 0.2: always granted ---
+    /// One value that a parameter came to once defaults and what needs what are worked out; a list is told value by value.
+    /// `xl list -l` shows them beside the configuration.  `key` is 1 to 31 bytes of UTF-8, `value` 0 to 63, else
+    /// invalid_argument; limit_reached after 32 of an instance.
+    Answer (*settled)(std::uint64_t domain, const char* key, std::uint64_t key_length, const char* value,
+                      std::uint64_t value_length);
 };
 
 #define HV_FROZEN_SERVICE(member, index) HV_FROZEN(HostTable, member, 16 + 8 * (index))
@@ -366,6 +373,7 @@ HV_FROZEN_SERVICE(console_read, 68);
 HV_FROZEN_SERVICE(channel_open, 69);
 HV_FROZEN_SERVICE(channel_send, 70);
 HV_FROZEN_SERVICE(channel_close, 71);
-HV_FROZEN_SIZE(HostTable, 16 + 8 * 72);
+HV_FROZEN_SERVICE(settled, 72);
+HV_FROZEN_SIZE(HostTable, 16 + 8 * 73);
 
 }  // namespace hv::abi

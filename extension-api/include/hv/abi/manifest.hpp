@@ -86,6 +86,16 @@ HV_FROZEN(ParameterDescription, choices, 56);
 HV_FROZEN(ParameterDescription, help, 248);
 HV_FROZEN_SIZE(ParameterDescription, 312);
 
+/// A number in a VCPU's state block that the module counts up, for `xl exits`: unsigned, 8 bytes.
+struct CounterDescription {
+    char name[24]{};         ///< NUL-terminated, not empty; unique in the module
+    std::uint32_t offset{};  ///< in the VCPU's state block, a multiple of 8
+    std::uint32_t reserved{};
+};
+HV_FROZEN(CounterDescription, name, 0);
+HV_FROZEN(CounterDescription, offset, 24);
+HV_FROZEN_SIZE(CounterDescription, 32);
+
 /// Append only.
 struct Manifest {
     AbiHeader header;             ///< manifest_magic, and the ABI that the module was built with
@@ -108,6 +118,10 @@ struct Manifest {
     StateBlock domain_state;
     StateBlock vcpu_state;
     char description[80];  ///< one line for the operator, NUL-terminated
+    // since 0.2
+    const CounterDescription* counters;  ///< in read-only data
+    std::uint32_t counter_count;         ///< 0 to 32
+    std::uint32_t reserved_3;
 };
 HV_FROZEN(Manifest, header, 0);
 HV_FROZEN(Manifest, name, 16);
@@ -127,6 +141,8 @@ HV_FROZEN(Manifest, parameter_count, 112);
 HV_FROZEN(Manifest, domain_state, 120);
 HV_FROZEN(Manifest, vcpu_state, 128);
 HV_FROZEN(Manifest, description, 136);
-HV_FROZEN_SIZE(Manifest, 216);
+HV_FROZEN(Manifest, counters, 216);
+HV_FROZEN(Manifest, counter_count, 224);
+HV_FROZEN_SIZE(Manifest, 232);
 
 }  // namespace hv::abi

@@ -8,6 +8,7 @@
 //   static constexpr std::array windows{...};                 abi::WindowRequest, built by hv/ext/windows.hpp
 //   static constexpr std::array leaves / msr_reads / msr_writes{...};    declared answers
 //   static constexpr std::array parameters{...};              abi::ParameterDescription
+//   static constexpr std::array counters{...};                abi::CounterDescription
 //   struct DomainState; struct VcpuState;                     state blocks, and state_version for their
 //   layout, with oldest_state_version where blocks since that one are the beginning of today's; static const std::array<hv::ext::MsrRule<Class>, N> msrs; or static msr_read and msr_write static
 //   const std::array<hv::ext::LeafRule<Class>, N> computed_leaves; or static cpuid static const
@@ -74,6 +75,7 @@ consteval std::array<Element, N> copied(std::span<const Element> table)
     }
 HV_SEALED_TABLE(windows, abi::WindowRequest);
 HV_SEALED_TABLE(parameters, abi::ParameterDescription);
+HV_SEALED_TABLE(counters, abi::CounterDescription);
 HV_SEALED_TABLE(leaves, abi::DeclaredLeaf);
 HV_SEALED_TABLE(msr_reads, abi::DeclaredMsrRead);
 HV_SEALED_TABLE(msr_writes, abi::DeclaredMsrWrite);
@@ -341,6 +343,10 @@ consteval abi::Manifest make_manifest(const abi::HookTable* hooks, abi::HostTabl
     if constexpr (requires { std::size(T::parameters); }) {
         manifest.parameters = detail::parameters_of<T>.data();
         manifest.parameter_count = detail::parameters_of<T>.size();
+    }
+    if constexpr (requires { std::size(T::counters); }) {
+        manifest.counters = detail::counters_of<T>.data();
+        manifest.counter_count = detail::counters_of<T>.size();
     }
     manifest.domain_state = {block_size<typename DomainStateOf<T>::type>(), detail::state_version<T>()};
     manifest.vcpu_state = {block_size<typename VcpuStateOf<T>::type>(), detail::state_version<T>()};

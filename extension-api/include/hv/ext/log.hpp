@@ -3,6 +3,8 @@
 // Lines for the hypervisor's log and sentences for the operator, put together in a fixed buffer.
 #pragma once
 
+#include <string_view>
+
 #include "hv/base/bounded_text.hpp"
 #include "hv/ext/host.hpp"
 
@@ -28,6 +30,13 @@ void explain(std::uint64_t domain, const Parts&... parts)
     BoundedText<maximum_line> line;
     say(line, parts...);
     static_cast<void>(host().explain(domain, line.view().data(), line.view().size()));
+}
+
+/// Shows the operator what a parameter came to, a list value by value (since 0.2; an older hypervisor is not told).
+inline void settled(std::uint64_t domain, std::string_view key, std::string_view value)
+{
+    if (HV_OFFERS(host(), settled))
+        static_cast<void>(host().settled(domain, key.data(), key.size(), value.data(), value.size()));
 }
 
 }  // namespace hv::ext

@@ -146,4 +146,12 @@ consteval bool msrs_inside_windows(std::span<const Declared> answers,
     return true;
 }
 
+/// `counter("flushes", offsetof(VcpuState, flushes))`: an std::uint64_t that the module counts up, for `xl exits`.
+consteval abi::CounterDescription counter(std::string_view name, std::size_t offset)
+{
+    abi::CounterDescription description{.offset = static_cast<std::uint32_t>(offset)};
+    put_text(description.name, name);
+    return description;
+}
+
 }  // namespace hv::ext

@@ -109,6 +109,14 @@ Expected<Progress> ControlServer::ext_requests(const FrameView& frame)
     });
 }
 
+Expected<Progress> ControlServer::ext_settled(const FrameView& frame)
+{
+    const auto request = HV_TRY(fixed<ExtSettledRequest>(frame));
+    return list<SettledParameter>(request.cursor, [&](std::uint64_t& cursor, SettledParameter& entry) {
+        return target_.next_settled(request.domain, cursor, entry);
+    });
+}
+
 ControlServer::Upload* ControlServer::find_upload(std::uint32_t number)
 {
     const auto place = std::find_if(uploads_.begin(), uploads_.end(),

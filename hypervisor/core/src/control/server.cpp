@@ -43,6 +43,7 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_load_abort, &ControlServer::ext_load_abort},
     {Command::ext_unload, &ControlServer::ext_unload},
     {Command::ext_requests, &ControlServer::ext_requests},
+    {Command::ext_settled, &ControlServer::ext_settled},
     {Command::ext_swap, &ControlServer::ext_swap},
     {Command::ext_detach, &ControlServer::ext_detach},
     {Command::ext_rollback, &ControlServer::ext_rollback},

@@ -188,6 +188,7 @@ Binding::~Binding()
     for (Window* const one : windows)
         destroy_window(one);
     release_instance();
+    settled.clear();
     for (unsigned index = 0; index < vcpu_count; ++index)
         destroy(heap, vcpus[index]);
     HV_ASSERT(heap.allocations() == 0 && ledger.frames() == 0);

@@ -16,6 +16,7 @@
 #include "hv/core/ext/module_registry.hpp"
 #include "hv/core/ext/event_log.hpp"
 #include "hv/core/ext/failure_report.hpp"
+#include "hv/core/ext/settled_parameters.hpp"
 #include "exits.hpp"
 #include "holdings.hpp"
 #include "isolated_memory.hpp"
@@ -260,6 +261,8 @@ public:
     };
     Spinlock allocation_lock{};
     Allocation* allocations{};  ///< what the module holds by `allocate`
+
+    SettledParameters settled{heap};
 
     BoundedText<maximum_failure_text> failure{};  ///< why the route is `restarting` or `ended`
     Hook owed{Hook::exit};  ///< freeze or thaw, which the instance failed to hear and the next is told; exit: none

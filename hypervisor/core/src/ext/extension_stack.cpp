@@ -335,4 +335,24 @@ ExtensionStack::Description ExtensionStack::describe(unsigned position) const
     return result;
 }
 
+unsigned ExtensionStack::counter_count(unsigned position) const
+{
+    return implementation_->bindings[position]->module.verified().counter_count();
+}
+
+void ExtensionStack::counter(unsigned position, unsigned index, unsigned vcpu, Counter& counter) const
+{
+    const Binding& binding = *implementation_->bindings[position];
+    const abi::CounterDescription described = binding.module.verified().counter(index);
+    say(counter.name, std::string_view{described.name});
+    const StateCopies& state = binding.vcpus[vcpu]->state;
+    if (state.kept != nullptr)  // else its memory has gone back
+        counter.value = __atomic_load_n(state.kept + described.offset / sizeof *state.kept, __ATOMIC_RELAXED);
+}
+
+const SettledParameter* ExtensionStack::settled(unsigned position, std::uint64_t index) const
+{
+    return implementation_->bindings[position]->settled.at(index);
+}
+
 }  // namespace hv::core

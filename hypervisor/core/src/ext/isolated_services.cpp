@@ -208,6 +208,7 @@ constinit const abi::HostTable isolated_services{
     .channel_open = later,
     .channel_send = later,
     .channel_close = later,
+    .settled = Checked<services::settled>::call,
 };
 
 const abi::HostTable& stubs_of(abi::HostTable& table)

@@ -102,6 +102,7 @@ inline Status check_still(const HookCall& call, const VcpuBinding& vcpu)
 
 Answer log(abi::LogLevel level, const char* text, std::uint64_t length);  // services_state.cpp
 Answer explain(std::uint64_t domain, const char* text, std::uint64_t length);
+Answer settled(std::uint64_t domain, const char* key, std::uint64_t key_length, const char* value, std::uint64_t value_length);
 Answer domain_update_begin(std::uint64_t domain);
 Answer declare_leaves(std::uint64_t domain, const abi::DeclaredLeaf* leaves, std::uint64_t count);
 Answer declare_msr_reads(std::uint64_t domain, const abi::DeclaredMsrRead* reads, std::uint64_t count);

@@ -87,6 +87,7 @@ constexpr abi::HostTable table{
     .channel_open = later,
     .channel_send = later,
     .channel_close = later,
+    .settled = services::settled,
 };
 
 }  // namespace

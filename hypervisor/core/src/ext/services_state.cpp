@@ -72,6 +72,16 @@ Answer explain(std::uint64_t domain, const char* text, std::uint64_t length)
     });
 }
 
+Answer settled(std::uint64_t domain, const char* key, std::uint64_t key_length, const char* value, std::uint64_t value_length)
+{
+    return serve_domain(domain, 0, [&](HookCall& call) -> Status {
+        if (key == nullptr || key_length == 0 || (value == nullptr && value_length != 0))
+            return Error::invalid_argument;
+        return call.binding->settled.add({key, static_cast<std::size_t>(key_length)},
+                                         {value, static_cast<std::size_t>(value_length)});
+    });
+}
+
 Answer domain_update_begin(std::uint64_t domain)
 {
     return serve_domain(domain, 0, [&](HookCall& call) -> Status {

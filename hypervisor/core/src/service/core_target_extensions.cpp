@@ -123,6 +123,28 @@ bool CoreTarget::next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry)
     return true;
 }
 
+/// The cursor has the position in its upper half.
+Expected<bool> CoreTarget::next_settled(protocol::DomainId id, std::uint64_t& cursor, protocol::SettledParameter& entry)
+{
+    const Domain* const domain = domains_.find(id);
+    if (domain == nullptr)
+        return id == protocol::control_domain ? Expected<bool>{false} : Error::not_found;
+    if (domain->extensions == nullptr)
+        return false;
+    for (std::uint64_t position = cursor >> 32; position < domain->extensions->size(); cursor = ++position << 32) {
+        const SettledParameter* const one =
+            domain->extensions->settled(static_cast<unsigned>(position), cursor & 0xffff'ffff);
+        if (one == nullptr)
+            continue;
+        entry = {static_cast<std::uint32_t>(position), 0, {}, {}};
+        put_text(entry.key, one->key.view());
+        put_text(entry.value, one->value.view());
+        ++cursor;
+        return true;
+    }
+    return false;
+}
+
 Expected<bool> CoreTarget::next_module_request(std::string_view name, std::uint64_t& cursor,
                                                protocol::ModuleRequest& entry, Reason& reason)
 {

@@ -175,10 +175,40 @@ Expected<const ExitCounters*> CoreTarget::counters(protocol::DomainId id, unsign
     return vcpu < domain->vcpu_count() ? &domain->vcpu(vcpu).exits : nullptr;
 }
 
+/// Extension by extension, counter by counter, VCPU by VCPU.
+Expected<bool> CoreTarget::next_counter(const Domain& domain, std::uint64_t& cursor, protocol::ExitCount& entry) const
+{
+    const std::uint64_t vcpus = domain.vcpu_count();
+    const ExtensionStack* const stack = domain.extensions;
+    std::uint64_t before{};
+    for (unsigned position = 0; stack != nullptr && position < stack->size(); ++position) {
+        const std::uint64_t here = stack->counter_count(position) * vcpus;
+        const std::uint64_t at = cursor - before;
+        before += here;
+        if (at >= here)
+            continue;
+        ExtensionStack::Counter counter;
+        entry.key = static_cast<std::uint32_t>(at % vcpus);
+        entry.flags = position;
+        stack->counter(position, static_cast<unsigned>(at / vcpus), entry.key, counter);
+        entry.count = counter.value;
+        put_text(entry.name, counter.name.view());
+        ++cursor;
+        return true;
+    }
+    return false;
+}
+
 Expected<bool> CoreTarget::next_exit_count(protocol::DomainId id, protocol::ExitTable table, std::uint64_t& cursor,
                                            protocol::ExitCount& entry)
 {
     entry = {};
+    if (table == protocol::ExitTable::counter) {
+        const Domain* const domain = domains_.find(id);
+        if (domain == nullptr)
+            return id == protocol::control_domain ? Expected<bool>{false} : Error::not_found;
+        return next_counter(*domain, cursor, entry);
+    }
     KeyedSums sums;
     std::array<std::uint64_t, exit_kinds> kinds{};
     std::uint64_t other{};

@@ -23,7 +23,7 @@ struct JudgedManifest {
     Location
         hook_targets[abi::hook_count]{};  ///< functions in text; section 0: the module does not have the hook
     Location host_table{};                ///< manifest.host_size bytes in .hv.host
-    ConstTable windows, parameters, leaves, msr_reads, msr_writes, exits;
+    ConstTable windows, parameters, counters, leaves, msr_reads, msr_writes, exits;
 };
 
 }  // namespace hv::loader

@@ -24,6 +24,7 @@ inline constexpr std::uint64_t maximum_alignment{4096};
 /// What a manifest may name.
 inline constexpr std::uint32_t maximum_windows{16};
 inline constexpr std::uint32_t maximum_parameters{64};
+inline constexpr std::uint32_t maximum_counters{32};
 inline constexpr std::uint32_t maximum_declared{256};
 inline constexpr std::uint32_t maximum_exits{64};
 inline constexpr std::uint32_t maximum_hypercall_pages{4};

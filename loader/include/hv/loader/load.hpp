@@ -82,6 +82,8 @@ public:
     /// `index` below the count of the manifest, or above.
     [[nodiscard]] abi::WindowRequest window(std::uint32_t index) const;
     [[nodiscard]] abi::ParameterDescription parameter(std::uint32_t index) const;
+    [[nodiscard]] std::uint32_t counter_count() const { return judged_.counters.count; }
+    [[nodiscard]] abi::CounterDescription counter(std::uint32_t index) const;
     [[nodiscard]] abi::DeclaredLeaf leaf(std::uint32_t index) const;
     [[nodiscard]] abi::DeclaredMsrRead msr_read(std::uint32_t index) const;
     [[nodiscard]] abi::DeclaredMsrWrite msr_write(std::uint32_t index) const;

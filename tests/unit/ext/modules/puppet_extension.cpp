@@ -63,6 +63,9 @@ struct Puppet {
                                     .hypercall_pages = 1,
                                     .description = "does what a test says"};
 
+    static constexpr std::array counters{ext::counter("first", offsetof(VcpuState, words)),
+                                         ext::counter("last", offsetof(VcpuState, words) + 56)};
+
     static constexpr std::array windows{
 #ifdef PUPPET_FIXED
         ext::cpuid_block(1, 0x40, abi::cpuid_first_block),

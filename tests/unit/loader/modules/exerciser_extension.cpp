@@ -70,6 +70,8 @@ struct Exerciser {
                                                                      .maximum = 16,
                                                                      .choices = "base|time",
                                                                      .help = "groups to offer"}};
+    static constexpr std::array counters{ext::counter("values", offsetof(VcpuState, value)),
+                                         ext::counter("timers", offsetof(VcpuState, timer))};
 
     static abi::Verdict parameter_set(Domain domain, const abi::Parameter& parameter)
     {

@@ -95,6 +95,7 @@ enum class Command : std::uint16_t {
     ext_detach = 75,
     ext_requests = 80,
     ext_announce = 81,
+    ext_settled = 82,
     ext_report = 90,
     ext_core = 91,
 };
@@ -352,9 +353,10 @@ struct VcpuInfo {
 static_assert(offsetof(VcpuInfo, affinity) == 32 && offsetof(VcpuInfo, state_ticks) == 64 &&
               sizeof(VcpuInfo) == 96);
 
-enum class ExitTable : std::uint32_t { reason = 1, msr = 2, port = 3 };
+/// `counter` has what the domain's extensions count for themselves, VCPU by VCPU.
+enum class ExitTable : std::uint32_t { reason = 1, msr = 2, port = 3, counter = 4 };
 
-/// Reply: ListReply of ExitCount, of all VCPUs together.
+/// Reply: ListReply of ExitCount, of all VCPUs together but for `counter`.
 struct ExitCountsRequest {
     DomainId domain;
     std::uint32_t table;  ///< ExitTable
@@ -365,10 +367,10 @@ static_assert(sizeof(ExitCountsRequest) == 16);
 inline constexpr std::uint32_t exit_count_write{1};  ///< the MSR or port was written, not read
 
 struct ExitCount {
-    std::uint32_t key;    ///< the exit's number, the MSR or the port
-    std::uint32_t flags;  ///< exit_count_write
+    std::uint32_t key;    ///< the exit's number, the MSR, the port or the VCPU
+    std::uint32_t flags;  ///< exit_count_write; of a counter the extension's position in the stack
     std::uint64_t count;
-    char name[32];        ///< of the reason or MSR where there is one
+    char name[32];        ///< of the reason or MSR where there is one, or of the counter
 };
 static_assert(sizeof(ExitCount) == 48);
 
@@ -577,6 +579,24 @@ struct ModuleRequest {
     char label[32];
 };
 static_assert(sizeof(ModuleRequest) == 64);
+
+/// ext_settled: what the extensions of a domain say that their parameters came to, in stacking order.  Reply: ListReply of
+/// SettledParameter.
+struct ExtSettledRequest {
+    DomainId domain;
+    std::uint32_t reserved;
+    std::uint64_t cursor;
+};
+static_assert(sizeof(ExtSettledRequest) == 16);
+
+/// One value; a parameter that is a list has one entry for each.
+struct SettledParameter {
+    std::uint32_t position;  ///< of the extension in the stack, from 0
+    std::uint32_t reserved;
+    char key[32];
+    char value[64];
+};
+static_assert(sizeof(SettledParameter) == 104);
 
 /// Begins to send a module file.  Nothing of it is looked at before ext_load_finish.
 struct ExtLoadBeginRequest {

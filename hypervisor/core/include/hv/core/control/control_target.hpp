@@ -104,6 +104,7 @@ public:
     virtual Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor,
                                         protocol::Binding& entry) = 0;
     virtual bool next_module(std::uint64_t& cursor, protocol::ModuleInfo& entry) = 0;
+    virtual Expected<bool> next_settled(protocol::DomainId domain, std::uint64_t& cursor, protocol::SettledParameter& entry) = 0;
     virtual Expected<bool> next_module_request(std::string_view module, std::uint64_t& cursor,
                                                protocol::ModuleRequest& entry, Reason& reason) = 0;
 

@@ -142,6 +142,7 @@ private:
     Expected<Progress> ext_load_abort(const protocol::FrameView& frame);
     Expected<Progress> ext_unload(const protocol::FrameView& frame);
     Expected<Progress> ext_requests(const protocol::FrameView& frame);
+    Expected<Progress> ext_settled(const protocol::FrameView& frame);
     Expected<Progress> ext_swap(const protocol::FrameView& frame);
     Expected<Progress> ext_detach(const protocol::FrameView& frame);
     Expected<Progress> ext_rollback(const protocol::FrameView& frame);

@@ -15,6 +15,7 @@
 #include "hv/base/expected.hpp"
 #include "hv/base/static_vector.hpp"
 #include "hv/core/hvm/intercepts.hpp"
+#include "hv/core/ext/settled_parameters.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/hvm/system_registers.hpp"
 #include "hv/x86/cpuid.hpp"
@@ -140,6 +141,14 @@ public:
         bool failed;  ///< its hooks are not called any more
     };
     [[nodiscard]] Description describe(unsigned position) const;
+    struct Counter {
+        BoundedText<24> name;
+        std::uint64_t value{};  ///< as of the last hook that returned well
+    };
+    [[nodiscard]] unsigned counter_count(unsigned position) const;
+    void counter(unsigned position, unsigned index, unsigned vcpu, Counter& counter) const;
+    /// What the instance says that its parameters came to, from the first; null: no more.
+    [[nodiscard]] const SettledParameter* settled(unsigned position, std::uint64_t index) const;
     [[nodiscard]] const Module& module(unsigned position) const;
     /// 1, and one more with each swap.
     [[nodiscard]] std::uint64_t generation() const;
