@@ -134,8 +134,10 @@ protected:
                 now.delivered.pop_back();
                 if (event.kind != EventKind::software_interrupt)
                     now.queued = event;
-                if (fault.kind == ExitKind::exception)
+                if (fault.kind == ExitKind::exception) {
+                    EXPECT_NE(now.intercepts.exceptions & 1u << fault.exception.vector, 0u) << "else it would have another RIP";
                     return fake::raises(fault.exception.vector, fault.exception.error_code)(context, now);
+                }
                 return fault;
             }
             delivered = now.delivered.size();
@@ -502,6 +504,10 @@ TEST_F(SingleStep, ends_there_also_by_a_software_interrupt)
     at(handler);
     const auto back = interrupt_return();
     vcpu().registers.rflags |= x86::Rflags::OF::mask;
+    answer = [this](abi::ExitFrame&) {
+        EXPECT_EQ(guest().intercepts.exceptions, 0u) << "wanted for the step alone";
+        return abi::done;
+    };
     follow();
     run();
     EXPECT_EQ(rips(), (Rips{back, breakpoint, back, overflow, back, last, last + 1}));
