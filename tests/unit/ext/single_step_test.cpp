@@ -332,6 +332,33 @@ TEST_F(SingleStep, shows_each_turn_of_a_repeated_instruction)
     EXPECT_LE(guest().entries, 4u) << "nobody follows: many turns at a time";
 }
 
+TEST_F(SingleStep, shows_each_turn_at_a_port_that_nobody_watches)
+{
+    binding->subscriptions.list[0] = {abi::ExitKind::pause, abi::exit_passive, 0, 0};
+    const auto ports = put({0xf3, 0x6e}, [](VcpuContext& context, FakeVcpu&) {
+        return fake::port_exit({.port = 0x80, .size = 1, .in = false, .string = true, .repeated = true, .segment = 0xff,
+                                .next_rip = context.registers.rip});
+    });
+    general(rcx) = 3;
+    follow();
+    run();
+    EXPECT_EQ(rips(), (Rips{ports, ports, ports + 2}));
+}
+
+TEST_F(SingleStep, does_not_take_a_reset_for_a_step)
+{
+    nop();
+    at(0x2000);
+    nop();
+    follow();
+    run();
+    shown.clear();
+    domain->extensions->vcpu_reset(vcpu());
+    vcpu().registers.rip = 0x2000;
+    run();
+    EXPECT_EQ(rips(), (Rips{0x2001}));
+}
+
 TEST_F(SingleStep, shows_an_instruction_that_jumps_to_itself)
 {
     unsigned turns{};
