@@ -816,6 +816,29 @@ TEST_F(Services, a_flush_is_over_when_those_in_the_guest_have_left_it)
     processor.join();
 }
 
+/// Such a one may stay in the guest as long as it likes, in a loop that waits for this very call.
+TEST_F(Services, a_flush_does_not_wait_for_one_that_has_left_and_is_back)
+{
+    start();
+    Vcpu& other = domain->vcpu(1);
+    other.guest_turns.store(other.guest_turns.load() | 1);  // it runs on another processor
+    std::atomic<bool> over{}, freed{};
+    std::thread guard{[&] {  // an end to a wait that has none
+        for (int turn = 0; turn < 200 && !over.load(); ++turn)
+            std::this_thread::sleep_for(std::chrono::milliseconds{50});
+        freed.store(!over.load());
+        other.guest_turns.fetch_add(1);
+    }};
+    in_hook([&](const abi::VcpuContext& context) {
+        const std::uint64_t mask{1ull << 1};
+        EXPECT_EQ(host().tlb_flush(context.domain, &mask, 1, abi::flush_all), abi::status_ok);
+        other.guest_turns.fetch_add(2);
+    });
+    over.store(true);
+    guard.join();
+    EXPECT_FALSE(freed.load());
+}
+
 TEST_F(Services, a_shutdown_happens_at_the_hooks_return)
 {
     start();

@@ -11,6 +11,7 @@ namespace hv::core {
 
 constinit HookCall hook_calls[platform::maximum_processors]{};
 constinit HookSpeech hook_speech[platform::maximum_processors]{};
+constinit AwaitedTurns awaited_turns[platform::maximum_processors]{};
 
 namespace {
 
@@ -125,23 +126,21 @@ bool is_legal(const HookCall& call, abi::Verdict verdict)
     return verdict.kind != again || may_be_asked_again(call);
 }
 
-/// Returns when this VCPU has left the guest since, or was not in it.
-void wait_until_outside(const Vcpu& vcpu)
+/// Returns when this VCPU has left the guest that it was in at `turn`, or was not in it.
+void wait_until_outside(const Vcpu& vcpu, std::uint64_t turn)
 {
-    const std::uint64_t turn = vcpu.guest_turns.load(std::memory_order_acquire);
-    if ((turn & 1) == 0)
-        return;
-    while (vcpu.guest_turns.load(std::memory_order_acquire) == turn)
+    while ((turn & 1) != 0 && vcpu.guest_turns.load(std::memory_order_acquire) == turn)
         __builtin_ia32_pause();
 }
 
-/// No VCPU waits here while it is in the guest itself, so two that wait for each other do not wait for ever.
+/// No VCPU waits here while it is in the guest itself, so two that wait for each other do not wait for ever.  Nor is one waited
+/// for that has left for its kick and is back: its turn is of before the kick, and it may not leave again.
 void wait_for_others(const HookCall& call, std::uint64_t vcpus)
 {
     const Domain& domain = call.binding->domain;
     for (unsigned index = 0; index < domain.vcpu_count(); ++index)
         if ((vcpus >> index & 1) != 0 && (call.vcpu == nullptr || &domain.vcpu(index) != &call.vcpu->vcpu))
-            wait_until_outside(domain.vcpu(index));
+            wait_until_outside(domain.vcpu(index), current_turns().of[index]);
 }
 
 /// What the hook asked for at its return.  Its locks are released.
@@ -149,6 +148,9 @@ void finish(HookCall& call)
 {
     Domain& domain = call.binding->domain;
     if ((call.after & HookCall::guest_map_changed) != 0) {
+        std::atomic_thread_fence(std::memory_order_seq_cst);  // the map before the turns
+        for (unsigned index = 0; index < domain.vcpu_count(); ++index)
+            current_turns().of[index] = domain.vcpu(index).guest_turns.load();
         domain.kick_all();
         wait_for_others(call, ~0ull);
     }

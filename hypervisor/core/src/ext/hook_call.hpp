@@ -49,8 +49,15 @@ struct HookSpeech {
     char end_text[longest_explanation];
 };
 
+/// Vcpu::guest_turns of those that must have left the guest when the call ends, since what they are to find is there and
+/// before they were kicked.
+struct AwaitedTurns {
+    std::uint64_t of[maximum_vcpus];
+};
+
 extern HookCall hook_calls[platform::maximum_processors];
 extern HookSpeech hook_speech[platform::maximum_processors];
+extern AwaitedTurns awaited_turns[platform::maximum_processors];
 
 /// The current call of the calling processor.
 [[nodiscard]] inline HookCall& current_call()
@@ -62,6 +69,10 @@ extern HookSpeech hook_speech[platform::maximum_processors];
 [[nodiscard]] inline HookSpeech& current_speech()
 {
     return hook_speech[platform::current_processor()];
+}
+[[nodiscard]] inline AwaitedTurns& current_turns()
+{
+    return awaited_turns[platform::current_processor()];
 }
 [[nodiscard]] inline std::string_view explained()
 {

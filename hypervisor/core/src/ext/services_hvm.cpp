@@ -208,7 +208,7 @@ Answer tlb_flush(std::uint64_t domain, const std::uint64_t* vcpus, std::uint32_t
         for (unsigned index = 0; index < call.binding->vcpu_count; ++index) {
             if (!is_chosen(vcpus, words, index))
                 continue;
-            call.binding->vcpus[index]->vcpu.mark(VcpuRequest::flush);
+            current_turns().of[index] = call.binding->vcpus[index]->vcpu.mark(VcpuRequest::flush);
             call.flushed_vcpus =
                 ((call.after & HookCall::flushed) != 0 ? call.flushed_vcpus : 0) | 1ull << index;
             call.after |= HookCall::flushed;

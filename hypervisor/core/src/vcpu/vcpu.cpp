@@ -73,11 +73,13 @@ bool Vcpu::has_rousing_request() const
     return started.load() ? requests != 0 : (requests & bit(VcpuRequest::startup)) != 0;
 }
 
-void Vcpu::mark(VcpuRequest what)
+std::uint64_t Vcpu::mark(VcpuRequest what)
 {
-    requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
+    requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_seq_cst);
+    const std::uint64_t turn = guest_turns.load();
     if (machine().here().current != this)
         machine().scheduler.kick(*this);
+    return turn;
 }
 
 void Vcpu::notice_interrupt()

@@ -127,8 +127,9 @@ public:
 
     /// Notes a request and makes the VCPU look at it: kicked if it runs, woken if it halts.  Any processor.
     void request(VcpuRequest what);
-    /// The same, but wakes nobody: a VCPU that is not in the guest finds it when it next enters.
-    void mark(VcpuRequest what);
+    /// The same, but wakes nobody: a VCPU that is not in the guest finds it when it next enters.  Its guest_turns between the note
+    /// and the kick: while they are that and odd, it has not looked yet.
+    std::uint64_t mark(VcpuRequest what);
     /// An INIT message: it voids a startup message that has not been carried out yet.  Any processor.
     void request_init();
     /// A startup message, heeded by a VCPU that waits for one or is about to, and has not got one yet.  Any processor.
