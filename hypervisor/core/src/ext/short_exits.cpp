@@ -182,15 +182,14 @@ bool answer_msr_read(Vcpu& vcpu)
             return general_read(vcpu);
         return give_time(vcpu, value, argument, addend);
     }
-    if (kind == abi::MsrReadKind::apic_register && argument == task_priority_register) {
-        if (!reading.holds() || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
+    if (kind == abi::MsrReadKind::vcpu_field) {
+        value = read_field(vcpu, static_cast<abi::VcpuField>(argument));
+    } else if (kind != abi::MsrReadKind::constant) {
+        if (kind != abi::MsrReadKind::apic_register || argument != task_priority_register || !reading.holds() ||
+            !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
             return general_read(vcpu);
         return give_task_priority(vcpu);
     }
-    if (kind == abi::MsrReadKind::vcpu_field)
-        value = read_field(vcpu, static_cast<abi::VcpuField>(argument));
-    else if (kind != abi::MsrReadKind::constant) [[unlikely]]
-        return general_read(vcpu);
     if (!reading.holds() || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
         return general_read(vcpu);
     return give(vcpu, value);
