@@ -5,25 +5,16 @@
 #include <functional>
 #include <vector>
 
-#include "extension_fixture.hpp"
 #include "hv/core/ext/swap.hpp"
 #include "hv/core/vcpu/exit_handlers.hpp"
 #include "hv/x86/control_registers.hpp"
+#include "shown_exits.hpp"
 
 namespace hv::test {
 namespace {
 
 using fake::exits;
 using fake::plain_exit;
-
-std::function<abi::Verdict(abi::ExitFrame&)> answer;
-std::vector<abi::ExitFrame> shown;
-
-abi::Verdict note(const abi::VcpuContext*, abi::ExitFrame* frame)
-{
-    shown.push_back(*frame);
-    return answer ? answer(*frame) : abi::done;
-}
 
 constexpr std::uint32_t wanted_exceptions{1u << 14 | 3u << 12 | 1u << 1};
 

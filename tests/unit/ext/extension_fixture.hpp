@@ -36,6 +36,9 @@ public:
     bool step() override { return false; }
 };
 
+/// Of the program (placement_under_test.cpp).
+extern const Placement placement_under_test;
+
 class ExtensionTest : public ::testing::Test {
 protected:
     static constexpr std::uint64_t memory_bytes{64ull << 20};
@@ -173,7 +176,7 @@ protected:
     std::unique_ptr<Machine> machine_;
     std::unique_ptr<ModuleRegistry> registry;
     Domain* domain{};
-    BindOptions options{.placement = Placement::HV_TEST_PLACEMENT, .on_fault = OnFault::crash};
+    BindOptions options{.placement = placement_under_test, .on_fault = OnFault::crash};
     BoundedText<400> why;
     BoundedText<100> field;
 

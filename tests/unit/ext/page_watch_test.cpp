@@ -5,25 +5,16 @@
 #include <functional>
 #include <vector>
 
-#include "extension_fixture.hpp"
 #include "hv/core/vcpu/single_step.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/msr.hpp"
+#include "shown_exits.hpp"
 
 namespace hv::test {
 namespace {
 
 using fake::FakeVcpu;
 using fake::plain_exit;
-
-std::function<abi::Verdict(abi::ExitFrame&)> answer;
-std::vector<abi::ExitFrame> shown;
-
-abi::Verdict note(const abi::VcpuContext*, abi::ExitFrame* frame)
-{
-    shown.push_back(*frame);
-    return answer ? answer(*frame) : abi::done;
-}
 
 constexpr std::uint64_t trap_flag{x86::Rflags::TF::mask};
 constexpr std::uint64_t written{0x200'0000}, read_watched{0x201'0000}, executed{0x202'0000}, answered{0x203'0000};

@@ -6,25 +6,16 @@
 #include <map>
 #include <vector>
 
-#include "extension_fixture.hpp"
 #include "hv/core/vcpu/step_following.hpp"
 #include "hv/x86/control_registers.hpp"
 #include "hv/x86/msr.hpp"
+#include "shown_exits.hpp"
 
 namespace hv::test {
 namespace {
 
 using fake::FakeVcpu;
 using fake::plain_exit;
-
-std::function<abi::Verdict(abi::ExitFrame&)> answer;
-std::vector<abi::ExitFrame> shown;
-
-abi::Verdict note(const abi::VcpuContext*, abi::ExitFrame* frame)
-{
-    shown.push_back(*frame);
-    return answer ? answer(*frame) : abi::done;
-}
 
 constexpr std::uint64_t trap_flag{x86::Rflags::TF::mask}, interrupt_flag{x86::Rflags::IF::mask};
 constexpr std::uint64_t start_rip{0x1000}, handler{0x3000}, watched{0x200'0000}, status_reset{0xffff'0ff0};
