@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+//
+// Empty: the precompiled headers of all tests are of this file's target.
