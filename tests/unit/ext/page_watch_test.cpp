@@ -27,15 +27,7 @@ protected:
         shown.clear();
         binding = &bound("watcher-pages");
         binding->hooks.exit = note;
-        SystemRegisters& system = guest().system;
-        for (Segment& segment : system.segments)
-            segment = {8, 0xc93, 0xffff'ffff, 0};
-        system.segments[segment_cs] = {8, 0xc9b, 0xffff'ffff, 0};
-        system.cr0 = 1;
-        system.dr6 = 0xffff'0ff0;
-        system.dr7 = 0x400;
-        vcpu().registers.rip = 0x1000;
-        vcpu().registers.rflags = 0x202;
+        enter_protected_mode(vcpu(), 0x1000);
         for (const std::uint64_t page : {written, read_watched, executed, answered})
             EXPECT_TRUE(domain->memory.populate(GuestPhysical{page}));
         start();

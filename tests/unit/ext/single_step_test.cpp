@@ -37,15 +37,7 @@ protected:
         shown.clear();
         binding = &bound("watcher-steps");
         binding->hooks.exit = note;
-        SystemRegisters& system = guest().system;
-        for (Segment& segment : system.segments)
-            segment = {8, 0xc93, 0xffff'ffff, 0};
-        system.segments[segment_cs] = {8, 0xc9b, 0xffff'ffff, 0};
-        system.cr0 = 1;
-        system.dr6 = status_reset;
-        system.dr7 = 0x400;
-        vcpu().registers.rip = next_code = start_rip;
-        vcpu().registers.rflags = 0x202;
+        enter_protected_mode(vcpu(), next_code = start_rip);
         vcpu().registers.general[rsp] = stack_top;
         EXPECT_TRUE(domain->memory.populate(GuestPhysical{watched}));
         for (const std::uint64_t page : {start_rip, handler, stack_top})
