@@ -59,6 +59,7 @@ make_guest_image() {
         add_modules "$tree" "$flavour" "${GUEST_MODULES[@]}"
     done
     install -m 0755 "$ROOT/scripts/image/guest-init" "$tree/init"
+    install_present 0755 "$tree/bin" "$BUILD/tools/tests/guests/linux/guest-stress"
     pack_tree "$tree" "$1"
     rm -rf "$tree"
 }
