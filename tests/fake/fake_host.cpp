@@ -442,9 +442,30 @@ void fill_absent(abi::HostTable& host)
     host.release = not_supported;
     host.mmio_claim = not_supported;
     host.mmio_withdraw = not_supported;
-    host.channel_open = not_supported;
-    host.channel_send = not_supported;
-    host.channel_close = not_supported;
+    host.channel_open = [](std::uint64_t, const char* name, std::uint64_t length, std::uint64_t* channel) {
+        const std::string text{name, length};
+        for (const auto& [handle, other] : fake().channels)
+            if (other.name == text)
+                return abi::status_already_exists;
+        *channel = fake().next_handle++;
+        fake().channels[*channel].name = text;
+        return abi::status_ok;
+    };
+    host.channel_send = [](std::uint64_t channel, const void* bytes, std::uint64_t length) {
+        const auto found = fake().channels.find(channel);
+        if (found == fake().channels.end())
+            return abi::status_gone;
+        if (!found->second.heard)
+            return abi::status_not_found;
+        if (found->second.sent.size() >= found->second.room)
+            return abi::status_limit_reached;
+        const auto* const first = static_cast<const std::byte*>(bytes);
+        found->second.sent.emplace_back(first, first + length);
+        return abi::status_ok;
+    };
+    host.channel_close = [](std::uint64_t channel) {
+        return fake().channels.erase(channel) != 0 ? abi::status_ok : abi::status_gone;
+    };
 }
 
 }  // namespace

@@ -49,6 +49,12 @@ public:
         std::uint32_t wake{};
         std::uint64_t deadline_ns{};
     };
+    struct Channel {
+        std::string name;
+        bool heard{true};        ///< somebody is at the other end
+        std::size_t room{1000};  ///< messages that wait there at most
+        std::vector<std::vector<std::byte>> sent;
+    };
     struct Shutdown {
         abi::ShutdownReason reason{};
         std::string text;
@@ -91,6 +97,7 @@ public:
     std::vector<std::uint64_t> kicked;
     std::vector<std::uint64_t> yielded;
     std::vector<Block> blocked;
+    std::map<std::uint64_t, Channel> channels;
     std::map<std::uint64_t, std::array<std::byte, 256>> vectors;  ///< XMM0 to XMM15, by VCPU
     std::vector<std::string> log;
     std::string explained;

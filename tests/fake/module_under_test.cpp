@@ -428,6 +428,16 @@ abi::Verdict ModuleUnderTest::freeze()
     return hooks().freeze == nullptr ? abi::done : call({}, [&] { return hooks().freeze(&domain_); });
 }
 
+abi::Verdict ModuleUnderTest::channel_message(std::uint64_t channel, const void* bytes, std::uint64_t length)
+{
+    return call({}, [&] { return hooks().channel_message(&domain_, channel, bytes, length); });
+}
+
+abi::Verdict ModuleUnderTest::before_entry(std::uint32_t vcpu)
+{
+    return call(vcpu, [&] { return hooks().before_entry(&vcpus_.at(vcpu)); });
+}
+
 abi::Verdict ModuleUnderTest::thaw()
 {
     return hooks().thaw == nullptr ? abi::done : call({}, [&] { return hooks().thaw(&domain_); });

@@ -51,6 +51,10 @@ public:
     abi::Verdict interrupt_accepted(std::uint32_t vector, std::uint32_t vcpu = 0);
     abi::Verdict interrupt_ended(std::uint32_t vector, std::uint32_t vcpu = 0);
     abi::Verdict reset_vcpu(std::uint32_t vcpu = 0);
+    /// From the other end of a channel.
+    abi::Verdict channel_message(std::uint64_t channel, const void* bytes, std::uint64_t length);
+    /// After a kick.
+    abi::Verdict before_entry(std::uint32_t vcpu = 0);
     abi::Verdict freeze();
     abi::Verdict thaw();
 

@@ -250,7 +250,7 @@ TEST_F(Attaches, the_next_of_the_name_takes_what_is_left)
             frames_held = domain->ledger.frames();
             allocations = domain->heap.allocations();
         }
-        ASSERT_EQ(domain->ledger.frames(), frames_held);
+        ASSERT_LE(domain->ledger.frames(), frames_held);  // the heap may come to need fewer
         ASSERT_EQ(domain->heap.allocations(), allocations);
     }
     EXPECT_EQ(domain->extensions->size(), 1u);

@@ -88,6 +88,9 @@ const Guarded guarded[]{
     GUARDED(domain_info, need_domain),
     GUARDED(console_write, need_domain),
     GUARDED(console_read, need_domain),
+    GUARDED(channel_open, need_channel),
+    GUARDED(channel_send, need_channel),
+    GUARDED(channel_close, need_channel),
 };
 #undef GUARDED
 #undef OF_A_PAGE

@@ -58,7 +58,7 @@ TEST_F(Services, what_0_1_does_not_have_says_so)
     in_hook([&](const abi::VcpuContext& context) {
         EXPECT_EQ(host().intercept_msr(context.domain, 1, 1), abi::status_not_supported);
         EXPECT_EQ(host().page_map(context.domain, 1, nullptr), abi::status_not_supported);
-        EXPECT_EQ(host().channel_close(1), abi::status_not_supported);
+        EXPECT_EQ(host().mmio_withdraw(context.domain, 1), abi::status_not_supported);
     });
 }
 

@@ -277,7 +277,8 @@ struct HookTable {
     Verdict (*port_write)(const VcpuContext*, std::uint32_t window, std::uint32_t offset, std::uint32_t size,
                           std::uint32_t value);
 
-    /// A message from the back end in dom0.  0.1: never called (need_channel is not provided yet).
+    /// A message from a channel's other end, in the order of sending; before the next instruction of the domain's first VCPU.
+    /// 0.1: never called (need_channel is not provided).
     Verdict (*channel_message)(const DomainContext*, std::uint64_t channel, const void* bytes,
                                std::uint64_t length);
 

@@ -287,10 +287,14 @@ struct HostTable {
     Answer (*console_read)(std::uint64_t domain, char* text, std::uint64_t length, std::uint64_t* read);
 
     // --- channel (need_channel).  0.1: not supported ---
+    /// This end of the channel `name` (1 to 31 printable ASCII letters, no blank) of the domain; the other end is that of another
+    /// instance that opens the same name.  At most 8 of an instance, which must have the hook channel_message.
+    /// already_exists: it has an end of that name; conflict: two others have.
     Answer (*channel_open)(std::uint64_t domain, const char* name, std::uint64_t length,
                            std::uint64_t* channel);
+    /// Copies 1 to 512 bytes to the other end.  not_found: nobody has opened it, or it was closed; limit_reached: 8 messages wait there.
     Answer (*channel_send)(std::uint64_t channel, const void* bytes, std::uint64_t length);
-    Answer (*channel_close)(std::uint64_t channel);
+    Answer (*channel_close)(std::uint64_t channel);  ///< what waits at this end is dropped
 
     // --- since 0.2: always granted ---
     /// One value that a parameter came to once defaults and what needs what are worked out; a list is told value by value.

@@ -46,7 +46,8 @@ inline constexpr std::uint64_t provided_needs_0_1{
     need_allocation | need_vcpus | need_time | need_timers | need_domain | need_exits};
 
 /// What this one provides.
-inline constexpr std::uint64_t provided_needs{provided_needs_0_1 | need_interrupt_watch | need_vector_registers};
+inline constexpr std::uint64_t provided_needs{provided_needs_0_1 | need_interrupt_watch | need_vector_registers |
+                                            need_channel};
 static_assert((provided_needs_0_1 & ~provided_needs) == 0, "a later version provides no less");
 static_assert((provided_needs & ~known_needs) == 0);
 

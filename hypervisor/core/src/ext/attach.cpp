@@ -49,7 +49,8 @@ Status ExtensionStack::attach_instance(Domain& domain, Module& module, std::span
 {
     HV_TRY(check_place(module, why));
     auto windows = make<WindowMap>(domain.heap);
-    auto holdings = make<Holdings>(domain.heap, domain, implementation_->locks.pages);
+    auto holdings = make<Holdings>(domain.heap, domain, implementation_->locks.pages,
+                                    implementation_->locks.channels);
     if (!windows || !holdings)
         return say_no_memory(module, windows ? holdings.error() : windows.error(), why);
     auto made = make<Binding>(domain.heap, domain, module, *holdings.value(), options);

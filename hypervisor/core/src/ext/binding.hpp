@@ -115,6 +115,7 @@ struct VcpuBinding {
         window = 4,
         reset = 8,  ///< the hook did not return well, and hears of it again
         watched = 16,
+        channel = 32,  ///< of the first VCPU alone
     };
 
     VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}

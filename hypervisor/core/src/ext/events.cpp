@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What happens to a stack between exits: kicks, expired timers and open hypercalls before an entry, resets,
+// What happens to a stack between exits: kicks, expired timers, messages and open hypercalls before an entry, resets,
 // and the guest's time that stands still and goes on.
+#include <algorithm>
+
 #include "hook_call.hpp"
 #include "hv/core/machine.hpp"
 #include "stack.hpp"
@@ -37,6 +39,31 @@ void deliver_timers(VcpuBinding& own)
     }
 }
 
+/// Where the module reads a message: an isolated one in the buffer that it shares with the core.  Nobody else uses that while
+/// the guest runs: messages are told on one processor at a time, the first VCPU's.
+const void* show(Binding& binding, const ChannelMessage& message)
+{
+    if (binding.isolated == nullptr)
+        return message.bytes;
+    static_assert(longest_channel_message <= IsolatedMemory::buffer_bytes);
+    std::copy_n(message.bytes, message.length, binding.buffer);
+    return reinterpret_cast<const void*>(binding.isolated->address_of(binding.buffer));
+}
+
+void deliver_messages(VcpuBinding& own)
+{
+    Binding& binding = own.binding;
+    ChannelMessage message;
+    while (binding.holdings.channels.next(message)) {
+        const abi::Verdict verdict = call_hook(binding, Hook::channel_message, binding.hooks.channel_message, message.handle,
+                                               show(binding, message), message.length);
+        if (is_retry(verdict))
+            return own.ask(VcpuBinding::Pending::channel);
+        binding.holdings.channels.done(message);
+        settle(binding, verdict);
+    }
+}
+
 void reset(VcpuBinding& own)
 {
     if (own.binding.hooks.vcpu_reset != nullptr)
@@ -54,6 +81,8 @@ void serve(Vcpu& vcpu, VcpuBinding& own)
         deliver_watched(own);
     if (asked(pending, VcpuBinding::Pending::timer))
         deliver_timers(own);
+    if (asked(pending, VcpuBinding::Pending::channel))
+        deliver_messages(own);
     if (asked(pending, VcpuBinding::Pending::kick) && own.binding.hooks.before_entry != nullptr)
         tell(own, Hook::before_entry, own.binding.hooks.before_entry, VcpuBinding::Pending::kick);
     if (asked(pending, VcpuBinding::Pending::window))

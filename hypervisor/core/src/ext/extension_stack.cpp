@@ -180,7 +180,7 @@ Status ExtensionStack::add(Domain& domain, Module& module, std::span<const Exten
     Implementation& own = *implementation_;
     HV_TRY(check_place(module, why));
     const PlannedWindows* const planned = HV_TRY(planned_for(module, why));
-    auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages);
+    auto holdings = make<Holdings>(domain.heap, domain, own.locks.pages, own.locks.channels);
     auto made = holdings ? make<Binding>(domain.heap, domain, module, *holdings.value(), options)
                          : Expected<Owned<Binding>>{holdings.error()};
     if (!made) {

@@ -15,7 +15,8 @@ enum class HandleKind : std::uint8_t {
     domain = 1,
     vcpu = 2,
     page = 3,
-    timer = 4
+    timer = 4,
+    channel = 5
 };
 
 class Handle {

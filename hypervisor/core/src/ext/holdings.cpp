@@ -19,12 +19,13 @@ std::uint32_t take_number()
 
 }  // namespace
 
-Holdings::Holdings(Domain& owner, Spinlock& page_lock)
+Holdings::Holdings(Domain& owner, Spinlock& page_lock, ChannelBoard& board)
     : number{take_number()},
       ledger{frame_limit, &owner.ledger},
       heap{machine().frames, ledger},
       pages{owner, machine().frames, ledger, heap, page_lock},
-      timers{heap}
+      timers{heap},
+      channels{board, heap, number}
 {
 }
 
@@ -46,6 +47,7 @@ bool Restarts::allow(std::uint64_t now, std::uint64_t ticks_per_second)
 
 void Holdings::release_callbacks()
 {
+    channels.clear();
     if (timers.stop())
         machine().wait_for_turn();
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// What a binding holds beside its instance: its number in handles, its pages and its timers.  It outlives the
+// What a binding holds beside its instance: its number in handles, its pages, timers and channels.  It outlives the
 // instance when a module is swapped: the next instance gets the same handles, the guest keeps its overlays,
 // and an armed timer fires once, for whoever is there.  Declared answers, state blocks and the image are the
 // instance's (binding.hpp).
 #pragma once
 
+#include "channels.hpp"
 #include "pages.hpp"
 #include "timers.hpp"
 
@@ -31,14 +32,14 @@ struct Holdings {
     /// Frames that they may take: 64 MiB.
     static constexpr std::uint64_t frame_limit{16384};
 
-    Holdings(Domain& owner, Spinlock& page_lock);
+    Holdings(Domain& owner, Spinlock& page_lock, ChannelBoard& board);
     /// Gives everything back, and shows the guest its own pages; asserts that the ledger then reads zero.
     /// After release_callbacks(); no VCPU runs, and the pages are in no ring any more.
     ~Holdings();
     Holdings(const Holdings&) = delete;
     Holdings& operator=(const Holdings&) = delete;
 
-    /// Disarms every timer and returns when no callback is under way: the VCPUs that they name may go.
+    /// Disarms every timer, closes every channel, and returns when no callback is under way: the VCPUs that they name may go.
     void release_callbacks();
 
     const std::uint32_t number;  ///< of the binding in handles
@@ -46,6 +47,7 @@ struct Holdings {
     Heap heap;
     GuestPages pages;
     Timers timers;
+    Channels channels;
 
     Module* module_before{};  ///< to which a rollback goes, kept for that; null: none
     bool reverts{};           ///< this instance's records were seen to import into that module

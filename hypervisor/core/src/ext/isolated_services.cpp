@@ -205,9 +205,9 @@ constinit const abi::HostTable isolated_services{
     .domain_info = Checked<services::domain_info>::call,
     .console_write = Checked<services::console_write>::call,
     .console_read = Checked<services::console_read>::call,
-    .channel_open = later,
-    .channel_send = later,
-    .channel_close = later,
+    .channel_open = Checked<services::channel_open>::call,
+    .channel_send = Checked<services::channel_send>::call,
+    .channel_close = services::channel_close,
     .settled = Checked<services::settled>::call,
 };
 

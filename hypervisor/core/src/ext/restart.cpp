@@ -87,6 +87,7 @@ private:
         fresh->adopt_hooks();
         own.windows.replace(*failed, *fresh);
         fresh->timers.hand_over(fresh->vcpus);
+        fresh->holdings.channels.hand_over(*fresh->vcpus[0]);
         for (unsigned index = 0; index < fresh->vcpu_count; ++index)
             fresh->vcpus[index]->take_over(*failed->vcpus[index]);
         fresh->arm_block_timers();

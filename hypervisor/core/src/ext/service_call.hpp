@@ -183,4 +183,9 @@ Answer domain_info(std::uint64_t domain, abi::DomainInfo* info);
 Answer console_write(std::uint64_t domain, const char* text, std::uint64_t length, std::uint64_t* written);
 Answer console_read(std::uint64_t domain, char* text, std::uint64_t length, std::uint64_t* read);
 
+Answer channel_open(std::uint64_t domain, const char* name, std::uint64_t length,
+                    std::uint64_t* channel);  // services_channel.cpp
+Answer channel_send(std::uint64_t channel, const void* bytes, std::uint64_t length);
+Answer channel_close(std::uint64_t channel);
+
 }  // namespace hv::core::services

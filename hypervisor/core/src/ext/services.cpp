@@ -84,9 +84,9 @@ constexpr abi::HostTable table{
     .domain_info = services::domain_info,
     .console_write = services::console_write,
     .console_read = services::console_read,
-    .channel_open = later,
-    .channel_send = later,
-    .channel_close = later,
+    .channel_open = services::channel_open,
+    .channel_send = services::channel_send,
+    .channel_close = services::channel_close,
     .settled = services::settled,
 };
 

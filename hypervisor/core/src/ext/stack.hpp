@@ -10,9 +10,10 @@
 
 namespace hv::core {
 
-/// What of a stack stays when what it is made of is replaced: its locks, and what its VCPUs exit for.
+/// What of a stack stays when what it is made of is replaced: its locks, its channels, and what its VCPUs exit for.
 struct StackLocks {
     Spinlock pages{};  ///< of all bindings' GuestPages
+    ChannelBoard channels{};
     InterceptPlan intercepts{};
     Spinlock holds{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
 };

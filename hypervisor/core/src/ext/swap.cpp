@@ -225,6 +225,7 @@ private:
         fresh->rehearsing = false;
         fresh->adopt_hooks();
         fresh->timers.hand_over(fresh->vcpus);
+        fresh->holdings.channels.hand_over(*fresh->vcpus[0]);
         for (unsigned index = 0; index < fresh->vcpu_count; ++index) {
             report_.continuations += old_->vcpus[index]->continuing ? 1 : 0;
             fresh->vcpus[index]->take_over(*old_->vcpus[index]);
