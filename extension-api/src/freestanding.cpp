@@ -37,8 +37,12 @@ void* memmove(void* destination, const void* source, std::size_t bytes)
 
 int memcmp(const void* first, const void* second, std::size_t bytes)
 {
+    using Word [[gnu::may_alias, gnu::aligned(1)]] = unsigned long long;
     const auto* a = static_cast<const unsigned char*>(first);
     const auto* b = static_cast<const unsigned char*>(second);
+    for (; bytes >= sizeof(Word); bytes -= sizeof(Word), a += sizeof(Word), b += sizeof(Word))
+        if (*reinterpret_cast<const Word*>(a) != *reinterpret_cast<const Word*>(b))
+            break;
     for (; bytes != 0; --bytes, ++a, ++b)
         if (*a != *b)
             return *a < *b ? -1 : 1;

@@ -53,6 +53,7 @@ inline bool give(Vcpu& vcpu, std::uint64_t value)
     return give(vcpu, scaled_time(vcpu, multiplier, shift, addend));
 }
 
+constexpr std::uint64_t highest_task_priority{0xff};
 constexpr auto task_priority_register = static_cast<std::uint32_t>(x86::ApicRegister::TPR);
 
 [[gnu::noinline]] bool give_task_priority(Vcpu& vcpu)
@@ -143,6 +144,12 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
 {
     if (kind == abi::MsrWriteKind::apic_eoi) {
         end_interrupt(vcpu);
+        vcpu.advance_plainly(vcpu.exit.instruction_length);
+        return goes_on(vcpu);
+    }
+    if (kind == abi::MsrWriteKind::apic_tpr && value <= highest_task_priority) {
+        vcpu.apic.set_task_priority(static_cast<std::uint8_t>(value));
+        store_task_priority(vcpu);
         vcpu.advance_plainly(vcpu.exit.instruction_length);
         return goes_on(vcpu);
     }
