@@ -50,6 +50,8 @@ constexpr abi::CpuidResult features_leaf(Features features)
     privileges = P::AccessSynicRegs::set(privileges, features.has(Feature::synic));
     privileges = P::AccessSyntheticTimerRegs::set(privileges, features.has(Feature::stimer));
     privileges = P::AccessIntrCtrlRegs::set(privileges, features.has(Feature::apic));
+    privileges = P::PostMessages::set(privileges, features.has(Feature::messages));
+    privileges = P::SignalEvents::set(privileges, features.has(Feature::messages));
     privileges = P::AccessResetReg::set(privileges, features.has(Feature::reset));
     std::uint64_t miscellaneous{M::HypercallMsrLockAvailable::mask};
     miscellaneous = M::XmmHypercallInputAvailable::set(miscellaneous, features.has(Feature::input));

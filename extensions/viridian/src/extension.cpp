@@ -2,6 +2,7 @@
 //
 // The module: its parameter, and what is declared when a domain is made.
 #include "cpuid.hpp"
+#include "ports.hpp"
 #include "viridian.hpp"
 
 namespace hv::viridian {
@@ -66,6 +67,18 @@ Status create(const Viridian::Domain& domain)
     return set_conditions(domain.handle(), features);
 }
 
+abi::Verdict take_port(const Viridian::Domain& domain, const abi::Parameter& parameter)
+{
+    if (parameter.count == 0)
+        return abi::done;
+    const std::string_view name{parameter.text, parameter.text_length};
+    const auto opened = open_port(domain, parameter.index, name);
+    if (opened)
+        return abi::done;
+    ext::explain(domain.handle(), "the port ", name, " cannot be opened: ", error_name(opened.error()));
+    return ext::refuse(opened.error());
+}
+
 }  // namespace
 
 constexpr std::array<ext::MsrRule<Viridian>, 15> Viridian::msrs{
@@ -93,9 +106,11 @@ constexpr std::array<ext::MsrRule<Viridian>, 15> Viridian::msrs{
 abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter& parameter)
 {
     const std::string_view key{parameter.key, parameter.key_length};
+    if (key == "ports" && parameter.kind == abi::ParameterKind::text)
+        return take_port(domain, parameter);
     if (key != "features" || parameter.kind != abi::ParameterKind::text) {
         ext::explain(domain.handle(), "viridian knows no parameter ", key,
-                     " of this type; it has features, a list of words");
+                     " of this type; it has features and ports, lists of words");
         return ext::refuse(Error::invalid_argument);
     }
     const auto state = domain.update();
@@ -112,7 +127,7 @@ abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter&
     if (!features) {
         ext::explain(domain.handle(), "features has no word ", word,
                      "; it knows base, time, apic, tlbflush, ipi, reset, crash, synic, stimer, runtime, idle, "
-                     "input, default and all, and ! before all but base");
+                     "input, messages, default and all, and ! before all but base");
         return ext::refuse(Error::invalid_argument);
     }
     state.value()->features = features->bits();

@@ -25,6 +25,7 @@ enum class Feature : std::uint32_t {
     runtime = 9,
     idle = 10,
     input = 11,
+    messages = 12,
 };
 
 /// A group, and those that a guest cannot use it without.
@@ -37,7 +38,7 @@ constexpr std::uint32_t bit_of(Feature feature)
 {
     return 1u << static_cast<std::uint32_t>(feature);
 }
-inline constexpr std::array<FeatureGroup, 12> feature_groups{{
+inline constexpr std::array<FeatureGroup, 13> feature_groups{{
     {"base"},
     {"time"},
     {"apic"},
@@ -50,6 +51,7 @@ inline constexpr std::array<FeatureGroup, 12> feature_groups{{
     {"runtime", 0, false},
     {"idle", 0, false},
     {"input"},
+    {"messages", bit_of(Feature::synic), false},
 }};
 
 /// A set of groups.  `base` is always in it.

@@ -4,12 +4,14 @@
 // does. Specification: [TLFS-6.0b §3].
 #include "hypercall.hpp"
 
+#include "ports.hpp"
+
 namespace hv::viridian {
 namespace {
 
 using tlfs::HvStatus;
 
-constexpr std::array<CallRule, 8> calls{{
+constexpr std::array<CallRule, 10> calls{{
     {{tlfs::HvCallFlushVirtualAddressSpace, 24, 0}, Feature::tlbflush, flush_address_space},
     {{tlfs::HvCallFlushVirtualAddressList, 24, 8}, Feature::tlbflush, flush_address_list},
     {{tlfs::HvCallNotifyLongSpinWait, 8, 0}, Feature::base, notify_long_spin_wait},
@@ -17,6 +19,8 @@ constexpr std::array<CallRule, 8> calls{{
     {{tlfs::HvCallFlushVirtualAddressSpaceEx, 32, 0, tlfs::vp_set_banks}, Feature::tlbflush, flush_address_space_ex},
     {{tlfs::HvCallFlushVirtualAddressListEx, 32, 8, tlfs::vp_set_banks}, Feature::tlbflush, flush_address_list_ex},
     {{tlfs::HvCallSendSyntheticClusterIpiEx, 24, 0, tlfs::vp_set_banks}, Feature::ipi, send_cluster_ipi_ex},
+    {{tlfs::HvCallPostMessage, 256, 0}, Feature::messages, post_message},
+    {{tlfs::HvCallSignalEvent, 8, 0}, Feature::messages, signal_event},
     {{tlfs::HvExtCallQueryCapabilities, 0, 0, 0, 8}, Feature::base, query_capabilities},
 }};
 static_assert(std::ranges::all_of(calls, [](const CallRule& rule) {
@@ -24,10 +28,23 @@ static_assert(std::ranges::all_of(calls, [](const CallRule& rule) {
            rule.form.variable_words <= tlfs::vp_set_banks;
 }));
 
+/// The rules of the codes up to the last small one, so that no call looks at them one by one.
+constexpr std::uint16_t small_codes{tlfs::HvCallSignalEvent + 1};
+constexpr auto rules_of_small_codes = [] {
+    std::array<std::uint8_t, small_codes> numbers{};  // of the rule, from 1
+    for (std::size_t rule = 0; rule < calls.size(); ++rule)
+        if (calls[rule].form.code < small_codes)
+            numbers[calls[rule].form.code] = static_cast<std::uint8_t>(rule + 1);
+    return numbers;
+}();
+static_assert(calls.back().form.code == tlfs::HvExtCallQueryCapabilities, "the one that is not small");
+
 const CallRule* rule_of(std::uint16_t code)
 {
-    const auto found = std::ranges::find(calls, code, [](const CallRule& rule) { return rule.form.code; });
-    return found == calls.end() ? nullptr : &*found;
+    if (code >= small_codes)
+        return code == calls.back().form.code ? &calls.back() : nullptr;
+    const std::uint8_t number{rules_of_small_codes[code]};
+    return number == 0 ? nullptr : &calls[number - 1u];
 }
 
 /// The header of a fast call: what the two general registers do not hold is in XMM registers.  A list behind it is of no

@@ -11,7 +11,7 @@ namespace hv::viridian {
 
 /// The header of a call's input, by words: the fixed part, and after it the variable one.
 struct Input {
-    static constexpr std::size_t longest_fixed{4};
+    static constexpr std::size_t longest_fixed{32};
     static constexpr std::size_t longest{longest_fixed + tlfs::vp_set_banks};
     static_assert(longest * 8 >= tlfs::longest_fast_input_bytes);
     std::array<std::uint64_t, longest> words;  // only what the call has is set

@@ -5,6 +5,8 @@
 // by the interrupt's end.  Specification: [TLFS-6.0b §11.5, §11.8, §11.10].
 #include "synic.hpp"
 
+#include "ports.hpp"
+
 #include "hv/ext/guest_page.hpp"
 
 namespace hv::viridian {
@@ -104,30 +106,53 @@ std::uint32_t first_of(const Viridian::VcpuState& state, std::uint32_t timers)
     return first;
 }
 
+/// The same of a message that was posted to a port.
+bool fill_slot_from_port(const Viridian::Vcpu& vcpu, std::uint32_t sint, std::uint32_t place, bool more)
+{
+    const PortHeader& record{vcpu.domain_state().waiting[place].record};
+    tlfs::PortMessage message{};
+    message.header.payload_bytes = static_cast<std::uint8_t>(record.bytes);
+    message.header.flags = more ? tlfs::message_pending : std::uint8_t{0};
+    if (record.bytes != 0 && !ext::check(ext::host().page_read(vcpu.domain(), vcpu.domain_state().waiting_payloads, payload_offset(place),
+                                                               message.payload, record.bytes)))
+        return false;
+    const ext::PageView page{vcpu.domain(), vcpu.state().message_page};
+    const std::uint32_t slot{sint * tlfs::message_bytes};
+    return page.write(slot, message) && page.store<std::uint32_t>(slot, record.number);
+}
+
+/// Puts the first of those that wait into the slot, which is empty: timers' messages before those of ports.  False where it did not get there.
+bool deliver_first(Viridian::Vcpu& vcpu, std::uint32_t sint, std::uint32_t timers, WaitingMessages posted, bool more)
+{
+    auto& state = vcpu.state();
+    if (timers == 0) {
+        if (!fill_slot_from_port(vcpu, sint, posted.first, more))
+            return false;
+        conclude_port_message(vcpu, posted.first);
+        return true;
+    }
+    const std::uint32_t timer{first_of(state, timers)};
+    if (!fill_slot(vcpu, sint, timer, more))
+        return false;
+    state.waiting = with_bit(state.waiting, timer, false);
+    return true;
+}
+
 /// Delivers what waits for this SINT as far as there is room: one message.
 void deliver(Viridian::Vcpu& vcpu, std::uint32_t sint)
 {
     auto& state = vcpu.state();
     const std::uint32_t waiting{waiting_for(state, sint)};
+    const WaitingMessages posted{waiting_port_messages(vcpu, sint)};
+    const std::uint32_t count{static_cast<std::uint32_t>(ones_in(waiting)) + posted.count};
     const bool reachable{tlfs::SynicControl::Enable::get(state.scontrol) && tlfs::PageRegister::Enable::get(state.simp)};
-    if (waiting == 0 || !reachable || !slot_is_empty(vcpu, sint))
-        return watch_end(vcpu, sint, waiting != 0 && reachable);
-    const std::uint32_t timer{first_of(state, waiting)};
-    const std::uint32_t left{waiting & ~(1u << timer)};
-    if (!fill_slot(vcpu, sint, timer, left != 0))
+    if (count == 0 || !reachable || !slot_is_empty(vcpu, sint))
+        return watch_end(vcpu, sint, count != 0 && reachable);
+    if (!deliver_first(vcpu, sint, waiting, posted, count > 1))
         return;
-    state.waiting = with_bit(state.waiting, timer, false);
     state.messages += 1;
-    watch_end(vcpu, sint, left != 0);
-    if (generates_interrupts(state.sint[sint]))
-        static_cast<void>(
-            ext::host().inject_interrupt(vcpu.handle(), Sint::Vector::get(state.sint[sint]), abi::inject_local_apic));
-}
-
-void deliver_all(Viridian::Vcpu& vcpu)
-{
-    for (std::uint32_t sint = 0; vcpu.state().waiting != 0 && sint < tlfs::sint_count; ++sint)
-        deliver(vcpu, sint);
+    watch_end(vcpu, sint, count > 1);
+    interrupt_by_sint(vcpu, sint);
 }
 
 /// One of the two pages, by its register's value and the overlay's handle in the state.
@@ -157,6 +182,20 @@ void give_back(const Viridian::Vcpu& vcpu, std::uint64_t& page)
 }
 
 }  // namespace
+
+void interrupt_by_sint(const Viridian::Vcpu& vcpu, std::uint32_t sint)
+{
+    const std::uint64_t source{vcpu.state().sint[sint]};
+    if (generates_interrupts(source))
+        static_cast<void>(ext::host().inject_interrupt(vcpu.handle(), Sint::Vector::get(source), abi::inject_local_apic));
+}
+
+void deliver_all(Viridian::Vcpu& vcpu)
+{
+    const bool any_port{ports_wait(vcpu)};
+    for (std::uint32_t sint = 0; (vcpu.state().waiting != 0 || any_port) && sint < tlfs::sint_count; ++sint)
+        deliver(vcpu, sint);
+}
 
 Status Viridian::write_scontrol(Vcpu& vcpu, std::uint32_t, std::uint64_t value)
 {

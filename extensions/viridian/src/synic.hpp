@@ -15,6 +15,11 @@ void reset_synic(Viridian::Vcpu& vcpu);
 /// False: it is lost, as nothing is queued while the controller is disabled, or the one before still waits.
 bool post_timer_message(Viridian::Vcpu& vcpu, std::uint32_t timer, std::uint64_t expiration);
 
+/// What waits for any slot is delivered as far as there is room.
+void deliver_all(Viridian::Vcpu& vcpu);
+/// The interrupt of a source that is neither masked nor polled.
+void interrupt_by_sint(const Viridian::Vcpu& vcpu, std::uint32_t sint);
+
 /// All timers stopped, their registers zero.
 void reset_stimers(Viridian::Vcpu& vcpu);
 

@@ -31,6 +31,8 @@ struct Privileges {
     using AccessPartitionReferenceTsc = Bit<9>;
     using AccessGuestIdleReg = Bit<10>;
     using AccessFrequencyRegs = Bit<11>;
+    using PostMessages = Bit<32 + 4>;
+    using SignalEvents = Bit<32 + 5>;
     using EnableExtendedHypercalls = Bit<32 + 20>;
 };
 

@@ -36,6 +36,9 @@ enum class HvStatus : std::uint16_t {
     HV_STATUS_INVALID_PARAMETER = 0x0005,
     HV_STATUS_ACCESS_DENIED = 0x0006,
     HV_STATUS_INVALID_VP_INDEX = 0x000e,
+    HV_STATUS_INVALID_PORT_ID = 0x0011,
+    HV_STATUS_INVALID_CONNECTION_ID = 0x0012,
+    HV_STATUS_INSUFFICIENT_BUFFERS = 0x0013,
 };
 
 inline constexpr std::uint16_t HvCallFlushVirtualAddressSpace{0x0002};
@@ -45,6 +48,8 @@ inline constexpr std::uint16_t HvCallSendSyntheticClusterIpi{0x000b};
 inline constexpr std::uint16_t HvCallFlushVirtualAddressSpaceEx{0x0013};
 inline constexpr std::uint16_t HvCallFlushVirtualAddressListEx{0x0014};
 inline constexpr std::uint16_t HvCallSendSyntheticClusterIpiEx{0x0015};
+inline constexpr std::uint16_t HvCallPostMessage{0x005c};
+inline constexpr std::uint16_t HvCallSignalEvent{0x005d};
 inline constexpr std::uint16_t HvExtCallQueryCapabilities{0x8001};
 
 /// The format of an HV_VP_SET.

@@ -50,6 +50,8 @@ static_assert(TimerConfig::defined == 0xf'1fff);
 /// HV_MESSAGE: 256 bytes, one slot for each SINT in the page of messages.
 inline constexpr std::uint32_t message_bytes{256};
 inline constexpr std::uint32_t message_none{0};
+inline constexpr std::uint32_t message_of_the_hypervisor{0x8000'0000};  ///< a bit of the type that no guest's message has
+inline constexpr std::uint32_t event_flags{2048};  ///< of each SINT, in the page of event flags
 inline constexpr std::uint32_t message_timer_expired{0x8000'0010};
 inline constexpr std::uint8_t message_pending{1};  ///< of the flags
 
@@ -62,6 +64,13 @@ struct MessageHeader {
 };
 static_assert(offsetof(MessageHeader, payload_bytes) == 4 && offsetof(MessageHeader, flags) == 5 &&
               offsetof(MessageHeader, origin) == 8 && sizeof(MessageHeader) == 16);
+
+/// A message that was posted to a port.
+struct PortMessage {
+    MessageHeader header;
+    std::uint8_t payload[message_bytes - sizeof(MessageHeader)];
+};
+static_assert(sizeof(PortMessage) == message_bytes);
 
 /// HV_TIMER_MESSAGE_PAYLOAD; times are counts of the reference counter.
 struct TimerMessage {

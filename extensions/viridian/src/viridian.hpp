@@ -10,6 +10,7 @@
 #include "features.hpp"
 #include "hv/ext/extension.hpp"
 #include "hv/ext/guest_page.hpp"
+#include "port_record.hpp"
 #include "reference_time.hpp"
 #include "stimer.hpp"
 #include "tlfs_msr.hpp"
@@ -64,13 +65,33 @@ consteval abi::ParameterDescription features_parameter()
     features.minimum = 1;
     features.maximum = 16;
     ext::put_text(features.key, "features");
-    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|synic|stimer|runtime|idle|input|"
-                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash|!synic|!stimer|!runtime|!idle|!input");
+    ext::put_text(features.choices, "default|all|base|time|apic|tlbflush|ipi|reset|crash|synic|stimer|runtime|idle|input|messages|"
+                                    "!time|!apic|!tlbflush|!ipi|!reset|!crash|!synic|!stimer|!runtime|!idle|!input|!messages");
     ext::put_text(features.help, "groups of enlightenments; a word adds, !word removes");
     return features;
 }
 
+consteval abi::ParameterDescription ports_parameter()
+{
+    abi::ParameterDescription ports{.kind = abi::ParameterKind::text, .flags = abi::parameter_list};
+    ports.minimum = 1;
+    ports.maximum = 31;
+    ext::put_text(ports.key, "ports");
+    ext::put_text(ports.help, "channels that connections 1, 2, ... of the guest lead to");
+    return ports;
+}
+
 }  // namespace row
+
+inline constexpr std::size_t maximum_ports{4};
+
+/// What a port's owner has sent and its VP cannot take yet; the payload is in a page of the core's.
+struct WaitingRecord {
+    std::uint64_t channel;  ///< that it came by; 0: the place is free
+    std::uint64_t turn;
+    PortHeader record;
+};
+inline constexpr std::size_t maximum_waiting{4};
 
 /// The tests build another version to swap this one for.
 #ifdef VIRIDIAN_PATCH
@@ -87,12 +108,12 @@ struct Viridian {
         .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
                  abi::need_vcpus | abi::need_time | abi::need_timers | abi::need_domain |
-                 abi::need_interrupt_watch | abi::need_vector_registers,
+                 abi::need_interrupt_watch | abi::need_vector_registers | abi::need_channel,
         .hypercall_pages = 1,
         .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
 
-    /// 2: the controller and its timers were added to a VCPU's block, at its end.
-    static constexpr std::uint32_t state_version{2};
+    /// 2: the controller and its timers were added to a VCPU's block, at its end.  3: the ports to the domain's.
+    static constexpr std::uint32_t state_version{3};
     static constexpr std::uint32_t oldest_state_version{1};
 
     /// What all VCPUs of a guest see.
@@ -107,6 +128,12 @@ struct Viridian {
         std::uint32_t features;  ///< Features::bits(); 0 until they are known
         ext::Once identity_said;
         std::uint32_t reserved;
+        std::uint64_t ports[maximum_ports];  ///< the channels that connections lead to
+        WaitingRecord waiting[maximum_waiting];
+        std::uint64_t waiting_payloads;  ///< a page that the guest never sees, or 0 while there was no need of one
+        std::uint64_t waiting_turn;
+        std::uint32_t waiting_count;
+        std::uint32_t port_count;
     };
 
     /// What one VCPU sees, and what it asked for so far.
@@ -152,6 +179,8 @@ struct Viridian {
     static abi::Verdict thaw(const Domain& domain);
     static abi::Verdict vcpu_initialise(Vcpu& vcpu);
     static abi::Verdict vcpu_reset(Vcpu& vcpu);
+    static abi::Verdict channel_message(const Domain& domain, std::uint64_t channel, const void* bytes, std::uint64_t length);
+    static abi::Verdict before_entry(Vcpu& vcpu);
     static abi::Verdict timer(Vcpu& vcpu, std::uint64_t timer, std::uint64_t cookie, std::uint64_t missed);
     static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t vector);
     static abi::Verdict hypercall_page(const Domain& domain, const abi::HypercallPageRequest& request);
@@ -204,7 +233,7 @@ struct Viridian {
                                .value = page_mark}),
     };
 
-    static constexpr std::array parameters{row::features_parameter()};
+    static constexpr std::array parameters{row::features_parameter(), row::ports_parameter()};
 
     static constexpr auto other_reads = std::to_array<abi::DeclaredMsrRead>({
         row::domain_field(tlfs::HV_X64_MSR_GUEST_OS_ID, abi::condition_always,

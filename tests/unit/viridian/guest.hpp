@@ -28,8 +28,11 @@ public:
     }
 
     /// With `features` as the config's list gives them; none: the parameter is not given.
-    bool create(const std::vector<std::string>& features = {})
+    bool create(const std::vector<std::string>& features = {}, const std::vector<std::string>& ports = {})
     {
+        for (std::uint32_t index = 0; index < ports.size(); ++index)
+            if (!module.parameter("ports", ports[index], index, static_cast<std::uint32_t>(ports.size())))
+                return false;
         const auto count = static_cast<std::uint32_t>(features.size());
         for (std::uint32_t index = 0; index < count; ++index)
             if (!module.parameter("features", features[index], index, count))

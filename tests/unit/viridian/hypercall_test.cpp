@@ -39,7 +39,7 @@ protected:
 
 TEST_F(ViridianHypercall, ThatNobodyKnowsIsAnInvalidCode)
 {
-    for (const std::uint64_t code : {0x0000, 0x0001, 0x0004, 0x0012, 0x0016, 0x0046, 0x005c, 0x8000, 0x8002, 0xffff})
+    for (const std::uint64_t code : {0x0000, 0x0001, 0x0004, 0x0012, 0x0016, 0x0046, 0x005b, 0x005e, 0x8000, 0x8002, 0xffff})
         EXPECT_EQ(guest.call(code), status(HvStatus::HV_STATUS_INVALID_HYPERCALL_CODE)) << code;
     expect_nothing_done();
 }
@@ -215,6 +215,8 @@ TEST(ViridianHypercalls, OfAGroupThatIsNotOfferedAreDenied)
     Guest guest;
     ASSERT_TRUE(guest.create({"!tlbflush", "!ipi"}));
     guest.enable_hypercalls();
+    EXPECT_EQ(guest.call(tlfs::HvCallPostMessage, 0x8000), status(HvStatus::HV_STATUS_ACCESS_DENIED));
+    EXPECT_EQ(guest.call(tlfs::HvCallSignalEvent | fast, 1), status(HvStatus::HV_STATUS_ACCESS_DENIED));
     EXPECT_EQ(guest.module.cpuid(0x4000'0004).eax & 0x404, 0u);
     EXPECT_EQ(guest.call(tlfs::HvCallFlushVirtualAddressSpace, 0x8000),
               status(HvStatus::HV_STATUS_ACCESS_DENIED));
