@@ -15,10 +15,10 @@ pack_tree() {
         cpio --null --create --quiet --reproducible --format=newc --owner=0:0) > "$2"
 }
 
-# add_busybox TREE: the programs of an initramfs; their names are made as links by `busybox --install` at boot.
+# add_busybox TREE [BUSYBOX]: the programs of an initramfs; their names are made as links by `busybox --install` at boot.
 add_busybox() {
     mkdir -p "$1"/{bin,sbin,usr/bin,usr/sbin,etc,dev,proc,sys,run,tmp,root,var/log}
-    install -m 0755 /bin/busybox "$1/bin/busybox"
+    install -m 0755 "${2:-/bin/busybox}" "$1/bin/busybox"
     ln -s busybox "$1/bin/sh"
     printf 'root:x:0:0:root:/root:/bin/sh\n' > "$1/etc/passwd"
     printf 'root:x:0:\ntty:x:5:\ngraft:x:900:\n' > "$1/etc/group"
@@ -50,17 +50,19 @@ install_present() {
     return 0
 }
 
-# make_guest_image ARCHIVE: the initramfs of the Linux test guests, for every flavour: console and timers are built into all.
+# make_guest_image ARCHIVE BUSYBOX FLAVOUR...: the initramfs of Linux test guests of those flavours, which have console and timers
+# built in.
 make_guest_image() {
-    local tree flavour
-    tree=$(mktemp -d "$1.XXXXXX")
-    add_busybox "$tree"
-    for flavour in "${KERNEL_FLAVOURS[@]}"; do
+    local archive=$1 busybox=$2 tree flavour
+    shift 2
+    tree=$(mktemp -d "$archive.XXXXXX")
+    add_busybox "$tree" "$busybox"
+    for flavour in "$@"; do
         add_modules "$tree" "$flavour" "${GUEST_MODULES[@]}"
     done
     install -m 0755 "$ROOT/scripts/image/guest-init" "$tree/init"
     install_present 0755 "$tree/bin" "$BUILD/tools/tests/guests/linux/guest-stress"
-    pack_tree "$tree" "$1"
+    pack_tree "$tree" "$archive"
     rm -rf "$tree"
 }
 
@@ -74,7 +76,7 @@ add_guests() {
     done
     [[ -n ${GRAFT_WITHOUT_ELF_KERNEL:-} ]] ||
         install -m 0644 "$(elf_kernel cloud-amd64)" "$folder/vmlinux-cloud-amd64"
-    make_guest_image "$folder/initramfs.cpio"
+    make_guest_image "$folder/initramfs.cpio" /bin/busybox "${KERNEL_FLAVOURS[@]}"
     install_present 0644 "$tree/root/configs" "$ROOT"/configs/*.json
 }
 

@@ -25,8 +25,8 @@ UNIT_LIMIT = 600
 
 # System tests that take minutes, the longest first: begun before all others, so that none is left alone at the end.
 LONG_SYSTEM_TESTS = ("hot-swap-load", "guest-debian", "trusted-crimes", "vendor-sdk", "dom0-script", "guest-stress",
-                     "foreign-pages", "bad-guests", "virtual-time", "hot-swap", "xl-verbs", "bad-input", "hook-budget",
-                     "containment")
+                     "guest-kernels", "foreign-pages", "bad-guests", "virtual-time", "hot-swap", "xl-verbs", "bad-input",
+                     "hook-budget", "containment")
 
 
 class Tally:
