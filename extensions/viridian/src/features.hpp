@@ -44,7 +44,7 @@ inline constexpr std::array<FeatureGroup, 13> feature_groups{{
     {"apic"},
     {"tlbflush"},
     {"ipi"},
-    {"reset"},
+    {"reset", 0, false},
     {"crash"},
     {"synic"},
     {"stimer", bit_of(Feature::time) | bit_of(Feature::synic)},
@@ -74,14 +74,15 @@ public:
     [[nodiscard]] constexpr std::uint32_t bits() const { return bits_; }
     friend constexpr bool operator==(const Features&, const Features&) = default;
 
-    /// One element of the list: a group's name adds it, `!name` takes it and what needs it away, `all` is every group and
-    /// `default` those that a guest has whose config does not say. Nothing where the word is none of these; `!base` is refused, since nothing works without it.
+    /// One element of the list: a group's name adds it, `!name` takes it and what needs it away, `all` adds every group and
+    /// `default` those that a guest has whose config does not say.  Nothing where the word is none of these; `!base` is
+    /// refused, since nothing works without it.
     [[nodiscard]] constexpr std::optional<Features> with(std::string_view word) const
     {
         if (word == "all")
             return all();
         if (word == "default")
-            return by_default();
+            return Features{bits_ | by_default().bits()};
         const bool remove{word.starts_with('!')};
         if (remove)
             word.remove_prefix(1);

@@ -9,7 +9,7 @@ namespace {
 // The leaves are constants of what was given, so most promises are kept by the compiler.
 static_assert(vendor_leaf() == abi::CpuidResult{6, 0x7263'694d, 0x666f'736f, 0x7648'2074});
 static_assert(interface_leaf() == abi::CpuidResult{0x3123'7648, 0, 0, 0});
-static_assert(features_leaf(Features::by_default()) == abi::CpuidResult{0x0000'0afe, 0x10'0000, 0, 0x000e'0510});
+static_assert(features_leaf(Features::by_default()) == abi::CpuidResult{0x0000'0a7e, 0x10'0000, 0, 0x000e'0510});
 static_assert(features_leaf(Features::all()) == abi::CpuidResult{0x0000'0eff, 0x10'0030, 0, 0x000e'0530});
 static_assert(features_leaf(Features::base_alone()) == abi::CpuidResult{0x0000'0060, 0x10'0000, 0, 0x0004'0000});
 static_assert(recommendations_leaf(Features::all()) == abi::CpuidResult{0x0000'0e3c, 4095, 0, 0});

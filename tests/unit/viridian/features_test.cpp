@@ -33,17 +33,33 @@ TEST(ViridianFeatures, AddAndTakeAwayByName)
     EXPECT_TRUE(features->has(Feature::crash));
     EXPECT_EQ(listed({"default"}, Features::base_alone()), Features::by_default());
     EXPECT_EQ(listed({"all"}, Features::base_alone()), Features::all());
-    EXPECT_FALSE(Features::by_default().has(Feature::idle) || Features::by_default().has(Feature::runtime));
     EXPECT_EQ(listed({"tim"}, Features::base_alone()), std::nullopt);
     EXPECT_EQ(listed({"!"}, Features::base_alone()), std::nullopt);
     EXPECT_EQ(listed({""}, Features::base_alone()), std::nullopt);
+}
+
+TEST(ViridianFeatures, OfTheDefaultAreExactlyThese)
+{
+    std::string names;
+    for (std::uint32_t group = 0; group < feature_groups.size(); ++group)
+        if (Features::by_default().has(static_cast<Feature>(group)))
+            names += std::string{feature_groups[group].name} + ' ';
+    EXPECT_EQ(names, "base time apic tlbflush ipi crash synic stimer input ");
+}
+
+TEST(ViridianFeatures, OfTheDefaultAreAddedLikeAnyOthers)
+{
+    const auto features = listed({"messages", "default"}, Features::base_alone());
+    ASSERT_TRUE(features);
+    EXPECT_TRUE(features->has(Feature::messages) && features->has(Feature::apic));
+    EXPECT_FALSE(features->has(Feature::reset));
 }
 
 TEST(ViridianFeatures, AreTheDefaultWithoutAParameter)
 {
     Guest guest;
     ASSERT_TRUE(guest.create());
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xafeu);
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xa7eu);
 }
 
 TEST(ViridianFeatures, OfAListAreExactlyThose)
@@ -58,7 +74,7 @@ TEST(ViridianFeatures, TakenAwayFirstAreTakenFromTheDefault)
 {
     Guest guest;
     ASSERT_TRUE(guest.create({"!time", "!crash"}));
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xf4u);  // and with the time the timers
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0x74u);  // and with the time the timers
     EXPECT_EQ(guest.module.cpuid(0x4000'0003).edx, 0x6'0010u);
 }
 
@@ -70,7 +86,7 @@ TEST(ViridianFeatures, ThatNobodyKnowsAreRefusedWithASentence)
     EXPECT_FALSE(guest.module.parameter("feature", std::string{"time"}));
     EXPECT_FALSE(guest.module.parameter("features", true));
     EXPECT_TRUE(guest.module.create());
-    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xafeu);  // what was refused changed nothing
+    EXPECT_EQ(guest.module.cpuid(0x4000'0003).eax, 0xa7eu);  // what was refused changed nothing
 }
 
 TEST(ViridianFeatures, ThatLackWhatTheyNeedAreRefusedByBothNames)
