@@ -20,12 +20,13 @@ TARGETS = {
     "loader": (60, 6000),
     "manifest": (60, 512),
     "control_protocol": (60, 1024),
-    "boot": (20, 4096),
-    "decode": (20, 256),
-    "domain_config": (20, 2048),
-    "kernel_file": (20, 4096),
+    "boot": (17, 4096),
+    "decode": (17, 256),
+    "domain_config": (17, 2048),
+    "kernel_file": (17, 4096),
     "state_records": (60, 2048),
-    "virtio": (20, 1024),
+    "state_json": (15, 512),
+    "virtio": (17, 1024),
 }
 
 

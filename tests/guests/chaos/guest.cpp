@@ -5,7 +5,8 @@
 //   restart                   instance 0 is restarted: it dies in the middle of a write, and the guest counts that its writes and
 //                             its state go on; until instances die so fast that it goes on without
 //   hooks INSTANCES ROUNDS    every fatal crime in every hook that a guest can make run, each ROUNDS times, by turns of the instances
-//   trusted CRIME             that crime in every hook that a guest can make run; each is announced before it, since it may be the last
+//   trusted CRIME [HOOK...]   that crime in every hook that a guest can make run, or in those; each is announced before it, since it
+//                             may be the last
 //   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
 //   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
 #include "orders.hpp"
@@ -128,11 +129,22 @@ void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
     fact("survived", name, survived.view());
 }
 
+/// Named by the command line from `first` on, where that names any.
+bool is_wanted(std::string_view name, unsigned first)
+{
+    for (unsigned word = first; !command_word(word).empty(); ++word)
+        if (command_word(word) == name)
+            return true;
+    return command_word(first).empty();
+}
+
 /// The announcement reaches dom0's other end before the crime does whatever it does.
 void each_hook(std::uint32_t crime)
 {
     for (const Hook hook : guest_hooks) {
         const std::string_view name = chaos::hooks[static_cast<unsigned>(hook)];
+        if (!is_wanted(name, 2))
+            continue;
         fact("trying", name);
         for (unsigned look = 0; look < announcing_looks; ++look)
             static_cast<void>(cpuid(0x4000'0000));

@@ -4,7 +4,8 @@
 
 A machine commits one crime after the other, in the hooks that a guest makes run, then all of them in those of the injector (steps), until one
 ends it, or leaves it in a state that nobody can vouch for: then the next machine goes on with what comes next.  Where a crime
-ends its machine in one hook of a part, the other hooks of that part are not tried.  Prints the tables of docs/containment.md.
+ends its machine in one hook of a part, the other hooks of that part are not tried.  A hook that the guest's part got after the
+outcomes were kept is tried alone.  Prints the tables of docs/containment.md.
 """
 import argparse
 import json
@@ -30,6 +31,16 @@ class Trial:
         self.hooks = {hook for hook in hooks if (hook in INJECTED) == (part == "injector")}
         self.outcomes = {}  # hook: (committed, lost, survived), or how the machine ended
         self.well = None
+
+    def due(self):
+        """The hooks to try: all, or, of a guest's part that did not end its machine, those that have no outcome."""
+        if self.outcomes and (self.part == "injector" or any(isinstance(one, str) for one in self.outcomes.values())):
+            return set()
+        return self.hooks - set(self.outcomes)
+
+    def words(self):
+        """Its line in crimes.txt; the hooks only where they are not all."""
+        return " ".join([str(self.number), self.name, self.part] + (sorted(self.due()) if self.outcomes else []))
 
     def is_clean(self):
         """Every instance was lost and another took its place: the machine is what it was."""
@@ -93,6 +104,7 @@ def run_trials(machine, trials, keep):
             return done + 1
         if line.startswith("CRIME "):
             patience, trial, hook = PATIENCE, trials[done], None
+            trial.well = None
         elif match := re.match(r"(?:guest: )?trying: (\S+)", line):
             hook = match[1]
         elif match := re.match(r"(?:guest: )?outcome: (\S+) (\d+) (\d+) (\d+)", line):
@@ -172,11 +184,11 @@ def main():
             with open(options.results, "w", encoding="utf-8") as kept:
                 json.dump([(one.outcomes, one.well) for one in trials], kept)
 
-    due = sorted((trial for trial in trials if not trial.outcomes), key=lambda trial: PARTS.index(trial.part))
+    due = sorted((trial for trial in trials if trial.due()), key=lambda trial: PARTS.index(trial.part))
     silent = 0
     while due and silent < 3:
         with open(os.path.join(options.work, "crimes.txt"), "w", encoding="utf-8") as file:
-            file.writelines(f"{trial.number} {trial.name} {trial.part}\n" for trial in due)
+            file.writelines(f"{trial.words()}\n" for trial in due)
         done = run_trials(Machine(options.dom0, options.work), due, keep)
         silent = 0 if done else silent + 1
         due = due[done:]

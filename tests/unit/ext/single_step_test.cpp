@@ -31,19 +31,27 @@ struct Coded {
 
 class SingleStep : public ExtensionTest {
 protected:
-    SingleStep()
+    explicit SingleStep(unsigned vcpus = 1)
     {
         answer = nullptr;
         shown.clear();
         binding = &bound("watcher-steps");
         binding->hooks.exit = note;
-        enter_protected_mode(vcpu(), next_code = start_rip);
-        vcpu().registers.general[rsp] = stack_top;
+        next_code = start_rip;
+        for (unsigned index = 0; index < vcpus; ++index)
+            prepare(domain->vcpu(index));
         EXPECT_TRUE(domain->memory.populate(GuestPhysical{watched}));
         for (const std::uint64_t page : {start_rip, handler, stack_top})
             EXPECT_TRUE(domain->memory.populate(GuestPhysical{page}));
         start();
-        guest().when_done = [this](VcpuContext& context, FakeVcpu& now) { return execute(context, now); };
+    }
+    void prepare(Vcpu& one)
+    {
+        enter_protected_mode(one, start_rip);
+        one.registers.general[rsp] = stack_top;
+        one.started = true;
+        machine().scheduler.unblock(one, Blocker::waiting_for_startup);
+        fake::fake_vcpu(one).when_done = [this](VcpuContext& context, FakeVcpu& now) { return execute(context, now); };
     }
     ~SingleStep() override
     {
@@ -110,7 +118,7 @@ protected:
     /// The processor, from an entry to an exit.
     Exit execute(VcpuContext& context, FakeVcpu& now)
     {
-        if (now.delivered.size() > delivered) {
+        if (now.delivered.size() > delivered[&now]) {
             const Event event = now.delivered.back();
             if (fault_in_delivery) {
                 Exit fault = *std::exchange(fault_in_delivery, {});
@@ -123,7 +131,7 @@ protected:
                 }
                 return fault;
             }
-            delivered = now.delivered.size();
+            delivered[&now] = now.delivered.size();
             if (event.kind == EventKind::interrupt)
                 context.registers.rflags |= interrupt_flag;  // the fake has cleared it already
             enter_handler(context);
@@ -202,7 +210,7 @@ protected:
     std::map<std::uint64_t, Coded> program;
     std::uint64_t next_code{};
     std::vector<std::uint64_t> images, returns;  ///< flags and RIPs that the guest's memory was shown
-    std::size_t delivered{};
+    std::map<const FakeVcpu*, std::size_t> delivered;
     std::optional<Exit> fault_in_delivery;
     bool traps_held{};  ///< MOV SS: no trap before the instruction behind
     bool traps_lost{};  ///< INT n: the handler runs without TF
@@ -798,6 +806,80 @@ TEST_F(SingleStep, shows_an_exit_to_those_who_want_it_afterwards_as_ever)
     run();
     ASSERT_EQ(shown.size(), 3u);
     EXPECT_EQ(rips(), (Rips{start_rip + 2, start_rip + 3}));
+}
+
+/// Two VCPUs of the domain on one processor, each in the same program.
+class StepsOfTwo : public SingleStep {
+protected:
+    struct Seen {
+        std::uint64_t from, to;
+        bool operator==(const Seen&) const = default;
+    };
+    StepsOfTwo() : SingleStep(2)
+    {
+        for (auto& of_one : seen)
+            of_one.clear();
+        order.clear();
+        binding->hooks.exit = [](const abi::VcpuContext* context, abi::ExitFrame* frame) {
+            if (frame->kind == abi::ExitKind::single_step) {
+                seen[context->index].push_back({frame->value, frame->rip});
+                order.push_back(context->index);
+            }
+            return abi::done;
+        };
+    }
+    /// Before it is executed, the processor is the other's.
+    Effect gives_way()
+    {
+        return [this](VcpuContext& context, FakeVcpu&) -> std::optional<Exit> {
+            if (way_given[&context])
+                return std::nullopt;
+            way_given[&context] = true;
+            for (unsigned index = 0; index < 2; ++index)
+                EXPECT_TRUE(&domain->vcpu(index) == &context || (domain->vcpu(index).registers.rflags & trap_flag) == 0)
+                    << "it is not in the guest, nor is the flag";
+            fake::advance_ticks(platform::ticks_per_second());
+            return plain_exit(ExitKind::physical_interrupt);
+        };
+    }
+    void run_both()
+    {
+        NoWork work;
+        for (unsigned turns = 0; turns < 60 && run_one_turn(work); ++turns) {
+        }
+        for (unsigned index = 0; index < 2; ++index) {
+            machine().scheduler.unblock(domain->vcpu(index), Blocker::swapping);
+            EXPECT_EQ(domain->vcpu(index).registers.rflags & trap_flag, 0u);
+            EXPECT_EQ(domain->vcpu(index).nested_root, domain->vcpu(index).view.root());
+        }
+    }
+
+    static inline std::vector<Seen> seen[2];
+    static inline std::vector<std::uint32_t> order;  ///< of which VCPU each was
+    std::map<const VcpuContext*, bool> way_given;
+};
+
+TEST_F(StepsOfTwo, are_each_shown_once_and_in_its_own_order)
+{
+    const auto first = nop(), way = put({0x90}, gives_way());
+    const auto known = put({0x0f, 0xa2}, [](VcpuContext&, FakeVcpu&) { return plain_exit(ExitKind::cpuid, 2); });
+    const auto interrupt = put({0xcd, 0x80}), last = nop();
+    at(handler);
+    const auto in_handler = put({0x90}, gives_way()), back = interrupt_return();
+    follow();
+    run_both();
+    const std::vector<Seen> expected{{first, way},         {way, known},      {known, interrupt}, {interrupt, in_handler},
+                                     {in_handler, back}, {back, last}, {last, last + 1}};
+    EXPECT_EQ(seen[0], expected);
+    EXPECT_EQ(seen[1], expected);
+    EXPECT_EQ(order.front(), 0u);
+    EXPECT_EQ(order.at(1), 1u) << "the second began while the first was in the middle of an instruction";
+    condition(1, 0);
+    for (unsigned index = 0; index < 2; ++index)
+        domain->vcpu(index).registers.rip = first;
+    run_both();
+    EXPECT_EQ(order.size(), 2 * expected.size());
+    EXPECT_FALSE(domain->vcpu(0).extras.wanted || domain->vcpu(1).extras.wanted);
 }
 
 TEST_F(SingleStep, needs_a_table_of_each_VCPU_and_gives_it_back)

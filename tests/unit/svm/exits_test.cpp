@@ -192,6 +192,24 @@ TEST_F(Exits, AnInjectedEventIsDeliveredOnce)
     EXPECT_EQ(next_event(), valid | 4ull << 8 | 0x80);
 }
 
+TEST(Injection, TellsAProcessorThatSavesItWhereASoftwareInterruptReturnsTo)
+{
+    for (const bool saves : {true, false}) {
+        SvmMachine machine{{.next_rip = saves}};
+        TestVcpu vcpu{machine};
+        vcpu.load(0);
+        const auto entered_with = [&](core::EventKind kind) {
+            vcpu.vmcb().control.next_rip = 0x77;  // an exit's
+            vcpu.context.registers.rip = 0x1002;
+            machine.hvm().inject(vcpu.context, {kind, 0x80, false, 0});
+            vcpu.enter();
+            return model().entered.control.next_rip;
+        };
+        EXPECT_EQ(entered_with(core::EventKind::software_interrupt), saves ? 0x1002u : 0x77u);
+        EXPECT_EQ(entered_with(core::EventKind::interrupt), 0x77u);
+    }
+}
+
 TEST_F(Exits, AnInterruptedDeliveryIsQueuedAgain)
 {
     const std::uint64_t events[]{valid | 0x31, valid | 2ull << 8 | 2,

@@ -2,13 +2,13 @@
 //
 // The verbs about an extension of a running domain: attach it, detach it, swap it, take the swap back, read its state.
 #include <algorithm>
-#include <cstring>
 
 #include "base/file.hpp"
 #include "base/suggest.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/json_values.hpp"
 #include "daemon/log.hpp"
+#include "output/state_json.hpp"
 
 namespace hv::xl {
 namespace {
@@ -41,73 +41,6 @@ Json swap_json(const Hypervisor::Swapped& swapped, std::uint64_t ticks_per_secon
     }
     json["vcpus"] = std::move(vcpus);
     return json;
-}
-
-std::string record_name(std::uint32_t type)
-{
-    switch (type) {
-    case protocol::record_domain_block: return "domain-block";
-    case protocol::record_vcpu_block: return "vcpu-block";
-    case protocol::record_continuation: return "continuation";
-    default: return "module";
-    }
-}
-
-std::string hex_bytes(std::span<const std::byte> bytes)
-{
-    constexpr std::string_view digits{"0123456789abcdef"};
-    std::string text;
-    for (const std::byte byte : bytes) {
-        text.push_back(digits[std::to_integer<unsigned>(byte) >> 4]);
-        text.push_back(digits[std::to_integer<unsigned>(byte) & 15]);
-    }
-    return text;
-}
-
-/// The words of a block, or the fields by number of a module's own record.
-void add_data(Json& json, std::uint32_t type, std::span<const std::byte> data)
-{
-    if (type < protocol::first_module_record) {
-        Json words = Json::array();
-        for (std::size_t at = 0; at + 8 <= data.size(); at += 8) {
-            std::uint64_t word{};
-            std::memcpy(&word, data.data() + at, sizeof word);
-            words.push_back(word);
-        }
-        json["words"] = std::move(words);
-        return;
-    }
-    Json fields = Json::object();
-    while (data.size() >= sizeof(protocol::StateField)) {
-        protocol::StateField field{};
-        std::memcpy(&field, data.data(), sizeof field);
-        const std::size_t padded{sizeof field + (std::size_t{field.length} + 3) / 4 * 4};
-        if (padded > data.size())
-            break;
-        fields[std::to_string(field.number)] = hex_bytes(data.subspan(sizeof field, field.length));
-        data = data.subspan(padded);
-    }
-    json["fields"] = std::move(fields);
-}
-
-Json records_json(std::span<const std::byte> bytes)
-{
-    Json records = Json::array();
-    while (bytes.size() >= sizeof(protocol::StateRecordHead)) {
-        protocol::StateRecordHead header{};
-        std::memcpy(&header, bytes.data(), sizeof header);
-        const std::size_t padded{sizeof header + (std::size_t{header.length} + 7) / 8 * 8};
-        if (padded > bytes.size())
-            throw Failure{ExitCode::failed, "the hypervisor's state records are damaged"};
-        Json one{{"type", header.type}, {"name", record_name(header.type)}, {"version", header.version},
-                 {"bytes", header.length}};
-        if (header.vcpu != protocol::record_of_domain)
-            one["vcpu"] = header.vcpu;
-        add_data(one, header.type, bytes.subspan(sizeof header, header.length));
-        records.push_back(std::move(one));
-        bytes = bytes.subspan(padded);
-    }
-    return records;
 }
 
 }  // namespace
@@ -241,7 +174,7 @@ Task<Json> Daemon::ext_inspect(CallPointer call)
                    {"module", name},
                    {"version", protocol::text_of(state.reply.version)},
                    {"generation", state.reply.generation},
-                   {"records", records_json(state.records)}};
+                   {"records", state_json(state.records)}};
 }
 
 }  // namespace hv::xl

@@ -225,6 +225,15 @@ void unload(VcpuContext& context)
 // ---- running
 // ------------------------------------------------------------------------------------------------------
 
+/// A software interrupt is to return to where RIP is.  A processor that saves the next instruction's address takes it from there.
+void inject(VcpuContext& context, const core::Event& event)
+{
+    VcpuState& vcpu = state_of(context);
+    inject_event(vcpu, event);
+    if (event.kind == core::EventKind::software_interrupt && backend.features.next_rip)
+        vcpu.vmcb->control.next_rip = context.registers.rip;
+}
+
 /// One VMRUN and #VMEXIT.  Every instruction here is paid on every exit.  Returns the same context: the compiler keeps no
 /// register over the round trip, and this is the one that is at hand after it.
 [[gnu::always_inline]] inline VcpuContext& run_once(VcpuContext& before)
@@ -429,7 +438,7 @@ core::HvmTable make_table()
         .unload = unload,
         .run = features.next_rip ? run<true> : run<false>,
         .enter_control = enter_control,
-        .inject = [](VcpuContext& c, const core::Event& event) { inject_event(state_of(c), event); },
+        .inject = inject,
         .event_pending = [](const VcpuContext& c) { return event_queued(state_of(c)); },
         .cancel_exception = [](VcpuContext& c) { cancel_exception(state_of(c)); },
         .interrupt_possible =
