@@ -51,6 +51,16 @@ public:
     }
 
 private:
+    static constexpr Word beyond{1ull << 52};  ///< any memory
+
+    static constexpr bool places_page(std::uint32_t msr)
+    {
+        return msr == 0x4000'0001 || msr == 0x4000'0021 || msr == 0x4000'0073 || msr == 0x4000'0082 || msr == 0x4000'0083;
+    }
+    [[nodiscard]] constexpr bool is_own_page(Word value) const
+    {
+        return value >= world_.pages && value < world_.pages + world_.page_count * page_bytes;
+    }
     constexpr Word draw()
     {
         state_ ^= state_ << 13;
@@ -76,10 +86,10 @@ private:
     constexpr Word draw_page(unsigned who)
     {
         if (once_in(16))
-            return (1ull << 50) + who * page_bytes;  // beyond all memory
+            return beyond + who * page_bytes;
         if (world_.may_overlap)
             return world_.pages + (2 + below(world_.page_count - 2)) * page_bytes;
-        return world_.pages + (2 + (2 * who + below(2)) % (world_.page_count - 2)) * page_bytes;
+        return world_.pages + (2 + (2 * who + below(2)) % (world_.page_count - 2)) * page_bytes;  // of each two of its own
     }
 
     constexpr Word draw_legal(std::uint32_t msr, unsigned vp)
@@ -87,7 +97,7 @@ private:
         const unsigned first{1 + 3 * vp};
         switch (msr) {
         case 0x4000'0000: return once_in(24) ? 0 : 0x8100'0000'0001'0000 + below(4);
-        case 0x4000'0001: return (once_in(16) ? 1ull << 51 : world_.pages + below(2) * page_bytes) | (once_in(8) ? 0 : once_in(160) ? 3 : 1);
+        case 0x4000'0001: return (once_in(16) ? beyond : world_.pages + below(2) * page_bytes) | (once_in(8) ? 0 : once_in(160) ? 3 : 1);
         case 0x4000'0021: return draw_page(0) | (once_in(3) ? 0 : 1);
         case 0x4000'0073: return draw_page(first) | (once_in(3) ? 0 : 1);
         case 0x4000'0082: return draw_page(first + 1) | (once_in(3) ? 0 : 1);
@@ -118,6 +128,8 @@ private:
     {
         if (world_.may_end)
             return msr == 0x4000'0001 && !once_in(8) && (value & 0xfff) != 3 ? value & ~2ull : value;  // locked, it is for good
+        if (places_page(msr) && (value & 1) != 0 && !is_own_page(value))
+            value |= beyond;
         const bool count{msr >= 0x4000'00b0 && msr <= 0x4000'00b7 && (msr & 1) != 0};
         switch (msr) {
         case 0x4000'0001: return value & ~2ull;

@@ -44,8 +44,8 @@ class Run:
             self.calls[match[1]] = match[2]
         elif match := re.fullmatch(r"tlfs: rule ([\w-]+): (.*)", line):
             self.rules[match[1]] = match[2]
-        elif line.startswith("tlfs: steps "):
-            self.steps.append(line[len("tlfs: steps "):])
+        elif match := re.fullmatch(r"tlfs: steps:? (.*)", line):
+            self.steps.append(match[1])
 
     def register(self, leaf, register):
         return self.leaves.get(leaf, {}).get(register, 0)
@@ -281,6 +281,17 @@ def add_rules(report):
                    lambda run, rule=rule: judge_rule(run, rule))
 
 
+def add_steps(report):
+    """How many accesses and calls a run made beside the reference model, and the first that differed."""
+    for name, run in report.runs.items():
+        if run.steps:
+            found = next((line for line in run.steps if re.fullmatch(r"\d+: .*", line)), "no end")
+            count = found.split(":")[0]
+            seen = "; ".join(run.steps) if "no difference" not in found else f"{count}, no difference"
+            report.add_check("Random steps", f"steps {name}", "", "each access and call as the reference model says",
+                             "no difference" in found and len(run.steps) == 1, seen)
+
+
 def add_guests(report, guests):
     """The checks that guests make of themselves."""
     for name, lines in guests.items():
@@ -310,7 +321,7 @@ def parse(text):
     return {name: Run(said) for name, said in runs.items()}, guests
 
 
-PARTS = ("Leaves", "MSRs", "Pages", "Hypercalls", "Statuses", "Guests")
+PARTS = ("Leaves", "MSRs", "Pages", "Hypercalls", "Statuses", "Random steps", "Guests")
 
 
 def cell(text):
@@ -322,7 +333,7 @@ def markdown(rows, foreign=False):
     lines = ["# Conformance to the Hypervisor Top-Level Functional Specification 6.0b", "",
              "What `scripts/conformance` saw of `extensions/viridian`, item by item. It boots Graft and runs the guest `tlfs-conformance`",
              "with `params.features` of `all`, of `default` and of `base`, and the guests that check what needs more than one",
-             "register or call. \"Seen\" is the run with `all`; what the others saw stands behind it where it is another. *Not offered* is only",
+             "register or call. Random steps are accesses and calls beside the reference model of `tests/conformance`. \"Seen\" is the run with `all`; what the others saw stands behind it where it is another. *Not offered* is only",
              "what the groups of `extensions/viridian/README.md` do not list. `scripts/README.md` says how to ask another hypervisor.", "",
              f"{len(rows)} items: " + ", ".join(f"{counts[result]} {result}" for result in (PASS, DEVIATION, NOT_OFFERED, FAILED)
                                                 if counts[result]) + ".", ""]
@@ -393,7 +404,7 @@ def main():
     report = Report(runs, {} if options.foreign else tlfs.DEVIATIONS)
     for name, run in runs.items():
         report.add_check("Leaves", f"run {name}", "", "the guest comes to its end", run.complete, "it does" if run.complete else "it does not")
-    for add in (add_leaves, add_msrs, add_rules, add_calls):
+    for add in (add_leaves, add_msrs, add_rules, add_calls, add_steps):
         add(report)
     add_guests(report, guests)
     if options.markdown:

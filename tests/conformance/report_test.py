@@ -85,6 +85,15 @@ class Judged(unittest.TestCase):
             self.assertTrue(any(report.broken_promises(worse, text).values()), row.item)
             self.assertTrue(any(report.broken_promises(known[:index] + known[index + 1:], text).values()), row.item)
 
+    def test_a_step_that_differs_is_a_failure(self):
+        for words, result in ((["tlfs: steps 100: no difference at step 100"], report.PASS),
+                              (["tlfs: steps: MSR 0x40000002 written 0x1: taken", "tlfs: steps 100: a difference at step 7"], report.FAILED),
+                              (["tlfs: steps: MSR 0x40000002 written 0x1: taken"], report.FAILED)):
+            runs, _ = report.parse("\n".join(good_words() + words))
+            made = report.Report(runs, {})
+            report.add_steps(made)
+            self.assertEqual([row.result for row in made.rows], [result])
+
     def test_ranges_are_words(self):
         self.assertEqual(report.ranges(tlfs.PAGE), "63:12, 0")
         self.assertEqual(report.ranges(0), "none")

@@ -13,6 +13,9 @@ namespace {
 
 FakeHost* current{};
 
+/// No processor has more bits of a physical address [APM2-3.41 §5.3].
+constexpr std::uint64_t end_of_addresses{1ull << 52};
+
 FakeHost& fake()
 {
     if (current == nullptr)
@@ -171,7 +174,7 @@ void fill_guest_memory(abi::HostTable& host)
         return abi::status_ok;
     };
     host.hypercall_page_place = [](std::uint64_t, std::uint32_t page, std::uint64_t gpa, std::uint32_t how) {
-        if (gpa % 4096 != 0 || how > abi::hypercall_page_copy)
+        if (gpa % 4096 != 0 || gpa >= end_of_addresses || how > abi::hypercall_page_copy)
             return abi::status_invalid_argument;
         if (how == abi::hypercall_page_remove) {
             fake().hypercall_pages_placed.erase(page);
@@ -220,7 +223,7 @@ void fill_overlays(abi::HostTable& host)
         const auto found = fake().pages.find(page);
         if (found == fake().pages.end() || !found->second.overlay)
             return abi::status_gone;
-        if (gpa % 4096 != 0)
+        if (gpa % 4096 != 0 || gpa >= end_of_addresses)
             return abi::status_invalid_argument;
         for (const auto& [handle, other] : fake().pages)
             if (handle != page && other.overlay && other.gpa == gpa)
@@ -233,6 +236,8 @@ void fill_overlays(abi::HostTable& host)
         const auto found = fake().pages.find(page);
         if (found == fake().pages.end() || !found->second.overlay)
             return abi::status_gone;
+        if (!found->second.gpa)
+            return abi::status_not_found;
         found->second.gpa.reset();
         return abi::status_ok;
     };

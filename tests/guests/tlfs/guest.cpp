@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // tlfs-conformance: prints what it sees of every leaf, MSR and hypercall of Microsoft's public specification, on any hypervisor that
-// offers the interface, and judges nothing: scripts/conformance and tests/conformance do.  On a KVM, say:
+// offers the interface, and judges nothing: scripts/conformance and tests/conformance do.  A number on its command line asks for so
+// many random steps beside the reference model.  On a KVM, say:
 //   qemu-system-x86_64 -enable-kvm -cpu host,hv-passthrough -kernel tlfs-conformance.elf -serial stdio -display none
 #include "kit/boot.hpp"
 #include "kit/console.hpp"
@@ -23,6 +24,8 @@ extern "C" void guest_main()
     tlfs::probe_msrs(offer);
     tlfs::probe_pages(offer);
     tlfs::probe_hypercalls(offer);
+    if (const auto steps = parse_number(command_word(0)))
+        tlfs::probe_steps(offer, *steps);
     tlfs::probe_lock();
     print_line("tlfs: end");
     say_end();

@@ -19,12 +19,12 @@ constexpr std::uint64_t own{0x6a09'e667'f3bc'c908};
 alignas(4096) std::uint64_t call_page[512];
 alignas(4096) volatile std::uint64_t some_page[512];
 volatile bool undefined;
+volatile std::uint64_t page_of_the_call;
 
 /// An undefined opcode in the hypercall page: back to who called it.
 void took_undefined(InterruptFrame& frame)
 {
-    const auto page = reinterpret_cast<std::uint64_t>(call_page);
-    if (frame.rip < page || frame.rip >= page + sizeof call_page) {
+    if (frame.rip - page_of_the_call >= sizeof call_page) {
         fact("trap", "an undefined opcode at ", hv::Hex{frame.rip});
         stop_for_good();
     }
@@ -137,6 +137,7 @@ void CallPage::disable()
 std::optional<std::uint64_t> CallPage::call(std::uint64_t control, std::uint64_t input, std::uint64_t output) const
 {
     undefined = false;
+    page_of_the_call = address_;
     std::uint64_t result;
     register std::uint64_t r8 asm("r8") = output;
     asm volatile("call *%[page]"

@@ -32,6 +32,9 @@ void probe_pages(const Offer& offer);
 /// Prints how every call ends, and the calls that are offered with every mistake.
 void probe_hypercalls(const Offer& offer);
 
+/// So many random accesses and calls beside the reference model, from the state that the other probes leave; says the first difference.
+void probe_steps(const Offer& offer, std::uint64_t steps);
+
 /// What cannot be undone: locks the hypercall page.
 void probe_lock();
 
@@ -43,6 +46,8 @@ class CallPage {
 public:
     /// Enables the page over one of the guest's own; nothing where it cannot be.
     static std::optional<CallPage> enable();
+    /// One that is enabled already.
+    static constexpr CallPage at(std::uint64_t address) { return CallPage{address}; }
     /// Takes it and the identity away.
     static void disable();
     [[nodiscard]] std::optional<std::uint64_t> call(std::uint64_t control, std::uint64_t input, std::uint64_t output) const;

@@ -41,7 +41,7 @@ public:
                 guest_.put(world.pages + page * reference::page_bytes + word * 8, pattern ^ word);
         const auto leaf = guest_.module.cpuid(0x4000'0003);
         const reference::Offer offer{Word{leaf.ebx} << 32 | leaf.eax, leaf.edx, guest_.module.cpuid(0x4000'0004).eax};
-        model_ = Model{offer, kind.vps, ram_bytes, ~0ull};  // the fake places pages anywhere
+        model_ = Model{offer, kind.vps, ram_bytes, 1ull << 52};
     }
 
     /// False at the first difference, which is said.
