@@ -45,6 +45,16 @@ private:
     {
         return read_element<T>(file_, sections_, table, index);
     }
+    /// An element before this one is the same in what must be unique.
+    template <typename T, typename Same>
+    bool is_repeated(const ConstTable& table, std::uint32_t index, Same same) const
+    {
+        const auto one = read<T>(table, index);
+        for (std::uint32_t before = 0; before < index; ++before)
+            if (same(read<T>(table, before), one))
+                return true;
+        return false;
+    }
     /// The window of this number and kind holds `offset`.
     bool holds(std::uint32_t id, abi::WindowKind kind, std::uint64_t offset) const
     {
@@ -162,9 +172,8 @@ Status TableJudge::windows()
         const auto one = read<abi::WindowRequest>(judged_.windows, index);
         const std::uint64_t where{element_offset<abi::WindowRequest>(sections_, judged_.windows, index)};
         HV_TRY(window(one, where));
-        for (std::uint32_t other = 0; other < index; ++other)
-            if (read<abi::WindowRequest>(judged_.windows, other).id == one.id)
-                return no(where, "two windows have the number ", one.id);
+        if (is_repeated<abi::WindowRequest>(judged_.windows, index, [](const auto& a, const auto& b) { return a.id == b.id; }))
+            return no(where, "two windows have the number ", one.id);
     }
     return Done{};
 }
@@ -217,9 +226,9 @@ Status TableJudge::counters()
         const auto one = read<abi::CounterDescription>(judged_.counters, index);
         const std::uint64_t where{element_offset<abi::CounterDescription>(sections_, judged_.counters, index)};
         HV_TRY(counter(one, where));
-        for (std::uint32_t other = 0; other < index; ++other)
-            if (std::string_view{read<abi::CounterDescription>(judged_.counters, other).name} == one.name)
-                return no(where, "two counters have the name ", ShownName{std::string_view{one.name}});
+        if (is_repeated<abi::CounterDescription>(judged_.counters, index,
+                                                 [](const auto& a, const auto& b) { return std::string_view{a.name} == b.name; }))
+            return no(where, "two counters have the name ", ShownName{std::string_view{one.name}});
     }
     return Done{};
 }

@@ -31,6 +31,7 @@ struct Chaos {
     struct VcpuState {
         std::uint64_t commits;
         ext::Timer timer;
+        std::uint64_t channel;  ///< its end; 0: not open
     };
     using Domain = ext::Domain<Chaos>;
     using Vcpu = ext::Vcpu<Chaos>;
@@ -39,7 +40,7 @@ struct Chaos {
                                     .version_major = 1,
                                     .needs = abi::need_registers | abi::need_guest_memory | abi::need_allocation |
                                              abi::need_time | abi::need_timers | abi::need_vcpus | abi::need_injection |
-                                             abi::need_overlays | abi::need_exits | abi::need_interrupt_watch,
+                                             abi::need_overlays | abi::need_exits | abi::need_interrupt_watch | abi::need_channel,
                                     .hypercall_pages = 1,
                                     .description = "commits the crime that its guest orders"};
     static constexpr std::array windows{
@@ -167,6 +168,8 @@ struct Chaos {
         case chaos::msr_timer: return fire(vcpu);
         case chaos::msr_kick: return as_verdict(ext::host().vcpu_kick(vcpu.handle()));
         case chaos::msr_window: return as_verdict(ext::host().interrupt_window_request(vcpu.handle()));
+        case chaos::msr_channel: return as_verdict(open_channel(vcpu));
+        case chaos::msr_message: return send(vcpu);
         case chaos::msr_watch:
             return as_verdict(ext::host().interrupt_watch(vcpu.handle(), static_cast<std::uint32_t>(value),
                                                           abi::watch_accepted | abi::watch_ended));
@@ -222,6 +225,10 @@ struct Chaos {
     }
     static abi::Verdict exit(Vcpu& vcpu, abi::ExitFrame&) { return in(vcpu, Hook::exit); }
     static abi::Verdict timer(Vcpu& vcpu, std::uint64_t, std::uint64_t, std::uint64_t) { return in(vcpu, Hook::timer); }
+    static abi::Verdict channel_message(Domain domain, std::uint64_t, const void*, std::uint64_t)
+    {
+        return in(domain, Hook::channel_message);
+    }
     static abi::Verdict before_entry(Vcpu& vcpu) { return in(vcpu, Hook::before_entry); }
     static abi::Verdict interrupt_window(Vcpu& vcpu) { return in(vcpu, Hook::interrupt_window); }
     static abi::Verdict interrupt_accepted(Vcpu& vcpu, std::uint32_t) { return in(vcpu, Hook::interrupt_accepted); }
@@ -277,6 +284,20 @@ private:
     static abi::Verdict as_verdict(abi::Answer answer)
     {
         return answer == abi::status_ok ? abi::done : abi::inject_general_protection;
+    }
+    static abi::Answer open_channel(Vcpu& vcpu)
+    {
+        constexpr char name[]{'c', 'h', 'a', 'o', 's', '0' + CHAOS_NUMBER / 2};
+        std::uint64_t channel{vcpu.state().channel};
+        const abi::Answer answer = channel != 0 ? abi::status_ok : ext::host().channel_open(vcpu.domain(), name, sizeof name, &channel);
+        vcpu.state().channel = channel;
+        return answer;
+    }
+    static abi::Verdict send(Vcpu& vcpu)
+    {
+        constexpr char message{'!'};
+        const abi::Answer opened = open_channel(vcpu);
+        return as_verdict(opened != abi::status_ok ? opened : ext::host().channel_send(vcpu.state().channel, &message, sizeof message));
     }
     static abi::Verdict fire(Vcpu& vcpu)
     {

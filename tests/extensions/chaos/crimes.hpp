@@ -91,13 +91,13 @@ inline constexpr std::array<Crime, 64> crimes{{
 /// The hooks that a crime can be ordered in, in the order of abi::HookTable; the name is the member's.
 enum class Hook : std::uint32_t {
     parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
-    hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, before_entry,
-    interrupt_window, interrupt_accepted, interrupt_ended, freeze, thaw, export_state, import_state, exit,
+    hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, channel_message,
+    before_entry, interrupt_window, interrupt_accepted, interrupt_ended, freeze, thaw, export_state, import_state, exit,
 };
-inline constexpr std::array<std::string_view, 26> hooks{
+inline constexpr std::array<std::string_view, 27> hooks{
     "parameter_set", "domain_create", "domain_destroy", "vcpu_initialise", "vcpu_reset", "vcpu_destroy", "cpuid", "msr_read",
     "msr_write", "hypercall_page", "hypercall", "hypercall_continue", "timer", "mmio_read", "mmio_write", "port_read",
-    "port_write", "before_entry", "interrupt_window", "interrupt_accepted", "interrupt_ended", "freeze", "thaw", "export_state",
+    "port_write", "channel_message", "before_entry", "interrupt_window", "interrupt_accepted", "interrupt_ended", "freeze", "thaw", "export_state",
     "import_state", "exit",
 };
 static_assert(static_cast<unsigned>(Hook::exit) + 1 == hooks.size());
@@ -133,6 +133,9 @@ inline constexpr std::uint32_t msr_window{7};   ///< written: interrupt_window i
 inline constexpr std::uint32_t msr_age{8};
 inline constexpr std::uint32_t msr_declared{9};  ///< reads as alive_word, with no call of a hook
 inline constexpr std::uint32_t msr_watch{10};  ///< written with a vector: interrupt_accepted and interrupt_ended are called for it
+/// Written: opens an end of the channel that instances 2 N and 2 N + 1 have together, where it is not open.
+inline constexpr std::uint32_t msr_channel{11};
+inline constexpr std::uint32_t msr_message{12};  ///< written: opens its end, and sends a message to the other
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
 inline constexpr std::uint32_t alive_leaf{2};

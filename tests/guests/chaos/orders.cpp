@@ -130,6 +130,7 @@ bool provoke(unsigned instance, Hook hook)
     case Hook::mmio_write: write_device(chaos::first_mmio + instance * chaos::mmio_per_instance, 1); return true;
     case Hook::port_read: return in32(port_of(instance)) == low_word;
     case Hook::port_write: out32(port_of(instance), 1); return true;
+    case Hook::channel_message: return write(instance, chaos::msr_channel) && write(instance ^ 1, chaos::msr_message);
     case Hook::before_entry: return write(instance, chaos::msr_kick);
     case Hook::interrupt_window: return write(instance, chaos::msr_window);
     case Hook::interrupt_accepted:

@@ -16,7 +16,8 @@ namespace guest {
 inline constexpr std::array guest_hooks{
     chaos::Hook::vcpu_reset, chaos::Hook::cpuid,      chaos::Hook::msr_read,     chaos::Hook::msr_write,
     chaos::Hook::hypercall,  chaos::Hook::hypercall_continue, chaos::Hook::timer, chaos::Hook::mmio_read,
-    chaos::Hook::mmio_write, chaos::Hook::port_read,  chaos::Hook::port_write,   chaos::Hook::before_entry,
+    chaos::Hook::mmio_write, chaos::Hook::port_read,  chaos::Hook::port_write,   chaos::Hook::channel_message,
+    chaos::Hook::before_entry,
     chaos::Hook::interrupt_window, chaos::Hook::interrupt_accepted, chaos::Hook::interrupt_ended, chaos::Hook::exit,
 };
 

@@ -118,6 +118,11 @@ def run_trials(machine, trials, keep):
                 return done
 
 
+def letter(column):
+    """Z is followed by AA."""
+    return ("A" if column >= 26 else "") + chr(ord("A") + column % 26)
+
+
 def word_of(outcome):
     """A hook's outcome as the table says it."""
     if outcome is None:
@@ -135,8 +140,8 @@ def show(trials, hooks):
     rows = {}
     for trial in trials:
         rows.setdefault(trial.name, []).append(trial)
-    lines = [" · ".join(f"{chr(ord('A') + index)} {hook}" for index, hook in enumerate(hooks)), "",
-             "| crime | " + " | ".join(chr(ord("A") + index) for index in range(len(hooks))) + " | then |",
+    lines = [" · ".join(f"{letter(index)} {hook}" for index, hook in enumerate(hooks)), "",
+             "| crime | " + " | ".join(letter(index) for index in range(len(hooks))) + " | then |",
              "| --- |" + " --- |" * len(hooks) + " --- |"]
     fatal, stopped, unnoticed, untried = [], [], [], []
     for name, parts in rows.items():

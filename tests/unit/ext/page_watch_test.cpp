@@ -204,6 +204,40 @@ TEST_F(PageWatch, is_open_to_one_processor_alone)
     EXPECT_FALSE(open_there);
 }
 
+TEST_F(PageWatch, stays_open_over_what_comes_before_the_instruction)
+{
+    for (const ExitKind kind : {ExitKind::physical_interrupt, ExitKind::physical_nmi, ExitKind::interrupt_window}) {
+        shown.clear();
+        unsigned looks{};
+        const Access comes_first = [&](VcpuContext&, FakeVcpu&, Exit& exit) {
+            if (++looks != 2)
+                return true;
+            exit = plain_exit(kind);
+            return false;
+        };
+        instruction({comes_first, writes(written)});
+        EXPECT_EQ(done, 1u);
+        EXPECT_EQ(looks, 3u);
+        EXPECT_EQ(shown.size(), 1u) << "it is the same access";
+    }
+}
+
+TEST_F(PageWatch, is_closed_by_an_exit_of_the_instruction_itself)
+{
+    code({0x0f, 0xa2});
+    bool open{};
+    instruction({fetches(executed), [&](VcpuContext& context, FakeVcpu&, Exit& exit) {
+                     open = !vcpu().view.stops(GuestPhysical{executed});
+                     machine().scheduler.block(static_cast<Vcpu&>(context), Blocker::swapping);  // it is not entered again
+                     exit = plain_exit(ExitKind::cpuid, 2);
+                     return false;
+                 }});
+    guest().script.clear();
+    EXPECT_TRUE(open);
+    EXPECT_FALSE(vcpu().step.wanted);
+    EXPECT_TRUE(vcpu().view.stops(GuestPhysical{executed}));
+}
+
 TEST_F(PageWatch, hides_its_trap_flag_from_instructions_that_look_at_the_flags)
 {
     vcpu().registers.general[rsp] = 0x8000;

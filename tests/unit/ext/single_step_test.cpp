@@ -462,6 +462,26 @@ TEST_F(StepOfFlags, does_not_show_it_to_system_calls)
     EXPECT_EQ(vcpu().registers.rflags, 0x202u);
 }
 
+TEST_F(StepOfFlags, takes_back_what_a_return_from_a_system_call_did_not_come_to_load)
+{
+    bool came{};
+    put({0x0f, 0x07}, [&](VcpuContext& context, FakeVcpu&) -> std::optional<Exit> {
+        if (!std::exchange(came, true))
+            return plain_exit(ExitKind::physical_interrupt);
+        context.registers.rflags = context.registers.general[r11];
+        context.registers.rip = 0x2000;
+        return std::nullopt;
+    });
+    at(0x2000);
+    nop();
+    general(r11) = 0x202;
+    follow();
+    run();
+    EXPECT_EQ(rips(), (Rips{0x2000, 0x2001}));
+    EXPECT_EQ(general(r11), 0x202u);
+    EXPECT_EQ(vcpu().registers.rflags, 0x202u);
+}
+
 TEST_F(StepOfFlags, lets_the_guest_read_its_own_debug_status)
 {
     constexpr std::uint64_t own{status_reset | single_step_status | 1};

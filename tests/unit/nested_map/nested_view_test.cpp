@@ -171,6 +171,29 @@ TEST_P(NestedViewTest, TakesWatchedPermissionsAwayAndLetsPagesThrough)
     EXPECT_EQ(memory.ledger.frames(), map.table_frames());
 }
 
+TEST_P(NestedViewTest, LetsSoManyPagesThroughAndThenClosesTheOldest)
+{
+    map_at(0, 8 * gib1, gib1);
+    const WatchedPages many[]{{4, 600, false, true, false}};
+    ASSERT_TRUE(view.watch(many));
+    const auto is_open = [&](std::uint64_t page) {
+        const bool open = walk(view.root(), page * kib4, GetParam()) == walk(map.root(), page * kib4, GetParam());
+        EXPECT_EQ(open, !view.stops(GuestPhysical{page * kib4})) << page;
+        return open;
+    };
+    constexpr std::uint64_t first{4}, last{first + NestedView::maximum_let_through - 1};
+    for (std::uint64_t page = first; page <= last; ++page)
+        view.let_through(GuestPhysical{page * kib4});
+    for (unsigned again = 0; again < 3; ++again)
+        view.let_through(GuestPhysical{last * kib4});
+    EXPECT_TRUE(is_open(first)) << "a page that is open takes nobody's place";
+    view.let_through(GuestPhysical{(last + 1) * kib4});
+    EXPECT_FALSE(is_open(first));
+    EXPECT_TRUE(is_open(first + 1) && is_open(last + 1));
+    view.end_letting_through();
+    EXPECT_FALSE(is_open(first + 1) || is_open(last) || is_open(last + 1));
+}
+
 TEST_P(NestedViewTest, WatchesNothingMoreWhereThereIsNoMemory)
 {
     map_at(0, 8 * gib1, gib1);
@@ -198,6 +221,7 @@ TEST_P(NestedViewTest, WatchesWhatWasReservedWithoutMoreMemory)
     EXPECT_EQ(held, base + tables_of_a_view + 1) << "two of the lowest level";
     EXPECT_FALSE(view.is_open());
     memory.ledger.set_limit(held);
+    ASSERT_TRUE(view.reserve(few, false)) << "what was promised before stands until it is trimmed";
     for (const std::span<const WatchedPages> watched : {std::span<const WatchedPages>{few}, {many}, {all}, {}, {many}, {}}) {
         ASSERT_TRUE(view.watch(watched));
         EXPECT_TRUE(view.watches_just(watched));

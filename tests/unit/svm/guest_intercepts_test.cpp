@@ -35,7 +35,9 @@ protected:
 
 TEST_F(GuestIntercepts, AreWhatIsWantedAndGoWithIt)
 {
+    vcpu.enter();
     const svm::VmcbControlArea before = control();
+    ASSERT_EQ(before.clean_bits, svm::clean_all);
     core::Intercepts wanted;
     wanted.exceptions = page_fault;
     wanted.control_reads = 1 << 3;

@@ -13,6 +13,19 @@ namespace hv::core {
 /// A hole has one of each level below the root to itself, at most.
 constexpr std::uint64_t tables_of_hole{nested_root_level - 1};
 
+namespace {
+
+/// No more than the caller may have.
+StaticVector<WatchedPages, NestedView::maximum_ranges> list_of(std::span<const WatchedPages> pages)
+{
+    StaticVector<WatchedPages, NestedView::maximum_ranges> list;
+    for (const WatchedPages& range : pages)
+        HV_ASSERT(list.push_back(range));
+    return list;
+}
+
+}  // namespace
+
 NestedView::~NestedView()
 {
     HV_ASSERT(become({}));  // needs no memory
@@ -36,12 +49,8 @@ void NestedView::close()
 
 Status NestedView::watch(std::span<const WatchedPages> pages)
 {
-    Differences next{};
-    next.hole = own_.hole;
-    for (const WatchedPages& range : pages)
-        HV_ASSERT(next.watched.push_back(range));
     through_.clear();
-    return become(next);
+    return become({.hole = own_.hole, .watched = list_of(pages)});
 }
 
 bool NestedView::Differences::touch(std::uint64_t guest, std::uint64_t bytes) const
@@ -117,9 +126,7 @@ Status NestedView::become(const Differences& next)
 
 Status NestedView::reserve(std::span<const WatchedPages> pages, bool barred)
 {
-    Differences all{};
-    for (const WatchedPages& range : pages)
-        HV_ASSERT(all.watched.push_back(range));
+    const Differences all{.hole = {}, .watched = list_of(pages)};
     const LockGuard guard{map_.lock_};
     const std::uint64_t promised = std::max(promised_, tables_of(all));
     const std::uint64_t held = tables_of(own_) + spare_count_;
@@ -136,9 +143,7 @@ Status NestedView::reserve(std::span<const WatchedPages> pages, bool barred)
 
 void NestedView::trim(std::span<const WatchedPages> pages, bool barred)
 {
-    Differences all{};
-    for (const WatchedPages& range : pages)
-        HV_ASSERT(all.watched.push_back(range));
+    const Differences all{.hole = {}, .watched = list_of(pages)};
     const LockGuard guard{map_.lock_};
     promised_ = tables_of(all);
     const std::uint64_t wanted = tables_to_hold(own_, promised_);

@@ -107,10 +107,7 @@ void cancel_exception(VcpuState& vcpu)
     if (vcpu.exception_queued)
         vcpu.vmcb->control.event_injection = 0;
     vcpu.exception_queued = false;
-    if (vcpu.vmcb->save.cr2 == vcpu.cr2_before)
-        return;
-    vcpu.vmcb->save.cr2 = vcpu.cr2_before;
-    dirty(vcpu, clean_cr2);
+    vcpu.vmcb->save.cr2 = vcpu.cr2_before;  // whose clean bit the exit has taken away where it wrote it
 }
 
 bool watches_task_priority(const VcpuState& vcpu)
