@@ -453,7 +453,7 @@ extern "C" void guest_main()
         own_leaf = block->base + watched::leaf_shown;
         own_msr = cpuid(block->base + watched::leaf_place).eax;
         if (command_word(0) == "follow")
-            be_followed(own_msr);
+            be_followed(block->base + watched::leaf_steps, own_msr);
         try_cpuid();
         try_msrs();
         try_ports();

@@ -23,6 +23,8 @@ struct Watched {
     struct VcpuState {
         Shown shown[kinds];
         std::uint64_t answered_msr;
+        std::uint64_t step_rip;  ///< where its last step ended
+        std::uint32_t steps_taken, steps_broken;  ///< how many; how many that did not begin where the one before had ended
     };
     using Vcpu = ext::Vcpu<Watched>;
 
@@ -91,13 +93,13 @@ struct Watched {
         std::uint64_t rip, number;
     };
     static constexpr std::uint32_t maximum_steps{256};
-    static inline Step steps[maximum_steps];  ///< of one VCPU, for one instance
+    static inline Step steps[maximum_steps];  ///< of the first VCPU, for one instance
     static inline std::uint32_t step_count;
 
-    static abi::CpuidResult tell_step(const Vcpu&, std::uint32_t, std::uint32_t index)
+    static abi::CpuidResult tell_step(const Vcpu& vcpu, std::uint32_t, std::uint32_t index)
     {
         if (index == watched::count_of_steps)
-            return {step_count, 0, 0, 0};
+            return {step_count, vcpu.state().steps_taken, vcpu.state().steps_broken, 0};
         const Step step = index < maximum_steps ? steps[index] : Step{};
         return {static_cast<std::uint32_t>(step.rip), static_cast<std::uint32_t>(step.number), 0, 0};
     }
@@ -118,9 +120,11 @@ struct Watched {
     {
         VcpuState& state = vcpu.state();
         if (frame.kind == abi::ExitKind::single_step) {
-            if (step_count < maximum_steps)
+            state.steps_broken += state.steps_taken++ != 0 && frame.value != state.step_rip ? 1 : 0;
+            state.step_rip = frame.rip;
+            if (vcpu.index() == 0 && step_count < maximum_steps)
                 steps[step_count++] = {frame.rip, frame.number};
-            return abi::done_unchanged;
+            return abi::done;
         }
         Shown& shown = state.shown[static_cast<std::uint32_t>(frame.kind) % kinds];
         ++shown.count;

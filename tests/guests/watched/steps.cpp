@@ -12,6 +12,7 @@
 #include "kit/console.hpp"
 #include "kit/interrupts.hpp"
 #include "kit/machine.hpp"
+#include "kit/processors.hpp"
 #include "watched.hpp"
 
 using namespace guest;
@@ -174,15 +175,59 @@ void try_steps(std::uint32_t own_leaf, std::uint32_t own_msr)
     expect_equal("step-afterwards", 0, flags_now() & trap_flag);
 }
 
-void be_followed(std::uint32_t own_msr)
+namespace {
+
+constexpr unsigned turns_of_tick{300};
+constexpr std::uint32_t enough_steps{20'000};
+volatile std::uint32_t turns_of_other;  ///< of the second processor
+volatile bool other_was_shown;
+
+void take_turns()
 {
-    constexpr unsigned turns{300};
+    for (unsigned turn = 0; turn < turns_of_tick; ++turn)
+        asm volatile("" ::: "memory");
+    if ((flags_now() & trap_flag) != 0)
+        fact("FAILED", "the trap flag is there");
+}
+
+/// This processor was shown many steps, and each began where the one before had ended.
+bool was_shown()
+{
+    const auto steps = cpuid(leaf, watched::count_of_steps);
+    if (steps.ecx != 0)
+        fact("FAILED", "steps that begin elsewhere: ", steps.ecx);
+    return steps.ebx > enough_steps;
+}
+
+[[noreturn]] void turn_for_ever(unsigned)
+{
+    for (std::uint32_t turn = 1;; ++turn) {
+        take_turns();
+        if (!other_was_shown && was_shown())
+            other_was_shown = true;
+        turns_of_other = turn;
+    }
+}
+
+}  // namespace
+
+void be_followed(std::uint32_t own_leaf, std::uint32_t own_msr)
+{
+    leaf = own_leaf;
+    enable_xapic();
+    ApicIds other;
+    static_cast<void>(other.push_back(1));
+    fact("processors", 1 + start_processors(other, 0, turn_for_ever));
     write_msr_that_exists(own_msr, watched::steps | watched::switch_on);
+    bool both{};
     for (unsigned tick = 0;; ++tick) {
-        for (unsigned turn = 0; turn < turns; ++turn)
-            asm volatile("" ::: "memory");
+        const std::uint32_t before{turns_of_other};
+        while (turns_of_other == before)
+            take_turns();
         fact("tick", tick);
-        if ((flags_now() & trap_flag) != 0)
-            fact("FAILED", "the trap flag is there");
+        if (!both && other_was_shown && was_shown()) {
+            both = true;
+            fact("both-shown", tick);
+        }
     }
 }

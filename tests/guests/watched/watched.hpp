@@ -12,7 +12,8 @@ inline constexpr std::uint32_t leaf_place{1};  ///< EAX: the module's MSR
 /// Subleaf: the kind of exit.  EAX how many were shown; EBX, ECX the last one's number and value.
 inline constexpr std::uint32_t leaf_shown{2};
 /// Subleaf: the number of a step since following was last switched on.  EAX its RIP, EBX how the guest came there; with the last
-/// subleaf, EAX how many there are.
+/// subleaf, EAX how many there are, EBX how many steps the VCPU that asks was shown to take, ECX how many of them did not begin where
+/// the one before had ended.
 inline constexpr std::uint32_t leaf_steps{3};
 inline constexpr std::uint32_t count_of_steps{0xffff'ffff};
 
