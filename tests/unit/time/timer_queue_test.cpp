@@ -61,6 +61,25 @@ TEST(TimerQueue, MovesATimerThatIsArmedAgainAlsoToAnotherQueue)
     EXPECT_FALSE(timer.armed());
 }
 
+TEST(TimerQueue, KnowsItsFirstTimerByTheDeadlineThatItWasMovedTo)
+{
+    std::vector<int> fired;
+    TimerQueue queue;
+    Recorded one{fired, 1}, other{fired, 2};
+    queue.arm(one, 100);
+    queue.arm(one, 150);  // alone
+    EXPECT_EQ(queue.earliest(), 150u);
+    queue.arm(other, 200);
+    queue.arm(one, 120);  // still before the other
+    EXPECT_EQ(queue.earliest(), 120u);
+    queue.arm(one, 300);  // behind it
+    EXPECT_EQ(queue.earliest(), 200u);
+    queue.expire(250);
+    EXPECT_EQ(fired, std::vector{2});
+    queue.expire(300);
+    EXPECT_EQ(fired, (std::vector{2, 1}));
+}
+
 TEST(TimerQueue, AgreesWithAModelOverRandomOperations)
 {
     std::mt19937 random{20261120};

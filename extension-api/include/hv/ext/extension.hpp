@@ -171,7 +171,7 @@ struct Thunks {
     static abi::Verdict msr_read(V context, u32 window, u32 offset, u64* value)
     {
         if constexpr (has_msr_table<T>)
-            return read_msr<T>(msrs_of<T>, Vcpu<T>{*context}, window, offset, *value);
+            return read_by(find_rule<msrs_of<T>>(window, offset), Vcpu<T>{*context}, offset, *value);
         else
             return on_vcpu<&T::msr_read>(context, window, offset, *value);
     }
@@ -179,7 +179,7 @@ struct Thunks {
     {
         Vcpu<T> vcpu{*context};
         if constexpr (has_msr_table<T>)
-            return write_msr<T>(msrs_of<T>, vcpu, window, offset, value);
+            return write_by(find_rule<msrs_of<T>>(window, offset), vcpu, offset, value);
         else
             return T::msr_write(vcpu, window, offset, value);
     }

@@ -89,12 +89,14 @@ void Timers::disarm(ExtensionTimer& timer)
     TimerQueue::cancel(timer);
 }
 
-/// Its host deadline on this processor, if the guest's time runs; else thaw() does it.
+/// Its host deadline on this processor, and no other, if the guest's time runs; else thaw() does it.
 void Timers::arm(ExtensionTimer& timer)
 {
     const GuestTime& time = timer.vcpu_->vcpu.domain.time;
     if (time.running())
         machine().arm_here(timer, time.host_tick_of(timer.setting_.deadline_ns));
+    else
+        TimerQueue::cancel(timer);
 }
 
 Status Timers::set(Handle handle, const abi::TimerSetting& setting)
@@ -105,8 +107,8 @@ Status Timers::set(Handle handle, const abi::TimerSetting& setting)
     ExtensionTimer* const timer = HV_TRY(look_up(handle));
     if (setting.action == abi::TimerAction::call_hook && timer->vcpu_->binding.hooks.timer == nullptr)
         return Error::invalid_argument;
-    disarm(*timer);
     timer->setting_ = setting;
+    timer->delivering_ = false;
     timer->missed_ = 0;
     timer->armed_ = true;
     arm(*timer);

@@ -79,7 +79,12 @@ void TimerQueue::arm(Timer& timer, std::uint64_t deadline)
     if (TimerQueue* const other = timer.queue_.load(std::memory_order_acquire); other != nullptr && other != this)
         cancel(timer);
     LockGuard guard{lock_};
-    if (timer.queue_.load(std::memory_order_relaxed) == this)
+    const bool armed_here{timer.queue_.load(std::memory_order_relaxed) == this};
+    if (armed_here && stays_first(timer, deadline)) {
+        timer.deadline_ = deadline;
+        return publish();
+    }
+    if (armed_here)
         remove(timer);
     timer.deadline_ = deadline;
     insert(timer);

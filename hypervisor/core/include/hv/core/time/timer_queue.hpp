@@ -51,6 +51,11 @@ public:
 private:
     static Timer* meld(Timer* a, Timer* b);
     static Timer* meld_children(Timer* first);
+    /// No other timer of the queue has to pass by it when it gets that deadline.
+    [[nodiscard]] bool stays_first(const Timer& timer, std::uint64_t deadline) const
+    {
+        return root_ == &timer && (timer.child_ == nullptr || deadline <= timer.deadline_);
+    }
     void insert(Timer& timer);
     void remove(Timer& timer);
     void publish() { earliest_.store(root_ == nullptr ? never : root_->deadline_, std::memory_order_release); }
