@@ -13,6 +13,7 @@
 #include "hv/x86/local_apic.hpp"
 #include "kit/apic.hpp"
 #include "kit/console.hpp"
+#include "kit/direct_call.hpp"
 #include "kit/interfaces.hpp"
 #include "kit/interrupts.hpp"
 #include "kit/known_interfaces.hpp"
@@ -28,7 +29,6 @@ using hv::x86::ApicRegister;
 
 constexpr std::uint32_t vp_index{0x4000'0002};
 constexpr std::uint32_t reference_count{0x4000'0020};
-constexpr std::uint64_t page_mark{0x8000'0000};
 
 constexpr std::uint64_t flush_space{0x02}, flush_list{0x03}, spin_wait{0x08}, send_ipi{0x0b};
 constexpr std::uint64_t flush_space_ex{0x13}, flush_list_ex{0x14}, send_ipi_ex{0x15}, query_capabilities{0x8001};
@@ -130,21 +130,6 @@ void enable_vectors()
     std::uint64_t cr0, cr4;
     asm volatile("mov %%cr0, %0\n mov %%cr4, %1" : "=r"(cr0), "=r"(cr4));
     asm volatile("mov %0, %%cr0\n mov %1, %%cr4" ::"r"(cr0 & ~emulate_and_task_switched), "r"(cr4 | osfxsr));
-}
-
-/// By the instruction itself, for those that may be #UD: nothing then.
-std::optional<std::uint64_t> call_directly(std::uint64_t control, std::uint64_t first = 0, std::uint64_t second = 0)
-{
-    std::uint64_t result{page_mark};
-    std::uint32_t faulted{};
-    register std::uint64_t r8 asm("r8") = second;
-    asm volatile(GUEST_FIXUP_BEGIN "vmmcall" GUEST_FIXUP_END
-                 : "+a"(result), "+c"(control), "+d"(first), "+r"(r8), [faulted] "+r"(faulted)
-                 :
-                 : "memory", "r9", "r10", "r11", "cc");
-    if (faulted != 0)
-        return std::nullopt;
-    return result;
 }
 
 using Words = std::array<std::uint64_t, 14>;  // two registers and XMM0 to XMM5
@@ -354,7 +339,7 @@ std::uint64_t call_32(std::uint64_t control, std::uint64_t first, std::uint64_t 
 {
     const auto low = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
     const auto high = [](std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); };
-    std::uint32_t registers[6]{low(control) | static_cast<std::uint32_t>(page_mark), high(first), low(first), high(control),
+    std::uint32_t registers[6]{low(control) | static_cast<std::uint32_t>(viridian_page_mark), high(first), low(first), high(control),
                                low(second), high(second)};
     guest_vmmcall_32(registers);
     return std::uint64_t{registers[3]} << 32 | registers[0];

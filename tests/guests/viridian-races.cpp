@@ -9,6 +9,7 @@
 
 #include "kit/apic.hpp"
 #include "kit/console.hpp"
+#include "kit/direct_call.hpp"
 #include "kit/interfaces.hpp"
 #include "kit/interrupts.hpp"
 #include "kit/known_interfaces.hpp"
@@ -22,7 +23,6 @@ using namespace guest;
 constexpr std::uint32_t guest_id{0x4000'0000}, hypercall{0x4000'0001}, vp_index{0x4000'0002}, reference_count{0x4000'0020},
     reference_tsc{0x4000'0021}, assist_page{0x4000'0073}, event_page{0x4000'0082}, message_page{0x4000'0083};
 constexpr std::uint64_t identity{0x8100'0000'0001'0000};
-constexpr std::uint64_t page_mark{0x8000'0000};
 constexpr std::uint64_t flush_space{0x02}, query_capabilities{0x8001};
 constexpr std::uint64_t success{0}, bad_alignment{4}, bad_parameter{5};
 constexpr unsigned rounds{2'000};
@@ -64,25 +64,11 @@ void place(std::uint32_t msr, std::uint64_t drawn)
         is_wrong("register of a page reads", now.value_or(~0ull));
 }
 
-std::optional<std::uint64_t> call(std::uint64_t control, std::uint64_t input, std::uint64_t output)
-{
-    std::uint64_t result{page_mark};
-    std::uint32_t faulted{};
-    register std::uint64_t r8 asm("r8") = output;
-    asm volatile(GUEST_FIXUP_BEGIN "vmmcall" GUEST_FIXUP_END
-                 : "+a"(result), "+c"(control), "+d"(input), "+r"(r8), [faulted] "+r"(faulted)
-                 :
-                 : "memory", "r9", "r10", "r11", "cc");
-    if (faulted != 0)
-        return std::nullopt;
-    return result;
-}
-
 /// Undefined while the page is off.
 void make_call(std::uint64_t drawn)
 {
     const bool query{(drawn >> 4 & 1) != 0};
-    const auto result = query ? call(query_capabilities, 0, address_of(drawn >> 8)) : call(flush_space, address_of(drawn >> 8), 0);
+    const auto result = query ? call_directly(query_capabilities, 0, address_of(drawn >> 8)) : call_directly(flush_space, address_of(drawn >> 8), 0);
     (result ? called : undefined).fetch_add(1);
     if (result && *result != success && *result != bad_alignment && (query || *result != bad_parameter))
         is_wrong("a call ends with", *result);
@@ -162,7 +148,7 @@ void try_everything()
     expect_equal("every-answer-is-a-defined-one", 0, wrong.load());
     expect("the-last-pages-go", write_msr(reference_tsc, 0) && write_msr(guest_id, 0) && write_msr(hypercall, 0));
     expect_equal("all-pages-are-the-guests-again", shared_pages, pages_that_are_the_guests());
-    expect("without-the-page-a-call-is-undefined", !call(query_capabilities, 0, address_of(0)));
+    expect("without-the-page-a-call-is-undefined", !call_directly(query_capabilities, 0, address_of(0)));
     const auto page = enable_hypercalls(viridian_msrs());
     expect("calls-work-afterwards", page && page->call(query_capabilities, 0, address_of(0)) == success);
     expect("and-so-does-the-page-of-the-clock", write_msr(reference_tsc, address_of(1) | 1) && pages[1][0] != 0 &&

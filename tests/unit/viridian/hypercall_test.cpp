@@ -156,6 +156,21 @@ TEST_F(ViridianHypercall, SendsAnIpiThatIsDescribedInMemory)
     EXPECT_EQ(guest.host.injected[0].vector, 0x30u);
 }
 
+/// A flush reaches those that there are; an IPI with a VP beyond them reaches nobody.
+TEST_F(ViridianHypercall, WithAMaskBeyondTheNumberOfVpsReachesNoneThatIsNotThere)
+{
+    guest.put(input_page, FlushInput{0, 0, ~0ull});
+    EXPECT_EQ(guest.call(tlfs::HvCallFlushVirtualAddressSpace, input_page), 0u);
+    ASSERT_EQ(guest.host.flushes.size(), 1u);
+    EXPECT_EQ(guest.host.flushes[0].vcpus, ~0ull);  // the service takes those of them that there are
+    guest.host.flushes.clear();
+    for (unsigned vp = 4; vp < 64; ++vp)
+        EXPECT_EQ(guest.call(tlfs::HvCallSendSyntheticClusterIpi | fast, 0x30, 1ull << vp | 1),
+                  status(HvStatus::HV_STATUS_INVALID_VP_INDEX))
+            << vp;
+    expect_nothing_done();
+}
+
 TEST_F(ViridianHypercall, RefusesIpisWithABadVectorLevelOrTarget)
 {
     const auto ipi = [&](std::uint64_t target, std::uint64_t mask) {
