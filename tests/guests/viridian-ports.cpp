@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Ports as a guest uses them: messages posted and events signalled by a connection's number, and what comes back into slots and
-// flags.  The owner of connection 1 is tests/guests/port-echo; with the word `alone` there is none.
+// flags.  The owner of connection 1 is tests/guests/port-echo; with the word `alone` there is none.  With the word `stream` there is no
+// end of messages and events, three of the one and one of the other always under way, and each is the one that must come.
 // Specification: [TLFS-6.0b §11].
 #include <array>
 #include <cstring>
@@ -23,7 +24,7 @@ using hv::x86::ApicRegister;
 constexpr std::uint32_t scontrol{0x4000'0080}, siefp{0x4000'0082}, simp{0x4000'0083}, end_of_message{0x4000'0084}, sint0{0x4000'0090},
     reference_count{0x4000'0020};
 constexpr std::uint64_t post_message{0x5c}, signal_event{0x5d}, fast{1 << 16};
-constexpr std::uint64_t success{0}, bad_input{3}, bad_alignment{4}, bad_parameter{5}, no_port{0x11}, no_connection{0x12};
+constexpr std::uint64_t success{0}, bad_input{3}, bad_alignment{4}, bad_parameter{5}, no_port{0x11}, no_connection{0x12}, no_buffers{0x13};
 constexpr std::uint8_t message_vector{0x52}, event_vector{0x53};
 constexpr unsigned message_sint{2}, event_sint{3};
 constexpr std::uint64_t patience{100'000'000};  // 10 s
@@ -168,6 +169,86 @@ void try_events()
     expect_equal("the-last-flag", success, signal(1, 2047));  // has no next: its owner is refused
 }
 
+/// Messages, numbered, as many as may be under way.
+class MessageStream {
+public:
+    [[nodiscard]] unsigned received() const { return received_; }
+    [[nodiscard]] unsigned wrong() const { return wrong_; }
+
+    void fill()
+    {
+        while (posted_ - received_ < under_way) {
+            const std::uint64_t status{post(1, first_type + posted_, bytes_of(posted_), static_cast<std::uint8_t>(posted_))};
+            if (status != success) {
+                wrong_ += status == no_buffers ? 0 : 1;  // the owner is behind: it is posted again
+                return;
+            }
+            ++posted_;
+        }
+    }
+    void take_what_is_there()
+    {
+        if (messages[message_sint].type == 0)
+            return;
+        wrong_ += is_echo(first_type + received_ + 1, bytes_of(received_), static_cast<std::uint8_t>(received_)) ? 0 : 1;
+        ++received_;
+        take();
+    }
+
+private:
+    static constexpr unsigned under_way{3};
+    static constexpr std::uint32_t first_type{0x10000};
+    static std::uint32_t bytes_of(unsigned number) { return number % 241; }
+
+    unsigned posted_{}, received_{}, wrong_{};
+};
+
+/// Events, one after the other, and no flag but theirs.
+class EventStream {
+public:
+    [[nodiscard]] unsigned wrong() const { return wrong_; }
+
+    void go_on()
+    {
+        if (!under_way_) {
+            const std::uint64_t status{signal(1, flag_)};
+            under_way_ = status == success;
+            wrong_ += status == success || status == no_buffers ? 0 : 1;
+            return;
+        }
+        const unsigned place{event_sint * 2048 + flag_ + 1};
+        if ((flags[place / 64] >> place % 64 & 1) == 0)
+            return;
+        for (unsigned word = 0; word < 512; ++word) {
+            wrong_ += flags[word] == (word == place / 64 ? 1ull << place % 64 : 0) ? 0 : 1;
+            flags[word] = 0;
+        }
+        flag_ = (flag_ + 1) % 2047;
+        under_way_ = false;
+    }
+
+private:
+    unsigned flag_{}, wrong_{};
+    bool under_way_{};
+};
+
+[[noreturn]] void stream()
+{
+    constexpr unsigned turn{500};
+    MessageStream stream_of_messages;
+    EventStream stream_of_events;
+    for (unsigned next{turn};;) {
+        stream_of_messages.fill();
+        stream_of_events.go_on();
+        asm volatile("sti\n pause\n cli" ::: "memory");
+        stream_of_messages.take_what_is_there();
+        if (stream_of_messages.received() < next)
+            continue;
+        print_line("guest: ports: turns ", next / turn, ", wrong ", stream_of_messages.wrong() + stream_of_events.wrong());
+        next += turn;
+    }
+}
+
 void try_everything()
 {
     set_handler(message_vector, took);
@@ -178,6 +259,8 @@ void try_everything()
     write_msr_that_exists(siefp, reinterpret_cast<std::uint64_t>(flags) | 1);
     write_msr_that_exists(sint0 + message_sint, message_vector);
     write_msr_that_exists(sint0 + event_sint, event_vector);
+    if (command_word(0) == "stream")
+        stream();
     try_refusals();
     if (command_word(0) == "alone") {
         expect_equal("message-to-nobody", no_port, post(1, 7, 8));
