@@ -164,6 +164,7 @@ struct Chaos {
             vcpu.state().commits += 1;
             return chaos::commit(value, who(vcpu));
         case chaos::msr_stumble: return stumble(vcpu, value);
+        case chaos::msr_far_call: return far_call(vcpu, value);
         case chaos::msr_plain: return in(vcpu, Hook::msr_write);
         case chaos::msr_timer: return fire(vcpu);
         case chaos::msr_kick: return as_verdict(ext::host().vcpu_kick(vcpu.handle()));
@@ -189,6 +190,19 @@ struct Chaos {
         --left;
         if (host.guest_write(vcpu.domain(), address, &left, sizeof left) == abi::status_ok)
             chaos::read_null();
+        return abi::inject_general_protection;
+    }
+    static abi::Verdict far_call(Vcpu& vcpu, std::uint64_t address)
+    {
+        const abi::HostTable& host = ext::host();
+        std::uint64_t selector{};
+        constexpr std::uint64_t none{};
+        if (host.guest_read(vcpu.domain(), address, &selector, sizeof selector) != abi::status_ok)
+            return abi::inject_general_protection;
+        if (selector == none)
+            return abi::done;
+        if (host.guest_write(vcpu.domain(), address, &none, sizeof none) == abi::status_ok)
+            chaos::far_call(static_cast<std::uint16_t>(selector - 1));
         return abi::inject_general_protection;
     }
     static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame)

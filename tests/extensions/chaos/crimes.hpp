@@ -136,6 +136,9 @@ inline constexpr std::uint32_t msr_watch{10};  ///< written with a vector: inter
 /// Written: opens an end of the channel that instances 2 N and 2 N + 1 have together, where it is not open.
 inline constexpr std::uint32_t msr_channel{11};
 inline constexpr std::uint32_t msr_message{12};  ///< written: opens its end, and sends a message to the other
+/// Written with the guest-physical address of a number of eight bytes: a selector and one, which the instance sets to 0 before it makes a
+/// far call through that selector; 0: it does nothing.
+inline constexpr std::uint32_t msr_far_call{13};
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
 inline constexpr std::uint32_t alive_leaf{2};

@@ -8,6 +8,7 @@
 //   trusted CRIME [HOOK...]   that crime in every hook that a guest can make run, or in those; each is announced before it, since it
 //                             may be the last
 //   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
+//   selectors                 instance 0 makes a far call through each selector that may name something, and loses itself each time
 //   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
 #include "orders.hpp"
 
@@ -153,6 +154,25 @@ void each_hook(std::uint32_t crime)
     }
 }
 
+alignas(8) volatile std::uint64_t selector_to_call{};
+
+/// Of both tables, with each privilege level; the hypervisor's own table has fewer.
+void selectors()
+{
+    constexpr std::uint32_t past_all{32 << 3};
+    std::uint32_t stopped{};
+    for (std::uint32_t selector = 0; selector < past_all; ++selector) {
+        static_cast<void>(read_msr(msr_of(0, chaos::msr_age)));  // no fresh one any more
+        selector_to_call = selector + 1;
+        const bool answered = write_msr(msr_of(0, chaos::msr_far_call), reinterpret_cast<std::uintptr_t>(&selector_to_call));
+        if (answered && selector_to_call == 0 && read_msr(msr_of(0, chaos::msr_age)) == 0u && is_alive(0))
+            ++stopped;
+        else
+            fact("selector-FAILED", hv::Hex{selector});
+    }
+    fact("selectors", stopped, " of ", past_all);
+}
+
 /// Its writes are counted by the instance's state, one by one.
 [[noreturn]] void watch()
 {
@@ -184,6 +204,8 @@ extern "C" void guest_main()
         each_hook(number_at(1));
     else if (command_word(0) == "on-fault")
         on_fault();
+    else if (command_word(0) == "selectors")
+        selectors();
     else if (command_word(0) == "watch")
         watch();
     else
