@@ -4,7 +4,8 @@
 //   NUMBER...                 instance N commits the N-th of these crimes in its MSR write, and may end with it
 //   restart                   instance 0 is restarted: it dies in the middle of a write, and the guest counts that its writes and
 //                             its state go on; until instances die so fast that it goes on without
-//   hooks INSTANCES ROUNDS    every fatal crime in every hook that a guest can make run, each ROUNDS times, by turns of the instances
+//   hooks INSTANCES ROUNDS [HOOK...]  every fatal crime in every hook that a guest can make run, or in those, each ROUNDS times, by
+//                             turns of the instances
 //   trusted CRIME [HOOK...]   that crime in every hook that a guest can make run, or in those; each is announced before it, since it
 //                             may be the last
 //   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
@@ -109,6 +110,15 @@ void on_fault()
     }
 }
 
+/// Named by the command line from `first` on, where that names any.
+bool is_wanted(std::string_view name, unsigned first)
+{
+    for (unsigned word = first; !command_word(word).empty(); ++word)
+        if (command_word(word) == name)
+            return true;
+    return command_word(first).empty();
+}
+
 /// Three lines for each hook: how often each crime was committed, lost its instance, and was survived.
 void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
 {
@@ -128,15 +138,6 @@ void all_in(Hook hook, unsigned instances, std::uint32_t rounds)
     fact("committed", name, committed.view());
     fact("lost", name, lost.view());
     fact("survived", name, survived.view());
-}
-
-/// Named by the command line from `first` on, where that names any.
-bool is_wanted(std::string_view name, unsigned first)
-{
-    for (unsigned word = first; !command_word(word).empty(); ++word)
-        if (command_word(word) == name)
-            return true;
-    return command_word(first).empty();
 }
 
 /// The announcement reaches dom0's other end before the crime does whatever it does.
@@ -198,8 +199,10 @@ extern "C" void guest_main()
     if (command_word(0) == "restart")
         restart();
     else if (command_word(0) == "hooks")
-        for (const Hook hook : guest_hooks)
-            all_in(hook, instances, number_at(2));
+        for (const Hook hook : guest_hooks) {
+            if (is_wanted(chaos::hooks[static_cast<unsigned>(hook)], 3))
+                all_in(hook, instances, number_at(2));
+        }
     else if (command_word(0) == "trusted")
         each_hook(number_at(1));
     else if (command_word(0) == "on-fault")
