@@ -4,6 +4,10 @@
 import json
 import sys
 
+# The interface's MSRs that show up: the hypervisor has no names for what a module answers.
+NAMES = {"msr 0x40000020": "TIME_REF_COUNT", "msr 0x40000070": "EOI", "msr 0x40000071": "ICR", "msr 0x400000b0": "STIMER0_CONFIG",
+         "msr 0x400000b1": "STIMER0_COUNT", "msr 0x400000f0": "GUEST_IDLE", "msr 0x830": "x2APIC ICR", "port 0x608": "PM timer",
+         "msr 0x80b": "x2APIC EOI", "msr 0x6e0": "TSC deadline"}
 SHOWN = 3  # of the causes of a row, the most frequent first
 
 
@@ -25,7 +29,7 @@ def causes(exits):
     for kind in ("msrs", "ports"):
         for row in exits[kind]:
             name = row["name"] or f"{kind[:-1]} {row['key']:#x}"
-            counts[f"{name} {'write' if row['write'] else 'read'}"] = row["count"]
+            counts[f"{NAMES.get(name, name)} {'write' if row['write'] else 'read'}"] = row["count"]
     return counts
 
 
