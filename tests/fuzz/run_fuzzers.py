@@ -20,11 +20,11 @@ TARGETS = {
     "loader": (60, 6000),
     "manifest": (60, 512),
     "control_protocol": (60, 1024),
+    "state_records": (60, 2048),
     "boot": (17, 4096),
     "decode": (17, 256),
     "domain_config": (17, 2048),
     "kernel_file": (17, 4096),
-    "state_records": (60, 2048),
     "state_json": (15, 512),
     "virtio": (17, 1024),
 }
@@ -79,7 +79,8 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the folder of the presets' builds")
     parser.add_argument("--runs", type=int, help="executions of each target, instead of its seconds")
     parser.add_argument("--seconds", type=int, help="of each target, instead of its own")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1),
+                        help="targets at a time; two for each processor without this")
     parser.add_argument("--keep", action="store_true", help="run nothing: merge what was found into the corpora here")
     parser.add_argument("names", nargs="*", metavar="NAME", help="targets; all where none is named")
     options = parser.parse_args()
