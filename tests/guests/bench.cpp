@@ -61,7 +61,7 @@ using hv::x86::ApicRegister;
 constexpr std::size_t rounds{1000};
 constexpr std::size_t warm_up{32};
 constexpr std::size_t timer_rounds{100};
-constexpr std::uint8_t self_vector{0x41};
+constexpr std::uint8_t self_vector{empty::watched_vector};
 constexpr std::uint8_t timer_vector{0x42};
 
 std::array<std::uint64_t, rounds> samples;
@@ -228,6 +228,51 @@ void measure_hooks()
     measure("empty mmio_write", "1", [=] { *page = 0; });
 }
 
+void call_events(std::uint64_t number)
+{
+    asm volatile("vmmcall" : : "a"(number) : "memory");
+}
+
+/// The longest time between two reads of the TSC while a timer of the module's comes.
+void measure_timer_hook()
+{
+    constexpr std::uint64_t long_enough{4 * empty::timer_delay_ns};  // a tick is a nanosecond where this means something
+    std::span<std::uint64_t> ticks{samples.data(), timer_rounds};
+    for (std::uint64_t& sample : ticks) {
+        call_events(empty::arm_timer);
+        sample = 0;
+        std::uint64_t last{read_tsc()};
+        for (const std::uint64_t begin = last; last - begin < long_enough;) {
+            const std::uint64_t now{read_tsc()};
+            sample = std::max(sample, now - last);
+            last = now;
+        }
+    }
+    report("empty timer", ticks, "1");
+}
+
+/// Of the module that has an empty one for each event; what brings the event about is in the figure.
+void measure_events()
+{
+    measure("empty exit", "1", [] { out8(empty::watched_port, 0); });
+    measure("empty hypercall", "1", [] { call_events(0); });
+    measure("empty hypercall_continue", "1", [] { call_events(empty::go_on); });
+    measure("empty before_entry", "1", [] { call_events(empty::kick); });
+    measure("empty interrupt_window", "2", [] {
+        call_events(empty::open_window);
+        asm volatile("sti\n nop\n cli" ::: "memory");
+    });
+    measure_timer_hook();
+    enable_xapic();
+    if (!has_x2apic())
+        return;
+    enter_x2apic();
+    set_raw_entry(self_vector, reinterpret_cast<const void*>(&bench_end_interrupt));
+    measure("no interrupt_accepted and interrupt_ended", "2", self_interrupt);
+    call_events(empty::watch);
+    measure("empty interrupt_accepted and interrupt_ended", "-", self_interrupt);
+}
+
 }  // namespace
 
 extern "C" void guest_main()
@@ -236,6 +281,10 @@ extern "C" void guest_main()
     calibrate();
     if (command_word(0) == "hooks") {
         measure_hooks();
+        return say_end();
+    }
+    if (command_word(0) == "events") {
+        measure_events();
         return say_end();
     }
     constexpr std::uint32_t first_leaf{0x4000'0000};
