@@ -64,12 +64,12 @@ in_dom0() {
 }
 
 # steps_in_dom0 FILE WORDS...: runs a file of steps (dom0_checks.sh) in dom0, scripts/dom0 given those words, and shows the
-# checks that they make as they make them.  Hooks get a budget that a busy host does not use up, where the words say no other
-# and ticks are not instructions; dom0 the stock kernel that boots in half the time, where the words name none.
+# checks that they make as they make them.  Where ticks are not instructions, hooks get a budget that a busy host does not use up,
+# and dom0 the stock kernel that boots in half the time, if the words say no other.
 steps_in_dom0() {
     local steps=$1 failed budget=(--append ext-budget=2s) kernel=(--kernel cloud-amd64)
     shift
-    [[ " $* " != *" --kernel "* ]] || kernel=()
+    [[ " $* " != *" --kernel "* && " $* " != *" --icount "* ]] || kernel=()
     [[ " $* " != *ext-budget=* && " $* " != *" --icount "* ]] || budget=()
     STATUS=0
     "$TREE/scripts/dom0" --timeout 800 --add "$TREE/tests/system/lib/dom0_checks.sh" --add "$steps:/root/steps" \

@@ -68,8 +68,18 @@ class DebugStub:
         return self.receive()
 
     def interrupt(self):
-        self.socket.sendall(b"\x03")
-        return self.receive()
+        """Stops the machine.  What comes before it has gone on is not heard, so it is said again where nothing answers."""
+        self.socket.settimeout(10)
+        try:
+            for _ in range(12):
+                self.socket.sendall(b"\x03")
+                try:
+                    return self.receive()
+                except socket.timeout:
+                    pass
+            raise RuntimeError("the machine does not stop")
+        finally:
+            self.socket.settimeout(60)
 
     def write_register(self, number, value):
         """By reading and writing all: one alone is for debuggers that have read the target's description."""
