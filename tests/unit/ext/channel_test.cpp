@@ -3,6 +3,7 @@
 // Channels: two instances of one domain that open the same name tell each other what they have to say; what waits outlives a swap,
 // and nothing is left behind by those who go.
 #include <cstring>
+#include <functional>
 
 #include "channels.hpp"
 #include "extension_fixture.hpp"
@@ -18,6 +19,7 @@ struct Told {
 };
 std::vector<Told> told;
 bool reply_wanted;
+std::function<void()> meanwhile;  // what another processor does while a message is heard
 
 class ChannelTest : public ExtensionTest {
 protected:
@@ -25,6 +27,7 @@ protected:
     {
         told.clear();
         reply_wanted = false;
+        meanwhile = nullptr;
         one.hooks.channel_message = hear;
         two.hooks.channel_message = hear;
         start();
@@ -44,6 +47,8 @@ protected:
         if (reply_wanted && told.size() < 5) {
             EXPECT_EQ(host().channel_send(channel, "again", 5), abi::status_ok);
         }
+        if (meanwhile)
+            meanwhile();
         return abi::done_unchanged;
     }
     std::uint64_t open(Binding& binding, std::string_view name, abi::Answer expected = abi::status_ok)
@@ -107,6 +112,26 @@ TEST_F(ChannelTest, an_answer_from_the_hook_is_told_in_its_turn)
         run();
     ASSERT_EQ(told.size(), 5u);
     EXPECT_EQ(told[4].by, "puppet-two");
+}
+
+TEST_F(ChannelTest, who_sends_as_fast_as_it_is_told_does_not_keep_the_vcpu_from_looking_around)
+{
+    const Handle here{open(one, "bus")};
+    open(two, "bus");
+    meanwhile = [&] {
+        if (told.size() < 100) {
+            EXPECT_TRUE(one.holdings.channels.send(here, {}));
+        }
+    };
+    EXPECT_TRUE(one.holdings.channels.send(here, {}));
+    run();
+    EXPECT_EQ(told.size(), ChannelEnd::room);
+    EXPECT_TRUE(domain->vcpu(0).has_requests());  // it comes back to the rest
+    run();
+    EXPECT_EQ(told.size(), 2 * ChannelEnd::room);
+    meanwhile = nullptr;
+    run();
+    EXPECT_EQ(told.size(), 2 * ChannelEnd::room + 1);
 }
 
 TEST_F(ChannelTest, more_than_eight_do_not_wait_and_nothing_is_lost_of_those)

@@ -50,18 +50,23 @@ const void* show(Binding& binding, const ChannelMessage& message)
     return reinterpret_cast<const void*>(binding.isolated->address_of(binding.buffer));
 }
 
+/// No more at a time than an end holds: who sends as fast as it is told, on another processor, must not keep this one from
+/// looking around.
 void deliver_messages(VcpuBinding& own)
 {
     Binding& binding = own.binding;
     ChannelMessage message;
-    while (binding.holdings.channels.next(message)) {
+    for (std::uint32_t told = 0; told < ChannelEnd::room; ++told) {
+        if (!binding.holdings.channels.next(message))
+            return;
         const abi::Verdict verdict = call_hook(binding, Hook::channel_message, binding.hooks.channel_message, message.handle,
                                                show(binding, message), message.length);
         if (is_retry(verdict))
-            return own.ask(VcpuBinding::Pending::channel);
+            break;
         binding.holdings.channels.done(message);
         settle(binding, verdict);
     }
+    own.ask(VcpuBinding::Pending::channel);
 }
 
 void reset(VcpuBinding& own)
