@@ -6,6 +6,7 @@
 
 #include "kit/console.hpp"
 #include "kit/interrupts.hpp"
+#include "kit/known_interfaces.hpp"
 #include "kit/machine.hpp"
 #include "tlfs/probes.hpp"
 
@@ -138,12 +139,7 @@ std::optional<std::uint64_t> CallPage::call(std::uint64_t control, std::uint64_t
 {
     undefined = false;
     page_of_the_call = address_;
-    std::uint64_t result;
-    register std::uint64_t r8 asm("r8") = output;
-    asm volatile("call *%[page]"
-                 : "=a"(result), "+c"(control), "+d"(input), "+r"(r8)
-                 : [page] "r"(address_)
-                 : "memory", "r9", "r10", "r11", "cc");
+    const std::uint64_t result{HypercallPage{address_}.call(control, input, output)};
     if (undefined)
         return std::nullopt;
     return result;
