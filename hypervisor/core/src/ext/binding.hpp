@@ -272,6 +272,7 @@ public:
     std::atomic<std::uint32_t> log_lines{};
 
 private:
+    Error say_memory(TextWriter& why, Error error) const;
     Status create_isolated();
     Status place_image(TextWriter& why);
     [[nodiscard]] loader::ModuleMemory& image_memory();
