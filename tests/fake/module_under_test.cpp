@@ -414,6 +414,13 @@ abi::Verdict ModuleUnderTest::interrupt_ended(std::uint32_t vector, std::uint32_
     return call(vcpu, [&] { return hooks().interrupt_ended(&vcpus_.at(vcpu), vector); });
 }
 
+abi::Verdict ModuleUnderTest::run_state_changed(abi::RunState from, abi::RunState to, std::uint64_t when_ns, std::uint32_t vcpu)
+{
+    if (hooks().run_state_changed == nullptr || (module().manifest().needs & abi::need_run_states) == 0)
+        return abi::done_unchanged;
+    return call(vcpu, [&] { return hooks().run_state_changed(&vcpus_.at(vcpu), from, to, when_ns); });
+}
+
 abi::Verdict ModuleUnderTest::reset_vcpu(std::uint32_t vcpu)
 {
     if (hooks().vcpu_reset == nullptr) {

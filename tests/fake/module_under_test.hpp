@@ -50,6 +50,8 @@ public:
     /// The guest has taken or ended an interrupt: the hook is called where the module watches the vector so.
     abi::Verdict interrupt_accepted(std::uint32_t vector, std::uint32_t vcpu = 0);
     abi::Verdict interrupt_ended(std::uint32_t vector, std::uint32_t vcpu = 0);
+    /// As the scheduler would say it; the hook is called where the module has it and asks for need_run_states.
+    abi::Verdict run_state_changed(abi::RunState from, abi::RunState to, std::uint64_t when_ns, std::uint32_t vcpu = 0);
     abi::Verdict reset_vcpu(std::uint32_t vcpu = 0);
     /// From the other end of a channel.
     abi::Verdict channel_message(std::uint64_t channel, const void* bytes, std::uint64_t length);

@@ -52,6 +52,22 @@ inline void far_call(std::uint16_t selector)
     asm volatile("rex.w lcall *%0" : : "m"(target) : "memory", "rax");
 }
 
+/// What chaos::msr_selectors reads as.  LAR makes the checks of privilege that a far call makes, and faults for none [APM3-3.35 "LAR"].
+inline std::uint64_t usable_selectors()
+{
+    std::uint64_t count{}, first{}, last{};
+    for (std::uint32_t selector = 0; selector <= 0xffff; ++selector) {
+        std::uint32_t rights{};
+        bool usable{};
+        asm volatile("larl %2, %0" : "=r"(rights), "=@ccz"(usable) : "r"(selector));
+        if (!usable)
+            continue;
+        first = count++ == 0 ? selector : first;
+        last = selector;
+    }
+    return count << 32 | first << 16 | last;
+}
+
 struct DescriptorTable {
     std::uint16_t limit;
     std::uint8_t base[8];

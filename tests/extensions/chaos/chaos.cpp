@@ -40,7 +40,8 @@ struct Chaos {
                                     .version_major = 1,
                                     .needs = abi::need_registers | abi::need_guest_memory | abi::need_allocation |
                                              abi::need_time | abi::need_timers | abi::need_vcpus | abi::need_injection |
-                                             abi::need_overlays | abi::need_exits | abi::need_interrupt_watch | abi::need_channel,
+                                             abi::need_overlays | abi::need_exits | abi::need_interrupt_watch | abi::need_channel |
+                                             abi::need_run_states,
                                     .hypercall_pages = 1,
                                     .description = "commits the crime that its guest orders"};
     static constexpr std::array windows{
@@ -151,6 +152,7 @@ struct Chaos {
         case chaos::msr_alive: value = chaos::alive_word; return abi::done_unchanged;
         case chaos::msr_commits: value = vcpu.state().commits; return abi::done_unchanged;
         case chaos::msr_age: value = age++; return abi::done_unchanged;
+        case chaos::msr_selectors: value = chaos::usable_selectors(); return abi::done_unchanged;
         case chaos::msr_plain: value = chaos::alive_word; return in(vcpu, Hook::msr_read);
         default: return abi::inject_general_protection;
         }
@@ -247,6 +249,10 @@ struct Chaos {
     static abi::Verdict interrupt_window(Vcpu& vcpu) { return in(vcpu, Hook::interrupt_window); }
     static abi::Verdict interrupt_accepted(Vcpu& vcpu, std::uint32_t) { return in(vcpu, Hook::interrupt_accepted); }
     static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t) { return in(vcpu, Hook::interrupt_ended); }
+    static abi::Verdict run_state_changed(Vcpu& vcpu, abi::RunState, abi::RunState, std::uint64_t)
+    {
+        return in(vcpu, Hook::run_state_changed);
+    }
 
 private:
     struct Record {

@@ -92,13 +92,13 @@ inline constexpr std::array<Crime, 64> crimes{{
 enum class Hook : std::uint32_t {
     parameter_set, domain_create, domain_destroy, vcpu_initialise, vcpu_reset, vcpu_destroy, cpuid, msr_read, msr_write,
     hypercall_page, hypercall, hypercall_continue, timer, mmio_read, mmio_write, port_read, port_write, channel_message,
-    before_entry, interrupt_window, interrupt_accepted, interrupt_ended, freeze, thaw, export_state, import_state, exit,
+    before_entry, interrupt_window, interrupt_accepted, interrupt_ended, run_state_changed, freeze, thaw, export_state, import_state, exit,
 };
-inline constexpr std::array<std::string_view, 27> hooks{
+inline constexpr std::array<std::string_view, 28> hooks{
     "parameter_set", "domain_create", "domain_destroy", "vcpu_initialise", "vcpu_reset", "vcpu_destroy", "cpuid", "msr_read",
     "msr_write", "hypercall_page", "hypercall", "hypercall_continue", "timer", "mmio_read", "mmio_write", "port_read",
-    "port_write", "channel_message", "before_entry", "interrupt_window", "interrupt_accepted", "interrupt_ended", "freeze", "thaw", "export_state",
-    "import_state", "exit",
+    "port_write", "channel_message", "before_entry", "interrupt_window", "interrupt_accepted", "interrupt_ended", "run_state_changed", "freeze",
+    "thaw", "export_state", "import_state", "exit",
 };
 static_assert(static_cast<unsigned>(Hook::exit) + 1 == hooks.size());
 
@@ -139,6 +139,9 @@ inline constexpr std::uint32_t msr_message{12};  ///< written: opens its end, an
 /// Written with the guest-physical address of a number of eight bytes: a selector and one, which the instance sets to 0 before it makes a
 /// far call through that selector; 0: it does nothing.
 inline constexpr std::uint32_t msr_far_call{13};
+/// Reads as what LAR says of all 65 536 selectors: how many name something that this ring may use, in bits 63..32, the first of them in bits
+/// 31..16, the last in bits 15..0.
+inline constexpr std::uint32_t msr_selectors{14};
 inline constexpr std::uint64_t alive_word{0x616c'6976'65};
 /// The leaf that a hook answers, in the instance's block, with alive_word's low half in EAX.
 inline constexpr std::uint32_t alive_leaf{2};

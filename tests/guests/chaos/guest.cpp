@@ -9,7 +9,7 @@
 //   trusted CRIME [HOOK...]   that crime in every hook that a guest can make run, or in those; each is announced before it, since it
 //                             may be the last
 //   on-fault ACTION           instance 0 fails in a write, and the guest says what it meets afterwards
-//   selectors                 instance 0 makes a far call through each selector that may name something, and loses itself each time
+//   selectors COUNT           instance 0 says what all selectors name, makes a far call through each below COUNT, and loses itself each time
 //   watch                     uses instance 0 for ever, and says so now and then; once it was wrong, that
 #include "orders.hpp"
 
@@ -157,12 +157,12 @@ void each_hook(std::uint32_t crime)
 
 alignas(8) volatile std::uint64_t selector_to_call{};
 
-/// Of both tables, with each privilege level; the hypervisor's own table has fewer.
-void selectors()
+/// Of both tables, with each privilege level.
+void selectors(std::uint32_t count)
 {
-    constexpr std::uint32_t past_all{32 << 3};
+    fact("usable-selectors", hv::Hex{read_msr(msr_of(0, chaos::msr_selectors)).value_or(0)});
     std::uint32_t stopped{};
-    for (std::uint32_t selector = 0; selector < past_all; ++selector) {
+    for (std::uint32_t selector = 0; selector < count; ++selector) {
         static_cast<void>(read_msr(msr_of(0, chaos::msr_age)));  // no fresh one any more
         selector_to_call = selector + 1;
         const bool answered = write_msr(msr_of(0, chaos::msr_far_call), reinterpret_cast<std::uintptr_t>(&selector_to_call));
@@ -171,7 +171,7 @@ void selectors()
         else
             fact("selector-FAILED", hv::Hex{selector});
     }
-    fact("selectors", stopped, " of ", past_all);
+    fact("selectors", stopped, " of ", count);
 }
 
 /// Its writes are counted by the instance's state, one by one.
@@ -195,7 +195,7 @@ void selectors()
 extern "C" void guest_main()
 {
     say_begin("chaos");
-    const unsigned instances = number_at(1);
+    const unsigned instances = number_at(1);  // or whatever else is counted
     if (command_word(0) == "restart")
         restart();
     else if (command_word(0) == "hooks")
@@ -208,7 +208,7 @@ extern "C" void guest_main()
     else if (command_word(0) == "on-fault")
         on_fault();
     else if (command_word(0) == "selectors")
-        selectors();
+        selectors(instances);
     else if (command_word(0) == "watch")
         watch();
     else

@@ -70,6 +70,24 @@ bool interrupt_itself(unsigned instance)
     return watched;
 }
 
+/// It halts until its local APIC's timer wakes it: then its run states have changed.  On a busy host the timer may come before the halt.
+bool sleep_until_taken(unsigned instance)
+{
+    using hv::x86::ApicRegister;
+    constexpr std::uint8_t vector{0x62};
+    constexpr std::uint32_t by_one{0b1011}, counts{1'000'000};  // [SDM3-083 §11.5.4]
+    constexpr unsigned tries{1000};
+    enable_xapic();
+    set_handler(vector, [](InterruptFrame&) { apic_write(ApicRegister::EOI, 0); });
+    apic_write(ApicRegister::DIVIDE_CONFIGURATION, by_one);
+    apic_write(ApicRegister::LVT_TIMER, vector);
+    for (unsigned look = 0; look < tries && !was_taken(instance); ++look) {
+        apic_write(ApicRegister::INITIAL_COUNT, counts);
+        halt_until_interrupt();
+    }
+    return true;
+}
+
 /// What comes later than the access that asked for it: an interrupt can be taken meanwhile.
 bool comes(unsigned instance)
 {
@@ -135,6 +153,7 @@ bool provoke(unsigned instance, Hook hook)
     case Hook::interrupt_window: return write(instance, chaos::msr_window);
     case Hook::interrupt_accepted:
     case Hook::interrupt_ended: return interrupt_itself(instance);
+    case Hook::run_state_changed: return sleep_until_taken(instance);
     case Hook::exit: return in32(static_cast<std::uint16_t>(chaos::first_watched_port + instance * chaos::ports_per_instance)) == ~0u;
     default: return false;
     }

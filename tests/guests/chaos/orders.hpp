@@ -18,7 +18,8 @@ inline constexpr std::array guest_hooks{
     chaos::Hook::hypercall,  chaos::Hook::hypercall_continue, chaos::Hook::timer, chaos::Hook::mmio_read,
     chaos::Hook::mmio_write, chaos::Hook::port_read,  chaos::Hook::port_write,   chaos::Hook::channel_message,
     chaos::Hook::before_entry,
-    chaos::Hook::interrupt_window, chaos::Hook::interrupt_accepted, chaos::Hook::interrupt_ended, chaos::Hook::exit,
+    chaos::Hook::interrupt_window, chaos::Hook::interrupt_accepted, chaos::Hook::interrupt_ended, chaos::Hook::run_state_changed,
+    chaos::Hook::exit,
 };
 
 [[nodiscard]] std::uint32_t msr_of(unsigned instance, std::uint32_t offset);

@@ -8,6 +8,7 @@
 #include "channels.hpp"
 #include "extension_fixture.hpp"
 #include "handle.hpp"
+#include "hv/core/ext/swap.hpp"
 
 namespace hv::test {
 namespace {
@@ -69,6 +70,22 @@ protected:
     {
         from_hook(*binding.vcpus[0],
                   [&](const abi::VcpuContext&) { EXPECT_EQ(host().channel_close(channel), expected); });
+    }
+    /// Another instance of the module in the place of that one; it hears from now on.
+    Binding& swapped(Binding& old)
+    {
+        const std::string name{old.name()};
+        why.clear();
+        const auto loaded = registry->load_beside(file_of(name), {}, "/lib/" + name + ".hvx", why);
+        EXPECT_TRUE(loaded) << why.view();
+        SwapReport report{};
+        EXPECT_TRUE(swap_extension(*domain, name, *loaded.value(), {}, report, why)) << why.view();
+        registry->supersede(*loaded.value());
+        forget_replaced(*domain);
+        registry->sweep();
+        Binding& fresh = *find_binding(*domain, name, why);
+        fresh.hooks.channel_message = hear;
+        return fresh;
     }
     /// The first VCPU comes to its next instruction.
     void run() { domain->extensions->before_entry(domain->vcpu(0)); }
@@ -186,6 +203,68 @@ TEST_F(ChannelTest, a_closed_end_is_gone_and_its_name_is_free)
     EXPECT_EQ(told[0].channel, anew);
     for (std::uint64_t raw = 1; raw != 0; raw <<= 1)
         send(one, raw, "nowhere", abi::status_invalid_argument);
+}
+
+TEST_F(ChannelTest, what_waits_at_a_swap_is_told_to_the_next_instance_once_and_in_order)
+{
+    const std::uint64_t here = open(one, "bus");
+    const std::uint64_t there = open(two, "bus");
+    send(one, here, "told before");
+    run();
+    send(one, here, "first");
+    send(one, here, "second");
+    Binding& next = swapped(two);
+    EXPECT_EQ(told.size(), 1u);  // the swap itself tells nothing
+    send(one, here, "third");
+    send(next, there, "from the handle of the instance before");
+    run();
+    run();
+    ASSERT_EQ(told.size(), 5u);
+    EXPECT_EQ(told[1].text, "from the handle of the instance before");
+    const std::array wanted{"first", "second", "third"};
+    for (std::size_t index = 0; index < wanted.size(); ++index) {
+        EXPECT_EQ(told[2 + index].by, "puppet-two");
+        EXPECT_EQ(told[2 + index].text, wanted[index]);
+        EXPECT_EQ(told[2 + index].channel, there);
+    }
+}
+
+TEST_F(ChannelTest, a_full_queue_goes_over_a_swap_of_the_sender_and_one_of_the_receiver)
+{
+    const std::uint64_t here = open(one, "bus");
+    open(two, "bus");
+    for (char letter = 'a'; letter < 'i'; ++letter)
+        send(one, here, std::string(512, letter));
+    Binding& sender = swapped(one);
+    swapped(two);
+    send(sender, here, "no room", abi::status_limit_reached);
+    run();
+    send(sender, here, "room again");
+    run();
+    ASSERT_EQ(told.size(), 9u);
+    for (unsigned index = 0; index < 8; ++index)
+        EXPECT_EQ(told[index].text, std::string(512, static_cast<char>('a' + index)));
+    EXPECT_EQ(told[8].text, "room again");
+}
+
+TEST_F(ChannelTest, no_look_at_the_state_meets_a_message_on_the_domains_seat)
+{
+    const std::uint64_t here = open(one, "bus");
+    open(two, "bus");
+    meanwhile = [&] { EXPECT_FALSE(two.seat_lock.try_lock()); };
+    send(one, here, "heard alone");
+    run();
+    EXPECT_EQ(told.size(), 1u);
+    two.hooks.export_state = [](const abi::DomainContext*, std::uint8_t*, std::uint64_t, std::uint64_t*) -> abi::Verdict {
+        EXPECT_FALSE(current_call().binding->seat_lock.try_lock());
+        told.clear();
+        return abi::done;
+    };
+    std::vector<std::byte> room(1 << 20);
+    EXPECT_TRUE(export_extension(*domain, "puppet-two", room, why)) << why.view();
+    EXPECT_TRUE(told.empty());
+    EXPECT_TRUE(two.seat_lock.try_lock());
+    two.seat_lock.unlock();
 }
 
 TEST_F(ChannelTest, the_end_of_an_instance_that_is_taken_away_is_closed)

@@ -291,8 +291,9 @@ struct HookTable {
     Verdict (*interrupt_accepted)(const VcpuContext*, std::uint32_t vector);
     Verdict (*interrupt_ended)(const VcpuContext*, std::uint32_t vector);
 
-    /// The VCPU went from one run state to another at guest time `when_ns`.  0.1: never called
-    /// (need_run_states).
+    /// The VCPU went from one run state to another at guest time `when_ns`.  Told in order, each once, before the VCPU's next instruction, so
+    /// that the last of them is the one to `running`; of those that wait, at most the last eight (run_state_times has the sums).
+    /// 0.1: never called (need_run_states is not provided).
     Verdict (*run_state_changed)(const VcpuContext*, RunState from, RunState to, std::uint64_t when_ns);
 
     /// The guest's time stops and starts: pause, save, debugger.  A swap does not freeze.

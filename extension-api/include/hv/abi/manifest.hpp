@@ -47,7 +47,7 @@ inline constexpr std::uint64_t provided_needs_0_1{
 
 /// What this one provides.
 inline constexpr std::uint64_t provided_needs{provided_needs_0_1 | need_interrupt_watch | need_vector_registers |
-                                            need_channel};
+                                            need_channel | need_run_states};
 static_assert((provided_needs_0_1 & ~provided_needs) == 0, "a later version provides no less");
 static_assert((provided_needs & ~known_needs) == 0);
 

@@ -14,6 +14,11 @@
 
 namespace hv::core {
 
+VcpuBinding::VcpuBinding(Binding& owner, Vcpu& of)
+    : binding{owner}, vcpu{of}, block_timer{*this}, run_changes_told{of.run_changes.count()}
+{
+}
+
 void VcpuBinding::ask(Pending what)
 {
     pending.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel);
@@ -38,6 +43,7 @@ void VcpuBinding::take_over(VcpuBinding& before)
     eoi_assist_page = std::exchange(before.eoi_assist_page, 0);
     wants_window = std::exchange(before.wants_window, false);
     watch = std::exchange(before.watch, {});
+    run_changes_told = hears_run_states(before.binding) ? before.run_changes_told : vcpu.run_changes.count();
     take_over_poll(*this, before);
 }
 

@@ -116,9 +116,10 @@ struct VcpuBinding {
         reset = 8,  ///< the hook did not return well, and hears of it again
         watched = 16,
         channel = 32,  ///< of the first VCPU alone
+        run_state = 64,
     };
 
-    VcpuBinding(Binding& owner, Vcpu& of) : binding{owner}, vcpu{of}, block_timer{*this} {}
+    VcpuBinding(Binding& owner, Vcpu& of);
 
     /// Notes it and makes the VCPU look.  Any processor.
     void ask(Pending what);
@@ -144,6 +145,7 @@ struct VcpuBinding {
     std::uint64_t eoi_assist_page{};  ///< the handle it was declared with; 0: none
     bool wants_window{};
     VectorWatch watch{};
+    std::uint64_t run_changes_told;  ///< of Vcpu::run_changes, as a number: what came before its time is none of its business
     std::uint8_t exit_rules{};  ///< ExitRule, of the exit hook that runs
     bool polling{};             ///< the module keeps a halt awake
     abi::ExitFrame poll_frame{};
@@ -233,6 +235,9 @@ public:
     bool rehearsing{};
     const bool serial;
     Spinlock serial_lock{};
+    /// Held around channel_message and export_state: of the hooks that run on the domain's seat those that another could meet there, since
+    /// VCPUs run when the state is looked at.
+    Spinlock seat_lock{};
 
     Subscriptions subscriptions{};
 

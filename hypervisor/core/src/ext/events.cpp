@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What happens to a stack between exits: kicks, expired timers, messages and open hypercalls before an entry, resets,
+// What happens to a stack between exits: kicks, expired timers, messages, run states and open hypercalls before an entry, resets,
 // and the guest's time that stands still and goes on.
 #include <algorithm>
 
@@ -50,6 +50,13 @@ const void* show(Binding& binding, const ChannelMessage& message)
     return reinterpret_cast<const void*>(binding.isolated->address_of(binding.buffer));
 }
 
+abi::Verdict tell(Binding& binding, const ChannelMessage& message)
+{
+    const SeatHold hold{binding};
+    return call_hook(binding, Hook::channel_message, binding.hooks.channel_message, message.handle, show(binding, message),
+                     message.length);
+}
+
 /// No more at a time than an end holds: who sends as fast as it is told, on another processor, must not keep this one from
 /// looking around.
 void deliver_messages(VcpuBinding& own)
@@ -59,8 +66,7 @@ void deliver_messages(VcpuBinding& own)
     for (std::uint32_t told = 0; told < ChannelEnd::room; ++told) {
         if (!binding.holdings.channels.next(message))
             return;
-        const abi::Verdict verdict = call_hook(binding, Hook::channel_message, binding.hooks.channel_message, message.handle,
-                                               show(binding, message), message.length);
+        const abi::Verdict verdict = tell(binding, message);
         if (is_retry(verdict))
             break;
         binding.holdings.channels.done(message);
@@ -82,6 +88,8 @@ void serve(Vcpu& vcpu, VcpuBinding& own)
     const std::uint32_t pending = own.pending.exchange(0, std::memory_order_acq_rel);
     if (asked(pending, VcpuBinding::Pending::reset))
         reset(own);
+    if (asked(pending, VcpuBinding::Pending::run_state))
+        deliver_run_states(own);
     if (asked(pending, VcpuBinding::Pending::watched))
         deliver_watched(own);
     if (asked(pending, VcpuBinding::Pending::timer))

@@ -229,6 +229,7 @@ void renew_subscriptions(Domain& domain)
         return;
     ExtensionStack::Implementation& own = domain.extensions->implementation();
     InterceptPlan& plan = own.locks.intercepts;
+    renew_run_listeners(domain);
     {
         const LockGuard guard{plan.lock};
         const Intercepts before = plan.intercepts;

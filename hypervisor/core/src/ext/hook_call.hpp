@@ -171,6 +171,24 @@ abi::Verdict call_hook(Binding& binding, Hook hook,
     return call_trusted(call, as_word(&binding.context), as_word(function), {as_word(static_cast<Parameters>(arguments))...});
 }
 
+/// Holds a binding's seat_lock.  Who waits for it watches meanwhile whether the hook that has it ever ends.
+class [[nodiscard]] SeatHold {
+public:
+    explicit SeatHold(Binding& binding) : lock_{binding.seat_lock}
+    {
+        while (!lock_.try_lock()) {
+            platform::watch_trusted_hooks();
+            __builtin_ia32_pause();
+        }
+    }
+    ~SeatHold() { lock_.unlock(); }
+    SeatHold(const SeatHold&) = delete;
+    SeatHold& operator=(const SeatHold&) = delete;
+
+private:
+    Spinlock& lock_;
+};
+
 /// Of a hook that did not return well and whose instance is restarted: an access is left as if the guest had not made it yet, an
 /// event is told again.  No hook that serves the guest may answer so by itself.
 inline constexpr abi::Verdict retry{abi::VerdictKind::refuse, 0, 0};

@@ -83,6 +83,15 @@ void renew_watched(Vcpu& vcpu);
 /// The hooks that are due, before an entry.
 void deliver_watched(VcpuBinding& own);
 
+// ---- run states (run_states.cpp)
+// ---------------------------------------------------------------------------------------
+
+[[nodiscard]] bool hears_run_states(const Binding& binding);
+/// After an instance that may hear of them has come, gone, failed or been swapped.
+void renew_run_listeners(Domain& domain);
+/// The hooks that are due, before an entry.
+void deliver_run_states(VcpuBinding& own);
+
 // ---- events (events.cpp)
 // ----------------------------------------------------------------------------------------
 

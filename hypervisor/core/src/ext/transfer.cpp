@@ -69,6 +69,7 @@ Status export_own(Binding& binding, StateWriter& writer, TextWriter& why)
     const std::span<std::byte> room = writer.rest();
     ShownRecords records{binding, room};
     HV_TRY(records.create(why));
+    const SeatHold hold{binding};
     std::uint64_t& shared = binding.seat.exchange->value;
     shared = 0;
     const abi::Verdict verdict = call_hook(binding, Hook::export_state, binding.hooks.export_state, records.shown(),

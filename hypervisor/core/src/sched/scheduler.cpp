@@ -47,13 +47,13 @@ void Scheduler::attach(Schedulable& entity)
     entity.times_.since = platform::ticks();
 }
 
-/// Ends the present run state where it is another one by now.  `now` may be a little older than `since` where two
-/// processors read the clock.
-void Scheduler::note_run_state(Schedulable& entity, std::uint64_t now)
+/// Ends the present run state where it is another one by now; `running`: it is on a processor, and stays there.  `now` may be a little
+/// older than `since` where two processors read the clock.
+void Scheduler::note_run_state(Schedulable& entity, bool running, std::uint64_t now)
 {
     constexpr std::uint32_t away{bit(Blocker::waiting_for_startup) | bit(Blocker::paused) | bit(Blocker::stopped)};
     const std::uint32_t blockers = entity.blockers_.load(std::memory_order_relaxed);
-    const RunState state = entity.running() ? RunState::running
+    const RunState state = running          ? RunState::running
                            : blockers == 0  ? RunState::runnable
                            : (blockers & away) != 0 ? RunState::offline
                                                     : RunState::blocked;
@@ -64,6 +64,8 @@ void Scheduler::note_run_state(Schedulable& entity, std::uint64_t now)
         times.ticks[static_cast<unsigned>(times.now)] += now - times.since;
         times.since = now;
     }
+    if (const RunStateListener listener = entity.listener.load(std::memory_order_acquire); listener != nullptr) [[unlikely]]
+        listener(entity, times.now, state, now);
     times.now = state;
 }
 
@@ -159,7 +161,7 @@ void Scheduler::block(Schedulable& entity, Blocker reason)
     }
     if (was_runnable)
         count_out(queue, entity);
-    note_run_state(entity, platform::ticks());
+    note_run_state(entity, entity.running(), platform::ticks());
     const bool on_processor = entity.running();
     queue.lock.unlock();
     if (on_processor)
@@ -178,7 +180,7 @@ void Scheduler::unblock(Schedulable& entity, Blocker reason)
 {
     Queue& queue = lock_queue_of(entity);
     const std::uint32_t before = entity.blockers_.fetch_and(~bit(reason), std::memory_order_acq_rel);
-    note_run_state(entity, platform::ticks());
+    note_run_state(entity, entity.running(), platform::ticks());
     if (before != bit(reason)) {  // still blocked, or was not blocked by this
         queue.lock.unlock();
         return;
@@ -282,7 +284,7 @@ Schedulable* Scheduler::steal(unsigned thief, std::uint64_t now)
             count_in(queues_[thief], *taken);
             taken->queued_ = false;
             taken->running_.store(true, std::memory_order_release);
-            note_run_state(*taken, now);
+            note_run_state(*taken, true, now);
             taken->processor_.store(thief, std::memory_order_release);
         }
         queue.lock.unlock();
@@ -385,7 +387,7 @@ Schedulable* Scheduler::pick(std::uint64_t now)
     Schedulable* next = take_first(queue, now);
     if (next != nullptr) {
         next->running_.store(true, std::memory_order_release);
-        note_run_state(*next, now);
+        note_run_state(*next, true, now);
     } else {
         queue.lock.unlock();
         next = steal(processor, now);
@@ -421,8 +423,8 @@ void Scheduler::put_back(Schedulable& entity, std::uint64_t now)
     charge(entity, now);
     queue.current = nullptr;
     advance_virtual_time(queue, &entity, entity.virtual_time_);
+    note_run_state(entity, false, now);  // before whoever waits for its being off goes on
     entity.running_.store(false, std::memory_order_release);
-    note_run_state(entity, now);
     if (entity.runnable())
         enqueue(queue, entity);
 }

@@ -44,6 +44,12 @@ struct RunTimes {
     std::uint64_t since;  ///< host tick at which the present state began
 };
 
+class Schedulable;
+
+/// Hears of each change of a run state as it happens, at host tick `now`: on any processor, under the lock of the entity's queue.  It is short
+/// and takes no lock.
+using RunStateListener = void (*)(Schedulable& entity, RunState from, RunState to, std::uint64_t now);
+
 class Schedulable : public ListNode {
 public:
     static constexpr std::uint32_t default_weight{256};
@@ -60,6 +66,7 @@ public:
     std::uint32_t weight{default_weight};  ///< share relative to others; 1 … 65535
     std::uint32_t cap_percent{};           ///< of one processor; 0: none
     std::uint64_t affinity{~0ull};         ///< processors that it may run on, a bit each
+    std::atomic<RunStateListener> listener{};  ///< null: nobody
 
 protected:
     [[nodiscard]] std::uint32_t blockers() const { return blockers_.load(std::memory_order_acquire); }
@@ -156,7 +163,7 @@ private:
     [[nodiscard]] std::uint64_t cap_ticks(const Schedulable& entity) const;
     [[nodiscard]] bool over_cap(Schedulable& entity, std::uint64_t now) const;
     void charge(Schedulable& entity, std::uint64_t now) const;
-    static void note_run_state(Schedulable& entity, std::uint64_t now);
+    static void note_run_state(Schedulable& entity, bool running, std::uint64_t now);
 
     Queue queues_[platform::maximum_processors]{};
     unsigned first_{};

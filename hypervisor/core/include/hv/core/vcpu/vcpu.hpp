@@ -17,6 +17,7 @@
 #include "hv/core/time/timer_queue.hpp"
 #include "hv/core/vcpu/code_reader.hpp"
 #include "hv/core/vcpu/exit_counters.hpp"
+#include "hv/core/vcpu/run_changes.hpp"
 #include "hv/core/vcpu/single_step.hpp"
 #include "hv/core/vcpu/step_following.hpp"
 #include "hv/x86/control_registers.hpp"
@@ -115,6 +116,7 @@ public:
     StepFollowing following{};
     std::atomic<std::uint8_t> bare_vector{};  ///< to be injected past the local APIC; 0: none
     EoiAssist eoi_assist{};
+    RunChanges run_changes{};  ///< while there is a Schedulable::listener
     WatchedVectors watched{};
     /// Host tick of the first preparation of an entry since VcpuRequest::resumed was asked for; 0 before.
     std::atomic<std::uint64_t> resumed_at{};
@@ -130,6 +132,8 @@ public:
     /// The same, but wakes nobody: a VCPU that is not in the guest finds it when it next enters.  Its guest_turns between the note
     /// and the kick: while they are that and odd, it has not looked yet.
     std::uint64_t mark(VcpuRequest what);
+    /// The same of the VCPU that the calling processor is about to run.
+    void remind(VcpuRequest what) { requests_.fetch_or(static_cast<std::uint32_t>(what), std::memory_order_acq_rel); }
     /// An INIT message: it voids a startup message that has not been carried out yet.  Any processor.
     void request_init();
     /// A startup message, heeded by a VCPU that waits for one or is about to, and has not got one yet.  Any processor.
