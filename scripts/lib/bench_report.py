@@ -38,6 +38,11 @@ HOOKS = ("cpuid", "msr_read", "msr_write", "hypercall", "port_read", "port_write
 # Hooks that come by an event: what the guest does for it is in the figures.  Beside each, what of that enters the module as well.
 EVENTS = {"exit": None, "hypercall_continue": "hypercall", "before_entry": "hypercall", "interrupt_window": "hypercall", "timer": None,
           "interrupt_accepted and interrupt_ended": None}
+# Hooks of a domain's life: the least time from one's end to the next one's beginning, for those that come once to an instance from the first
+# instance's to the second's.  Of the others the one before is the same hook or, where there is but one, what comes before it.
+LIFE = ("parameter_set", "domain_create", "hypercall_page", "vcpu_initialise", "vcpu_destroy", "domain_destroy", "channel_message",
+        "run_state_changed", "export_state", "import_state")
+LIFE_OF_BOTH = ("vcpu_reset", "freeze", "thaw")
 CALL_AIMS = {"trusted": 60, "isolated": 350}
 
 
@@ -76,18 +81,38 @@ def add_events(rows):
             add_single(rows, price_row(hook), whole - other)
 
 
+def add_life(rows, life):
+    """What scripts/image/bench-steps read in the log: {(placement, instance, hook): [(gap, began, ended), ...]}."""
+    def between(placement, hook):
+        if hook in LIFE_OF_BOTH:
+            first, second = (life.get((placement, instance, hook)) for instance in "01")
+            return second[-1][1] - first[-1][2] if first and second else None
+        gaps = [gap for instance in "01" for gap, _, _ in life.get((placement, instance, hook), []) if gap != 2**64 - 1]
+        return min(gaps, default=None)
+    for hook in (*LIFE, *LIFE_OF_BOTH):
+        trusted, isolated = (between(placement, hook) for placement in CALL_AIMS)
+        if trusted is not None and isolated is not None:
+            add_single(rows, f"to an empty {hook} from the hook before it, trusted", trusted)
+            add_single(rows, f"to an empty {hook} from the hook before it, isolated", isolated)
+            add_single(rows, price_row(hook), isolated - trusted)
+
+
 def parse(lines):
-    rows = []
+    rows, life = [], {}
     for line in lines:
         word, _, rest = line.rstrip("\n").partition(" ")
         if word == "BENCH":
             run, operation, low, median, high, exits = rest.split("|")
             rows.append({"operation": operation if run == "viridian" else f"{operation} [{run}]", "min": int(low),
                          "median": int(median), "max": int(high), "exits": int(exits) if exits.isdigit() else None})
+        elif word == "LIFE":
+            placement, instance, hook, *numbers = rest.split()
+            life.setdefault((placement, instance, hook), []).append(tuple(int(number) for number in numbers))
         elif word in SINGLE:
             add_single(rows, SINGLE[word], sum(int(number, 0) for number in rest.split()))
     add_hooks(rows)
     add_events(rows)
+    add_life(rows, life)
     values = {row["operation"]: row["median"] for row in rows}
     if FIRST in values and BARE in values:
         add_single(rows, RATIO, round(100 * values[FIRST] / values[BARE]))
@@ -117,7 +142,7 @@ def main():
     options = parser.parse_args()
     with open(options.results, encoding="utf-8") as file:
         rows = parse(file)
-    expected = [*COMPARED, *map(price_row, (*HOOKS, *EVENTS)), SWAP, MEMORY, MOVE, COPIES, RATIO]
+    expected = [*COMPARED, *map(price_row, (*HOOKS, *EVENTS, *LIFE, *LIFE_OF_BOTH)), SWAP, MEMORY, MOVE, COPIES, RATIO]
     missing = [name for name in expected if name not in {row["operation"] for row in rows}]
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     with open(options.output, "w", encoding="utf-8") as file:

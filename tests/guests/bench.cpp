@@ -16,6 +16,7 @@
 #include "kit/interrupts.hpp"
 #include "kit/known_interfaces.hpp"
 #include "kit/machine.hpp"
+#include "kit/processors.hpp"
 
 extern "C" {
 /// Interrupt entries for measuring: no more than the interrupt needs.
@@ -273,6 +274,30 @@ void measure_events()
     measure("empty interrupt_accepted and interrupt_ended", "-", self_interrupt);
 }
 
+/// What makes the hooks of the life modules run that a guest can: messages, sleeps, resets.  What is left is an operator's.
+[[noreturn]] void lead_a_life()
+{
+    constexpr unsigned turns{5};
+    constexpr std::uint32_t second{1}, by_one{0b1011}, counts{2'000'000};
+    write_msr_that_exists(empty::first_life_msr, 0);
+    ApicIds ids;
+    static_cast<void>(ids.push_back(second));
+    static_cast<void>(start_processors(ids, 0, [](unsigned) { stop_for_good(); }));
+    enable_xapic();
+    set_raw_entry(timer_vector, reinterpret_cast<const void*>(&bench_note_time));
+    apic_write(ApicRegister::DIVIDE_CONFIGURATION, by_one);
+    apic_write(ApicRegister::LVT_TIMER, timer_vector);
+    for (unsigned turn = 0;; ++turn) {
+        write_msr_that_exists(empty::first_life_msr + 1, 0);
+        reset_processor(second);
+        apic_write(ApicRegister::INITIAL_COUNT, counts);
+        halt_until_interrupt();
+        apic_write(ApicRegister::EOI, 0);
+        if (turn == turns)
+            fact("life", "ready");
+    }
+}
+
 }  // namespace
 
 extern "C" void guest_main()
@@ -287,6 +312,8 @@ extern "C" void guest_main()
         measure_events();
         return say_end();
     }
+    if (command_word(0) == "life")
+        lead_a_life();
     constexpr std::uint32_t first_leaf{0x4000'0000};
     if (block_at(0))
         measure("CPUID 0x40000000 (declared)", "1", [] { static_cast<void>(cpuid(first_leaf)); });

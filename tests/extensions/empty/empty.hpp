@@ -22,4 +22,7 @@ inline constexpr std::uint64_t arm_timer{4};    ///< timer, after timer_delay_ns
 inline constexpr std::uint64_t watch{5};        ///< from now on interrupt_accepted and interrupt_ended
 inline constexpr std::uint64_t timer_delay_ns{10'000};
 
+// `empty-life-0` and `-1`: a write of its MSR opens its end of their channel, and fills the other's queue where that is open.
+inline constexpr std::uint32_t first_life_msr{0x4000'0b10};
+
 }  // namespace empty
