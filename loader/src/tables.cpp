@@ -286,6 +286,15 @@ Status TableJudge::msr_reads()
     return Done{};
 }
 
+bool sensible(const abi::DeclaredMsrWrite& write, const abi::Manifest& manifest)
+{
+    if (write.kind != abi::MsrWriteKind::deadline)
+        return write.kind != abi::MsrWriteKind::withdrawn && write.kind < abi::MsrWriteKind::deadline && write.reserved == 0;
+    const abi::DeadlinePlaces places{abi::deadline_places(write)};
+    return in_block(places.value_at, manifest.vcpu_state) && in_block(places.timer_at, manifest.vcpu_state) &&
+           places.value_at != places.timer_at && places.unit_ns != 0;
+}
+
 Status TableJudge::msr_writes()
 {
     for (std::uint32_t index = 0; index < judged_.msr_writes.count; ++index) {
@@ -294,10 +303,9 @@ Status TableJudge::msr_writes()
             element_offset<abi::DeclaredMsrWrite>(sections_, judged_.msr_writes, index)};
         if (!holds(one.window, abi::WindowKind::msr, one.offset))
             return no(where, "declared MSR write ", Hex{one.offset}, " lies outside MSR window ", one.window);
-        if (one.kind == abi::MsrWriteKind::withdrawn || one.kind > abi::MsrWriteKind::apic_tpr ||
-            one.condition > abi::maximum_condition || one.reserved != 0)
+        if (!sensible(one, judged_.manifest) || one.condition > abi::maximum_condition)
             return no(where, "declared MSR write ", Hex{one.offset}, " of window ", one.window,
-                      ": its kind or condition is out of range");
+                      ": its kind, places or condition is out of range");
     }
     return Done{};
 }

@@ -178,6 +178,13 @@ const std::vector<Layout>& layouts()
              HV_MEMBER(DeclaredMsrWrite, writable),
              HV_MEMBER(DeclaredMsrWrite, reserved),
          }},
+        {"DeadlinePlaces",
+         sizeof(abi::DeadlinePlaces),
+         {
+             HV_MEMBER(DeadlinePlaces, value_at),
+             HV_MEMBER(DeadlinePlaces, timer_at),
+             HV_MEMBER(DeadlinePlaces, unit_ns),
+         }},
         {"DeclaredEoiAssist",
          sizeof(abi::DeclaredEoiAssist),
          {

@@ -369,7 +369,7 @@ void fill_time(abi::HostTable& host)
     };
     host.timer_create = [](std::uint64_t vcpu, std::uint64_t cookie, std::uint64_t* timer) {
         *timer = fake().next_handle++;
-        fake().timers[*timer] = {vcpu, cookie, std::nullopt};
+        fake().timers[*timer] = {vcpu, cookie, std::nullopt, std::nullopt};
         return abi::status_ok;
     };
     host.timer_set = [](std::uint64_t timer, const abi::TimerSetting* setting) {
@@ -378,7 +378,7 @@ void fill_time(abi::HostTable& host)
             return abi::status_gone;
         if (setting->period_ns != 0 && setting->period_ns < 100'000)
             return abi::status_invalid_argument;
-        found->second.setting = *setting;
+        found->second.setting = found->second.last = *setting;
         return abi::status_ok;
     };
     host.timer_cancel = [](std::uint64_t timer) {

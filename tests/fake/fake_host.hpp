@@ -30,6 +30,7 @@ public:
         std::uint64_t vcpu{};
         std::uint64_t cookie{};
         std::optional<abi::TimerSetting> setting{};  ///< while armed
+        std::optional<abi::TimerSetting> last{};     ///< as it was set last
     };
     struct Placed {
         std::uint64_t gpa{};

@@ -307,6 +307,21 @@ std::optional<std::uint64_t> ModuleUnderTest::read_msr(std::uint32_t msr, std::u
     return value;
 }
 
+bool ModuleUnderTest::move_deadline(abi::DeadlinePlaces places, std::uint64_t value, std::uint32_t vcpu)
+{
+    auto& block = vcpu_states_.at(vcpu);
+    const auto found = host_.timers.find(block.at(places.timer_at / 8));
+    if (value == 0 || found == host_.timers.end() || found->second.vcpu != FakeHost::vcpu_handle(vcpu) || !found->second.last ||
+        found->second.last->period_ns != 0)
+        return false;
+    auto& timer = found->second;
+    if (__builtin_mul_overflow(value, std::uint64_t{places.unit_ns}, &timer.last->deadline_ns))
+        timer.last->deadline_ns = ~0ull;
+    timer.setting = timer.last;
+    block.at(places.value_at / 8) = value;
+    return true;
+}
+
 bool ModuleUnderTest::write_msr(std::uint32_t msr, std::uint64_t value, std::uint32_t vcpu)
 {
     const auto* const window = owner(abi::WindowKind::msr, msr);
@@ -317,6 +332,11 @@ bool ModuleUnderTest::write_msr(std::uint32_t msr, std::uint64_t value, std::uin
     for (const auto& one : host_.msr_writes) {
         if (one.window != window->id || one.offset != offset || !holds(one.condition))
             continue;
+        if ((value & ~one.writable) == 0 && one.kind == abi::MsrWriteKind::deadline) {
+            if (move_deadline(abi::deadline_places(one), value, vcpu))
+                return true;
+            break;
+        }
         if ((value & ~one.writable) != 0 || one.kind == abi::MsrWriteKind::general_protection ||
             (one.kind == abi::MsrWriteKind::apic_tpr && value > 0xff))
             return false;

@@ -75,6 +75,8 @@ private:
     [[nodiscard]] bool holds(std::uint32_t condition) const;
     [[nodiscard]] bool watches(std::uint32_t vector, std::uint32_t vcpu, std::uint32_t what) const;
     [[nodiscard]] std::uint64_t declared(const abi::DeclaredMsrRead& read, std::uint32_t vcpu) const;
+    /// MsrWriteKind::deadline; false: the hook is to be asked.
+    bool move_deadline(abi::DeadlinePlaces places, std::uint64_t value, std::uint32_t vcpu);
     /// Calls a hook, and checks the rules around it.  `vcpu` is nothing for a domain hook.
     template <typename Call>
     abi::Verdict call(std::optional<std::uint32_t> vcpu, Call hook);

@@ -2,7 +2,8 @@
 //
 // The synthetic timers: four of each VCPU.  In direct mode the core injects the vector by itself when the time has come; in message
 // mode the module is called and posts a message.  Expirations that come while nobody could take them are skipped, whether the timer
-// is lazy or not. Specification: [TLFS-6.0b §12.3, §12.4].
+// is lazy or not. A timer that runs, once, and enables itself is moved by its count with no call of the module: the core stores the
+// count, and moves the timer whose handle stands in `moved_by_count`. Specification: [TLFS-6.0b §12.3, §12.4].
 #include "hv/ext/timer.hpp"
 #include "synic.hpp"
 
@@ -35,18 +36,25 @@ Status arm(const Viridian::Vcpu& vcpu, SyntheticTimer& timer, std::uint32_t inde
     }
     if (timer.handle == 0)
         timer.handle = HV_TRY(ext::Timer::create(vcpu.handle(), index)).handle;
-    std::uint64_t period{};
-    timer.due = timer.count;
+    std::uint64_t period{}, expiration{timer.count};
     if (Config::Periodic::get(timer.config)) {
         period = signal_period(timer.count);
-        if (__builtin_add_overflow(HV_TRY(now_of(vcpu)), period, &timer.due))
-            timer.due = ~0ull;
+        if (__builtin_add_overflow(HV_TRY(now_of(vcpu)), period, &expiration))
+            expiration = ~0ull;
+        timer.due = expiration;
     }
     const ext::Timer core{timer.handle};
-    const std::uint64_t deadline{nanoseconds_of(timer.due)};
+    const std::uint64_t deadline{nanoseconds_of(expiration)};
     if (Config::DirectMode::get(timer.config))
         return core.inject_at(deadline, nanoseconds_of(period), Config::ApicVector::get(timer.config));
     return core.call_at(deadline, nanoseconds_of(period));
+}
+
+/// What the core looks at when the guest writes the count.
+void let_count_move(Viridian::VcpuState& state, std::uint32_t index)
+{
+    const SyntheticTimer& timer{state.timers[index]};
+    state.moved_by_count[index] = is_moved_by_its_count(timer) ? timer.handle : 0;
 }
 
 /// One whose registers did not lead to a running core timer is as it was.
@@ -59,6 +67,7 @@ Status set(Viridian::Vcpu& vcpu, std::uint32_t index, std::uint64_t config, std:
         static_cast<void>(ext::Timer{next.handle}.destroy());
     HV_TRY(armed);
     timer = next;
+    let_count_move(vcpu.state(), index);
     return Done{};
 }
 
@@ -108,13 +117,14 @@ abi::Verdict Viridian::timer(Vcpu& vcpu, std::uint64_t, std::uint64_t cookie, st
     SyntheticTimer& timer{state.timers[index]};
     const std::uint64_t period{signal_period(timer.count)};
     const bool periodic{Config::Periodic::get(timer.config)};
-    const std::uint64_t due{timer.due + (periodic ? missed * period : 0)};
+    const std::uint64_t due{periodic ? timer.due + missed * period : timer.count};
     const auto now = now_of(vcpu);
     const bool skipped{now && too_late(timer, due, now.value())};
     if (periodic)
         timer.due = due + period;
     else
         timer.config = Config::Enable::set(timer.config, false);
+    let_count_move(state, index);
     const bool posted{!skipped && post_timer_message(vcpu, index, due)};
     state.skipped += missed + (posted ? 0 : 1);
     return abi::done;
@@ -122,10 +132,13 @@ abi::Verdict Viridian::timer(Vcpu& vcpu, std::uint64_t, std::uint64_t cookie, st
 
 void reset_stimers(Viridian::Vcpu& vcpu)
 {
-    for (SyntheticTimer& timer : vcpu.state().timers) {
+    auto& state = vcpu.state();
+    for (std::uint32_t index = 0; index < tlfs::stimer_count; ++index) {
+        SyntheticTimer& timer{state.timers[index]};
         if (timer.handle != 0)
             static_cast<void>(ext::Timer{timer.handle}.cancel());
         timer = {0, 0, timer.handle, 0};
+        let_count_move(state, index);
     }
 }
 

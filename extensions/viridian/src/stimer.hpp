@@ -14,7 +14,7 @@ struct SyntheticTimer {
     std::uint64_t config;   ///< STIMERx_CONFIG as it was when the module last had to do with it
     std::uint64_t count;    ///< STIMERx_COUNT
     std::uint64_t handle;   ///< of the core's timer, or 0 while there was no need of one
-    std::uint64_t due;      ///< reference count of the next expiration, while it runs
+    std::uint64_t due;      ///< of a periodic one that runs: reference count of the next expiration
 };
 
 /// Periods shorter than this are signalled at every so manieth expiration alone: the core's shortest.
@@ -42,6 +42,13 @@ constexpr std::uint64_t accepted_config(std::uint64_t config)
 constexpr bool runs(const SyntheticTimer& timer)
 {
     return tlfs::TimerConfig::Enable::get(timer.config) && timer.count != 0;
+}
+
+/// True while another count, but zero, does no more than move the one time at which the timer expires.
+constexpr bool is_moved_by_its_count(const SyntheticTimer& timer)
+{
+    using C = tlfs::TimerConfig;
+    return runs(timer) && C::AutoEnable::get(timer.config) && !C::Periodic::get(timer.config);
 }
 
 /// A one-shot timer in direct mode expires without the module: from then on it reads as disabled.

@@ -35,6 +35,7 @@ inline constexpr std::uint32_t HV_X64_MSR_EOM{0x4000'0084};
 inline constexpr std::uint32_t HV_X64_MSR_SINT0{0x4000'0090};
 inline constexpr std::uint32_t HV_X64_MSR_SINT15{0x4000'009f};
 inline constexpr std::uint32_t HV_X64_MSR_STIMER0_CONFIG{0x4000'00b0};  ///< COUNT follows, then the next timer's pair
+inline constexpr std::uint32_t HV_X64_MSR_STIMER0_COUNT{0x4000'00b1};
 inline constexpr std::uint32_t HV_X64_MSR_STIMER3_COUNT{0x4000'00b7};
 inline constexpr std::uint32_t HV_X64_MSR_GUEST_IDLE{0x4000'00f0};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P0{0x4000'0100};

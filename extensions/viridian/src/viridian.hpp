@@ -57,6 +57,18 @@ constexpr abi::DeclaredMsrWrite apic_write(std::uint32_t msr, abi::MsrWriteKind 
             .writable = writable,
             .reserved = 0};
 }
+/// The core moves the timer by itself while its handle is at `timer_at`.
+constexpr abi::DeclaredMsrWrite count_write(std::uint32_t timer, std::size_t value_at, std::size_t timer_at)
+{
+    return {.window = msrs_window,
+            .offset = tlfs::offset_of(tlfs::HV_X64_MSR_STIMER0_COUNT + 2 * timer),
+            .kind = abi::MsrWriteKind::deadline,
+            .condition = condition_of(Feature::stimer),
+            .writable = ~0ull,
+            .reserved = abi::as_word({.value_at = static_cast<std::uint16_t>(value_at),
+                                      .timer_at = static_cast<std::uint16_t>(timer_at),
+                                      .unit_ns = unit_ns})};
+}
 constexpr std::uint32_t crash_condition{condition_of(Feature::crash)};
 
 consteval abi::ParameterDescription features_parameter()
@@ -104,7 +116,7 @@ struct Viridian {
     static constexpr ext::Info info{
         .name = "viridian",
         .version_major = 1,
-        .version_minor = 2,
+        .version_minor = 3,
         .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
                  abi::need_vcpus | abi::need_time | abi::need_timers | abi::need_domain |
@@ -113,7 +125,8 @@ struct Viridian {
         .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
 
     /// 2: the controller and its timers were added to a VCPU's block, at its end.  3: the ports to the domain's.
-    static constexpr std::uint32_t state_version{3};
+    /// 4: to a VCPU's what the core moves timers by.
+    static constexpr std::uint32_t state_version{4};
     static constexpr std::uint32_t oldest_state_version{1};
 
     /// What all VCPUs of a guest see.
@@ -159,6 +172,7 @@ struct Viridian {
         std::uint8_t reserved;
         std::uint64_t messages;     ///< delivered
         std::uint64_t skipped;      ///< expirations that were not signalled
+        std::uint64_t moved_by_count[tlfs::stimer_count];  ///< the handles of timers that the core moves by itself; 0: it asks
     };
 
     static constexpr std::array counters{
@@ -282,15 +296,28 @@ struct Viridian {
     }
     static const std::array<abi::DeclaredMsrRead, 36> msr_reads;
 
-    static constexpr std::array msr_writes{
-        row::apic_write(tlfs::HV_X64_MSR_EOI, abi::MsrWriteKind::apic_eoi, tlfs::eoi_defined),
-        row::apic_write(tlfs::HV_X64_MSR_ICR, abi::MsrWriteKind::apic_icr, ~0ull),
-        row::apic_write(tlfs::HV_X64_MSR_TPR, abi::MsrWriteKind::apic_tpr, tlfs::tpr_defined),
-    };
+    static consteval abi::DeclaredMsrWrite count_of(std::uint32_t timer)
+    {
+        return row::count_write(timer,
+                                offsetof(VcpuState, timers) + timer * sizeof(SyntheticTimer) + offsetof(SyntheticTimer, count),
+                                offsetof(VcpuState, moved_by_count) + timer * sizeof(std::uint64_t));
+    }
+    static const std::array<abi::DeclaredMsrWrite, 3 + tlfs::stimer_count> msr_writes;
 
     static const std::array<ext::MsrRule<Viridian>, 15> msrs;
 };
 
 constexpr std::array<abi::DeclaredMsrRead, 36> Viridian::msr_reads{Viridian::with_sints()};
+
+constexpr std::array<abi::DeclaredMsrWrite, 3 + tlfs::stimer_count> Viridian::msr_writes{
+    row::apic_write(tlfs::HV_X64_MSR_EOI, abi::MsrWriteKind::apic_eoi, tlfs::eoi_defined),
+    row::apic_write(tlfs::HV_X64_MSR_ICR, abi::MsrWriteKind::apic_icr, ~0ull),
+    row::apic_write(tlfs::HV_X64_MSR_TPR, abi::MsrWriteKind::apic_tpr, tlfs::tpr_defined),
+    Viridian::count_of(0),
+    Viridian::count_of(1),
+    Viridian::count_of(2),
+    Viridian::count_of(3),
+};
+static_assert(tlfs::stimer_count == 4);
 
 }  // namespace hv::viridian

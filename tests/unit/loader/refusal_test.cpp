@@ -404,7 +404,20 @@ const Break hook_breaks[]{
      Error::malformed, "declared MSR write 0x70 lies outside MSR window 9"},
     {"WriteKind", element<abi::DeclaredMsrWrite>("msr_writes_of", 0, [](abi::DeclaredMsrWrite& d) {
          d.kind = abi::MsrWriteKind::withdrawn;
-     }), Error::malformed, "its kind or condition is out of range"},
+     }), Error::malformed, "its kind, places or condition is out of range"},
+    {"WriteKindOfLater", element<abi::DeclaredMsrWrite>("msr_writes_of", 0, [](abi::DeclaredMsrWrite& d) {
+         d.kind = static_cast<abi::MsrWriteKind>(7);
+     }), Error::malformed, "its kind, places or condition is out of range"},
+    {"WriteDeadlineBeyond", element<abi::DeclaredMsrWrite>("msr_writes_of", 0, [](abi::DeclaredMsrWrite& d) {
+         d.kind = abi::MsrWriteKind::deadline;
+         d.reserved = abi::as_word({.value_at = 0, .timer_at = 0x8000, .unit_ns = 100});
+     }), Error::malformed, "its kind, places or condition is out of range"},
+    {"WriteDeadlineOnItself", element<abi::DeclaredMsrWrite>("msr_writes_of", 0, [](abi::DeclaredMsrWrite& d) {
+         d.kind = abi::MsrWriteKind::deadline;
+         d.reserved = abi::as_word({.value_at = 0, .timer_at = 0, .unit_ns = 100});
+     }), Error::malformed, "its kind, places or condition is out of range"},
+    {"WritePlacesOfNothing", element<abi::DeclaredMsrWrite>("msr_writes_of", 0, [](abi::DeclaredMsrWrite& d) { d.reserved = 8; }),
+     Error::malformed, "its kind, places or condition is out of range"},
 };
 
 const Break window_breaks[]{

@@ -94,7 +94,23 @@ enum class MsrWriteKind : std::uint32_t {
     apic_eoi = 3,            ///< end of interrupt; the value written does not matter
     apic_icr = 4,            ///< both halves, high << 32 | low, in the format of the APIC's current mode
     apic_tpr = 5,            ///< bits 7..0; other bits set raise #GP(0)
+    deadline = 6,            ///< moves a timer, and the hook is asked where it cannot (DeadlinePlaces)
 };
+
+/// Of a write of kind `deadline`: the value is the moment at which a timer of the VCPU expires.  The places are byte offsets in the
+/// VCPU's state block, multiples of 8.  At `timer_at` the module keeps the handle of a one-shot timer while a write means just this, else
+/// zero: then the timer is set as timer_set last set it, but for the deadline, value * unit_ns (or the end of time), and the value is put
+/// into the block at `value_at`; no hook is called.  Where the value or the handle is zero, and where the handle is not that of a
+/// one-shot timer of this VCPU that timer_set has set, the hook msr_write is asked as if nothing were declared.
+struct DeadlinePlaces {
+    std::uint16_t value_at{};
+    std::uint16_t timer_at{};
+    std::uint32_t unit_ns{};  ///< nanoseconds of guest time (time_now) to one of the value; not 0
+};
+HV_FROZEN(DeadlinePlaces, value_at, 0);
+HV_FROZEN(DeadlinePlaces, timer_at, 2);
+HV_FROZEN(DeadlinePlaces, unit_ns, 4);
+HV_FROZEN_SIZE(DeadlinePlaces, 8);
 
 /// What writing an MSR does.  A value with a bit outside `writable` raises #GP(0) first.
 struct DeclaredMsrWrite {
@@ -103,8 +119,17 @@ struct DeclaredMsrWrite {
     MsrWriteKind kind{};
     std::uint32_t condition{};
     std::uint64_t writable{};
-    std::uint64_t reserved{};  ///< zero
+    std::uint64_t reserved{};  ///< zero; of kind `deadline`: as_word() of its DeadlinePlaces
 };
+/// The word `reserved` of a DeclaredMsrWrite, both ways.
+constexpr std::uint64_t as_word(DeadlinePlaces places)
+{
+    return __builtin_bit_cast(std::uint64_t, places);
+}
+constexpr DeadlinePlaces deadline_places(const DeclaredMsrWrite& write)
+{
+    return __builtin_bit_cast(DeadlinePlaces, write.reserved);
+}
 HV_FROZEN(DeclaredMsrWrite, window, 0);
 HV_FROZEN(DeclaredMsrWrite, offset, 4);
 HV_FROZEN(DeclaredMsrWrite, kind, 8);

@@ -109,9 +109,12 @@ Answered ExtensionStack::write_msr(Vcpu& vcpu, std::uint32_t msr, std::uint64_t 
         return Answered::no;
     const auto [there, answer] =
         look_up(window->writes, *window, msr - static_cast<std::uint32_t>(window->base), any<MsrWriteAnswer>);
-    if (!there)
-        return ask_msr_write(window->binding->of(vcpu), *window, msr, value);
-    return (value & ~answer.writable) != 0 ? Answered::fault : answer_write(vcpu, answer.kind, value);
+    if (there && (value & ~answer.writable) != 0)
+        return Answered::fault;
+    VcpuBinding& own = window->binding->of(vcpu);
+    if (!there || (answer.kind == abi::MsrWriteKind::deadline && !move_deadline(own, answer.deadline, value)))
+        return ask_msr_write(own, *window, msr, value);
+    return answer.kind == abi::MsrWriteKind::deadline ? Answered::done : answer_write(vcpu, answer.kind, value);
 }
 
 Answered ExtensionStack::port(Vcpu& vcpu, std::uint16_t port, unsigned size, bool in, std::uint32_t& value)

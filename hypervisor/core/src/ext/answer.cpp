@@ -64,10 +64,24 @@ Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value)
         return apply_apic_effect(vcpu, vcpu.apic.write_command(value)) ? Answered::done : Answered::fault;
     case abi::MsrWriteKind::apic_tpr: return write_tpr(vcpu, value);
     case abi::MsrWriteKind::ignore: return Answered::done;
+    case abi::MsrWriteKind::deadline:  // not here: move_deadline
     case abi::MsrWriteKind::general_protection:
     case abi::MsrWriteKind::withdrawn: break;
     }
     return Answered::fault;
+}
+
+bool move_deadline(VcpuBinding& own, abi::DeadlinePlaces places, std::uint64_t value)
+{
+    const Handle timer{word_of(own.state, places.timer_at)};
+    Binding& binding = own.binding;
+    std::uint64_t deadline_ns{};
+    if (__builtin_mul_overflow(value, std::uint64_t{places.unit_ns}, &deadline_ns)) [[unlikely]]
+        deadline_ns = ~0ull;
+    if (value == 0 || !timer.is_of(HandleKind::timer, binding.number) || !binding.timers.move(own, timer, deadline_ns))
+        return false;
+    own.state.put(places.value_at, value);
+    return true;
 }
 
 }  // namespace hv::core

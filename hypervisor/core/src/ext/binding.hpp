@@ -82,6 +82,12 @@ struct StateCopies {
     /// The same while other processors may be reading the kept copy: it is the domain's.
     void keep_word_by_word();
     void take_back();
+    /// One word of both copies, where no hook runs that could be writing it.
+    void put(std::uint32_t offset, std::uint64_t word)
+    {
+        __atomic_store_n(kept + offset / sizeof word, word, __ATOMIC_RELAXED);
+        __atomic_store_n(working + offset / sizeof word, word, __ATOMIC_RELAXED);
+    }
     /// Both copies are zero.
     void clear();
     /// Both copies are `bytes`, no more than there is room for, and zero beyond them.  No hook of the instance has run yet.

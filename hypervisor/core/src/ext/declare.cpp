@@ -76,7 +76,7 @@ MsrReadAnswer answer(const Window&, const abi::DeclaredMsrRead& read)
 }
 MsrWriteAnswer answer(const Window&, const abi::DeclaredMsrWrite& write)
 {
-    return {write.kind, write.kind != abi::MsrWriteKind::withdrawn, write.writable};
+    return {write.kind, write.kind != abi::MsrWriteKind::withdrawn, write.writable, abi::deadline_places(write)};
 }
 
 bool is_sensible(const Binding&, const abi::DeclaredLeaf& leaf)
@@ -100,9 +100,14 @@ bool is_sensible(const Binding& binding, const abi::DeclaredMsrRead& read)
     }
     return false;
 }
-bool is_sensible(const Binding&, const abi::DeclaredMsrWrite& write)
+bool is_sensible(const Binding& binding, const abi::DeclaredMsrWrite& write)
 {
-    return write.kind <= abi::MsrWriteKind::apic_tpr && write.reserved == 0;
+    if (write.kind != abi::MsrWriteKind::deadline)
+        return write.kind < abi::MsrWriteKind::deadline && write.reserved == 0;
+    const abi::DeadlinePlaces places = abi::deadline_places(write);
+    const StateCopies& block = binding.vcpus[0]->state;
+    return in_block(places.value_at, block) && in_block(places.timer_at, block) && places.value_at != places.timer_at &&
+           places.unit_ns != 0;
 }
 
 template <typename Declared>

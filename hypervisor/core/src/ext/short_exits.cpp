@@ -62,9 +62,9 @@ constexpr auto task_priority_register = static_cast<std::uint32_t>(x86::ApicRegi
     return give(vcpu, vcpu.apic.task_priority());
 }
 
-// What nobody declared is the module's hook to answer.  `ended`: of the look that found nothing.
+// What nobody declared is the module's hook to answer.  `ended`: of the look that found nothing, or what it goes by.
 
-bool still_undeclared(const Window& window, std::uint32_t ended)
+bool still_holds(const Window& window, std::uint32_t ended)
 {
     return DeclaredReading{window.binding->declare_sequence, ended}.holds();
 }
@@ -72,7 +72,7 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
 [[gnu::noinline]] bool ask_for_read(Vcpu& vcpu, const Window& window, std::uint32_t ended)
 {
     const std::uint32_t msr = low(vcpu.registers.general[rcx]);
-    if (!still_undeclared(window, ended) || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
+    if (!still_holds(window, ended) || !vcpu.exits.msrs.reads.count_at_once(msr)) [[unlikely]]
         return general_read(vcpu);
     std::uint64_t value{};
     const Answered answered = ask_msr_read(window.binding->of(vcpu), window, msr, value);
@@ -87,7 +87,7 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
 {
     const std::uint32_t msr = low(vcpu.registers.general[rcx]);
     const std::uint64_t value = read_pair(vcpu);
-    if (!still_undeclared(window, ended) || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
+    if (!still_holds(window, ended) || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
         return general_write(vcpu);
     const Answered answered = ask_msr_write(window.binding->of(vcpu), window, msr, value);
     if (answered == Answered::done || finish_msr_write(vcpu, answered, value)) [[likely]]
@@ -97,7 +97,7 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
 
 [[gnu::noinline]] bool ask_for_leaf(Vcpu& vcpu, const Window& window, std::uint32_t ended)
 {
-    if (!still_undeclared(window, ended)) [[unlikely]]
+    if (!still_holds(window, ended)) [[unlikely]]
         return general_cpuid(vcpu);
     const std::uint32_t place = low(vcpu.registers.general[rax]) - low(window.base);
     x86::CpuidResult result;
@@ -137,6 +137,18 @@ bool still_undeclared(const Window& window, std::uint32_t ended)
         vcpu.advance(vcpu.exit.instruction_length);
     else
         raise_general_protection(vcpu);
+    return goes_on(vcpu);
+}
+
+/// Where it is not the core's to do, the module's hook is asked as for any MSR that nobody declared.
+[[gnu::noinline]] bool take_deadline(Vcpu& vcpu, const Window& window, abi::DeadlinePlaces places, std::uint32_t ended)
+{
+    if (!still_holds(window, ended)) [[unlikely]]
+        return general_write(vcpu);
+    if (!move_deadline(window.binding->of(vcpu), places, read_pair(vcpu))) [[unlikely]]
+        return ask_for_write(vcpu, window, ended);
+    vcpu.exits.msrs.writes.count(low(vcpu.registers.general[rcx]));
+    vcpu.advance_plainly(vcpu.exit.instruction_length);
     return goes_on(vcpu);
 }
 
@@ -223,6 +235,8 @@ bool answer_msr_write(Vcpu& vcpu)
         return ask_for_write(vcpu, *window, reading.ended());
     const abi::MsrWriteKind kind = found->kind;
     const std::uint64_t writable = found->writable;
+    if (kind == abi::MsrWriteKind::deadline && (value & ~writable) == 0)
+        return take_deadline(vcpu, *window, found->deadline, reading.ended());
     if (!reading.holds() || (value & ~writable) != 0 || !vcpu.exits.msrs.writes.count_at_once(msr)) [[unlikely]]
         return general_write(vcpu);
     return take(vcpu, kind, value);

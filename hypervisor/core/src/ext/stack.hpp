@@ -59,6 +59,8 @@ Answered answer_read(VcpuBinding& vcpu, const MsrReadAnswer& answer, std::uint64
 }
 /// `value` has no bit that may not be written.
 Answered answer_write(Vcpu& vcpu, abi::MsrWriteKind kind, std::uint64_t value);
+/// MsrWriteKind::deadline, by the processor that runs the VCPU.  False, and nothing changes: the module is to be asked.
+bool move_deadline(VcpuBinding& own, abi::DeadlinePlaces places, std::uint64_t value);
 [[nodiscard]] inline std::uint32_t read_field(const Vcpu& vcpu, abi::VcpuField field)
 {
     return field == abi::VcpuField::apic_id ? vcpu.apic.addressing().id : vcpu.id;

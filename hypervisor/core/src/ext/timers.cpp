@@ -78,7 +78,7 @@ Expected<Handle> Timers::create_timer(VcpuBinding& vcpu, std::uint32_t binding, 
     timer.vcpu_ = &vcpu;
     timer.cookie_ = cookie;
     timer.missed_ = 0;
-    timer.armed_ = timer.delivering_ = false;
+    timer.was_set_ = timer.armed_ = timer.delivering_ = false;
     binding_ = binding;
     return Handle{HandleKind::timer, binding, timer.generation_, index};
 }
@@ -99,6 +99,15 @@ void Timers::arm(ExtensionTimer& timer)
         TimerQueue::cancel(timer);
 }
 
+/// With the setting that it has now; what was due before is due no more.
+void Timers::start(ExtensionTimer& timer)
+{
+    timer.delivering_ = false;
+    timer.missed_ = 0;
+    timer.armed_ = true;
+    arm(timer);
+}
+
 Status Timers::set(Handle handle, const abi::TimerSetting& setting)
 {
     if (!is_legal(setting))
@@ -108,11 +117,23 @@ Status Timers::set(Handle handle, const abi::TimerSetting& setting)
     if (setting.action == abi::TimerAction::call_hook && timer->vcpu_->binding.hooks.timer == nullptr)
         return Error::invalid_argument;
     timer->setting_ = setting;
-    timer->delivering_ = false;
-    timer->missed_ = 0;
-    timer->armed_ = true;
-    arm(*timer);
+    timer->was_set_ = true;
+    start(*timer);
     return Done{};
+}
+
+bool Timers::move(const VcpuBinding& vcpu, Handle handle, std::uint64_t deadline_ns)
+{
+    const LockGuard guard{lock_};
+    const auto found = look_up(handle);
+    if (!found)
+        return false;
+    ExtensionTimer& timer = *found.value();
+    if (timer.vcpu_ != &vcpu || !timer.was_set_ || timer.setting_.period_ns != 0)
+        return false;
+    timer.setting_.deadline_ns = deadline_ns;
+    start(timer);
+    return true;
 }
 
 Status Timers::cancel(Handle handle)

@@ -35,6 +35,7 @@ private:
     std::uint64_t missed_{};
     std::uint64_t turn_{};  ///< among those that wait for delivery
     std::uint32_t generation_{1};
+    bool was_set_{};     ///< setting_ is what a module has asked for
     bool armed_{};       ///< setting_.deadline_ns is ahead
     bool delivering_{};  ///< expired, and the hook has not been called yet
 };
@@ -61,6 +62,9 @@ public:
     Status create(unsigned vcpus);
     Expected<Handle> create_timer(VcpuBinding& vcpu, std::uint32_t binding, std::uint64_t cookie);
     Status set(Handle timer, const abi::TimerSetting& setting);
+    /// As set() with the setting that it had last, but for the deadline.  False, and nothing changes, where it is no one-shot timer
+    /// of this VCPU, or was never set.
+    bool move(const VcpuBinding& vcpu, Handle timer, std::uint64_t deadline_ns);
     Status cancel(Handle timer);
     Status destroy(Handle timer);
     /// The next expiry to tell the module of this VCPU; false: none.
@@ -86,6 +90,7 @@ private:
     std::uint64_t turns_{};  ///< given to expiries, so that they are told in order
     friend class ExtensionTimer;
     [[nodiscard]] Expected<ExtensionTimer*> look_up(Handle timer);
+    void start(ExtensionTimer& timer);
     void arm(ExtensionTimer& timer);
     static void disarm(ExtensionTimer& timer);
     void expire(ExtensionTimer& timer);

@@ -45,6 +45,7 @@ struct MsrWriteAnswer {
     abi::MsrWriteKind kind{};
     bool declared{};
     std::uint64_t writable{};
+    abi::DeadlinePlaces deadline{};
     [[nodiscard]] bool same_place(const MsrWriteAnswer&) const { return true; }
 };
 
