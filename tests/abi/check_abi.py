@@ -75,7 +75,7 @@ def append_service(text):
     start = text.index("struct HostTable {")
     end = text.index("\n};", start)
     text = text[:end] + "\n    Answer (*one_more)(std::uint64_t domain);" + text[end:]
-    return text.replace("HV_FROZEN_SIZE(HostTable, 16 + 8 * 73)", "HV_FROZEN_SIZE(HostTable, 16 + 8 * 74)")
+    return text.replace("HV_FROZEN_SIZE(HostTable, 16 + 8 * 74)", "HV_FROZEN_SIZE(HostTable, 16 + 8 * 75)")
 
 
 def versions(folder):

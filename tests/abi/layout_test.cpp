@@ -434,6 +434,7 @@ const std::vector<Layout>& layouts()
              HV_MEMBER(HostTable, channel_send),
              HV_MEMBER(HostTable, channel_close),
              HV_MEMBER(HostTable, settled),
+             HV_MEMBER(HostTable, processor_leaf),
          }},
         {"StateBlock",
          sizeof(abi::StateBlock),

@@ -76,8 +76,9 @@ private:
         if (once_in(8))
             return 0x4000'0000 + below(0x200);
         constexpr std::uint32_t groups[][2]{{0x4000'0000, 2}, {0x4000'0000, 4}, {0x4000'0010, 1}, {0x4000'0020, 4}, {0x4000'0070, 4},
-                                            {0x4000'0080, 5}, {0x4000'0090, 16}, {0x4000'00b0, 8}, {0x4000'00b0, 8}, {0x4000'0100, 6}};
-        const auto& group = groups[below(10)];
+                                            {0x4000'0080, 5}, {0x4000'0090, 16}, {0x4000'00b0, 8}, {0x4000'00b0, 8}, {0x4000'0100, 6},
+                                            {0x4000'0118, 1}};
+        const auto& group = groups[below(11)];
         const std::uint32_t msr{group[0] + below(group[1])};
         const bool sleeps{msr == 0x4000'00f0 && kind == StepKind::read && !world_.may_end};
         return sleeps ? 0x4000'0002 : msr;
@@ -103,7 +104,7 @@ private:
         case 0x4000'0082: return draw_page(first + 1) | (once_in(3) ? 0 : 1);
         case 0x4000'0083: return draw_page(first + 2) | (once_in(3) ? 0 : 1);
         case 0x4000'0072: return below(256);
-        case 0x4000'0003: case 0x4000'0080: return below(2);
+        case 0x4000'0003: case 0x4000'0080: case 0x4000'0118: return below(2);
         case 0x4000'0084: return 0;
         case 0x4000'0105: return draw() & 3ull << 62;
         default: break;

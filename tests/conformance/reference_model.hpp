@@ -80,7 +80,7 @@ public:
     Offer offer;
     unsigned vps;
     Word memory_end, places_end;
-    Word guest_id{}, hypercall{}, reference_tsc{}, crash[crash_words]{};
+    Word guest_id{}, hypercall{}, reference_tsc{}, tsc_control{}, crash[crash_words]{};
     struct Timer {
         Word config, count;
     };
@@ -121,6 +121,7 @@ constexpr bool Model::is_offered(std::uint32_t msr) const
     case 0x4000'0022: case 0x4000'0023: return offer.may(11) && offer.has(8);
     case 0x4000'0070: case 0x4000'0071: case 0x4000'0072: case 0x4000'0073: return offer.may(4);
     case 0x4000'00f0: return offer.may(10);
+    case 0x4000'0118: return offer.may(15);
     default: break;
     }
     if ((msr >= 0x4000'0080 && msr <= 0x4000'0084) || (msr >= 0x4000'0090 && msr <= 0x4000'009f))
@@ -167,6 +168,7 @@ constexpr Answer Model::read(std::uint32_t msr, unsigned of, Word now)
     case 0x4000'0082: return {.value = own.event_page};
     case 0x4000'0083: return {.value = own.message_page};
     case 0x4000'0105: return {.value = 3ull << 62};
+    case 0x4000'0118: return {.value = tsc_control};
     default: return {.value = 0};  // RESET, EOM, GUEST_IDLE
     }
 }
@@ -274,6 +276,7 @@ constexpr bool Model::write(std::uint32_t msr, unsigned of, Word value, Word now
     case 0x4000'0083: return place(own.message_page, value, owner(of, 2));
     case 0x4000'0084: return value == 0;
     case 0x4000'0105: return (value & ~(3ull << 62)) == 0;
+    case 0x4000'0118: return value <= 1 && store(tsc_control, value);
     default: return false;  // those that are only read
     }
 }

@@ -334,7 +334,8 @@ def markdown(rows, foreign=False):
              "What `scripts/conformance` saw of `extensions/viridian`, item by item. It boots Graft and runs the guest `tlfs-conformance`",
              "with `params.features` of `all`, of `default` and of `base`, and the guests that check what needs more than one",
              "register or call. Random steps are accesses and calls beside the reference model of `tests/conformance`. \"Seen\" is the run with `all`; what the others saw stands behind it where it is another. *Not offered* is only",
-             "what the groups of `extensions/viridian/README.md` do not list. `scripts/README.md` says how to ask another hypervisor.", "",
+             "what the groups of `extensions/viridian/README.md` do not list, and the invariant-TSC control, which is offered where the host's",
+             "TSC is invariant: the emulator's is not. `scripts/README.md` says how to ask another hypervisor.", "",
              f"{len(rows)} items: " + ", ".join(f"{counts[result]} {result}" for result in (PASS, DEVIATION, NOT_OFFERED, FAILED)
                                                 if counts[result]) + ".", ""]
     for part in PARTS:

@@ -112,7 +112,7 @@ LEAF_BITS = (
         (3, "AccessSyntheticTimerRegs", "stimer"), (4, "AccessIntrCtrlRegs", "apic"), (5, "AccessHypercallMsrs", "base"),
         (6, "AccessVpIndex", "base"), (7, "AccessResetReg", "reset"), (8, "AccessStatsReg", None),
         (9, "AccessPartitionReferenceTsc", "time"), (10, "AccessGuestIdleReg", "idle"), (11, "AccessFrequencyRegs", "time"),
-        (12, "AccessDebugRegs", None), (13, "AccessReenlightenmentControls", None), (15, "AccessTscInvariantControls", "time")])
+        (12, "AccessDebugRegs", None), (13, "AccessReenlightenmentControls", None), (15, "AccessTscInvariantControls", None)])
     + leaf_bits(FEATURES_LEAF, "ebx", [
         (0, "CreatePartitions", None), (1, "AccessPartitionId", None), (2, "AccessMemoryPool", None), (4, "PostMessages", "messages"),
         (5, "SignalEvents", "messages"), (6, "CreatePort", None), (7, "ConnectPort", None), (8, "AccessStats", None),
@@ -196,7 +196,7 @@ MSRS = (
        Msr(0x40000108, "TSC_EMULATION_STATUS", "Appendix C", ("privilege", 13), None),
        Msr(0x40000114, "STIME_UNHALTED_TIMER_CONFIG", "Appendix C", ("feature", 23), None),
        Msr(0x40000115, "STIME_UNHALTED_TIMER_COUNT", "Appendix C", ("feature", 23), None),
-       Msr(0x40000118, "TSC_INVARIANT_CONTROL", "Appendix C", ("privilege", 15), "time", defined=1)]
+       Msr(0x40000118, "TSC_INVARIANT_CONTROL", "Appendix C", ("privilege", 15), None, defined=1)]
     + [Msr(number, f"NESTED_{name}", "Appendix C", ("nested", bit), None) for number, name, bit in (
         (0x40001002, "VP_INDEX", 6), (0x40001080, "SCONTROL", 2), (0x40001081, "SVERSION", 2), (0x40001082, "SIEFP", 2),
         (0x40001083, "SIMP", 2), (0x40001084, "EOM", 2), (0x40001090, "SINT0", 2))])
@@ -303,10 +303,7 @@ RULES = (
 DEFAULT_GROUPS = ("base", "time", "apic", "synic", "stimer", "tlbflush", "ipi", "input", "crash")
 
 # What Graft does otherwise, and why.  By item, with * for any letters.
-DEVIATIONS = {
-    "cpuid 0x40000003 eax bit 15 *": "not offered, so that guests take the TSC page for their clock",
-    "msr 0x40000118 *": "not offered, so that guests take the TSC page for their clock",
-}
+DEVIATIONS = {}
 
 # Of these no item shows anything: extensions/viridian/README.md has all of them.
 DEVIATIONS_THAT_NO_ITEM_SHOWS = (

@@ -64,6 +64,11 @@ void fill_text_and_declared(abi::HostTable& host)
         fake().explained.assign(text, length);
         return abi::status_ok;
     };
+    host.processor_leaf = [](std::uint64_t, std::uint32_t leaf, std::uint32_t, abi::CpuidResult* values) {
+        const auto found = fake().processor_leaves.find(leaf);
+        *values = found == fake().processor_leaves.end() ? abi::CpuidResult{} : found->second;
+        return abi::status_ok;
+    };
     host.settled = [](std::uint64_t, const char* key, std::uint64_t key_length, const char* value, std::uint64_t value_length) {
         fake().settled.emplace_back(std::string{key, key_length}, std::string{value, value_length});
         return abi::status_ok;

@@ -103,6 +103,7 @@ public:
     std::vector<std::string> log;
     std::string explained;
     std::vector<std::pair<std::string, std::string>> settled;  ///< key and value
+    std::map<std::uint32_t, abi::CpuidResult> processor_leaves;  ///< all others are zeros
     std::string console_output;
     std::string console_input;
     std::optional<Shutdown> shutdown;

@@ -35,7 +35,8 @@ constexpr abi::CpuidResult identity_leaf()
     return {.eax = identity_build, .ebx = identity_version};
 }
 
-constexpr abi::CpuidResult features_leaf(Features features)
+/// `tsc_control`: the invariant-TSC control is there.
+constexpr abi::CpuidResult features_leaf(Features features, bool tsc_control = false)
 {
     using P = tlfs::Privileges;
     using M = tlfs::MiscellaneousFeatures;
@@ -45,6 +46,7 @@ constexpr abi::CpuidResult features_leaf(Features features)
     privileges = P::AccessPartitionReferenceCounter::set(privileges, time);
     privileges = P::AccessPartitionReferenceTsc::set(privileges, time);
     privileges = P::AccessFrequencyRegs::set(privileges, time);
+    privileges = P::AccessTscInvariantControls::set(privileges, tsc_control);
     privileges = P::AccessVpRunTimeReg::set(privileges, features.has(Feature::runtime));
     privileges = P::AccessGuestIdleReg::set(privileges, features.has(Feature::idle));
     privileges = P::AccessSynicRegs::set(privileges, features.has(Feature::synic));
@@ -90,7 +92,7 @@ constexpr abi::CpuidResult hardware_leaf()
 }
 
 /// All leaves, ready to be declared in the window `window`.
-constexpr std::array<abi::DeclaredLeaf, 7> all_leaves(std::uint32_t window, Features features)
+constexpr std::array<abi::DeclaredLeaf, 7> all_leaves(std::uint32_t window, Features features, bool tsc_control)
 {
     const auto leaf = [window](std::uint32_t number, abi::CpuidResult values) {
         const std::uint32_t relative{number == tlfs::leaf_vendor ? abi::leaf_eax_plus_base : 0};
@@ -100,7 +102,7 @@ constexpr std::array<abi::DeclaredLeaf, 7> all_leaves(std::uint32_t window, Feat
     return {leaf(tlfs::leaf_vendor, vendor_leaf()),
             leaf(tlfs::leaf_interface, interface_leaf()),
             leaf(tlfs::leaf_identity, identity_leaf()),
-            leaf(tlfs::leaf_features, features_leaf(features)),
+            leaf(tlfs::leaf_features, features_leaf(features, tsc_control)),
             leaf(tlfs::leaf_recommendations, recommendations_leaf(features)),
             leaf(tlfs::leaf_limits, limits_leaf()),
             leaf(tlfs::leaf_hardware, hardware_leaf())};

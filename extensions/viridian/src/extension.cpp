@@ -3,7 +3,7 @@
 // The module: its parameter, and what is declared when a domain is made.
 #include "cpuid.hpp"
 #include "ports.hpp"
-#include "viridian.hpp"
+#include "tsc_invariant.hpp"
 
 namespace hv::viridian {
 namespace {
@@ -59,7 +59,9 @@ Status create(const Viridian::Domain& domain)
                      feature_groups[lack->needed].name);
         return Error::invalid_argument;
     }
-    HV_TRY(domain.declare(std::span<const abi::DeclaredLeaf>{all_leaves(row::leaves_window, features)}));
+    HV_TRY(offer_tsc_control(domain, *state));
+    const bool tsc_control{state->tsc_control_offered != 0};
+    HV_TRY(domain.declare(std::span<const abi::DeclaredLeaf>{all_leaves(row::leaves_window, features, tsc_control)}));
     HV_TRY(declare_frequencies(domain));
     for (std::uint32_t group = 0; group < feature_groups.size(); ++group)
         if (features.has(static_cast<Feature>(group)))
@@ -81,7 +83,7 @@ abi::Verdict take_port(const Viridian::Domain& domain, const abi::Parameter& par
 
 }  // namespace
 
-constexpr std::array<ext::MsrRule<Viridian>, 15> Viridian::msrs{
+constexpr std::array<ext::MsrRule<Viridian>, 16> Viridian::msrs{
     written(tlfs::HV_X64_MSR_GUEST_OS_ID, ~0ull, Viridian::write_guest_os_id),
     written(tlfs::HV_X64_MSR_HYPERCALL, tlfs::HypercallRegister::defined, Viridian::write_hypercall),
     written(tlfs::HV_X64_MSR_RESET, tlfs::ResetRegister::defined, Viridian::write_reset),
@@ -101,6 +103,7 @@ constexpr std::array<ext::MsrRule<Viridian>, 15> Viridian::msrs{
                            tlfs::offset_of(tlfs::HV_X64_MSR_GUEST_IDLE), 0, Viridian::read_idle, nullptr, true},
     written(tlfs::HV_X64_MSR_CRASH_P0, tlfs::HV_X64_MSR_CRASH_P4, ~0ull, Viridian::write_crash_parameter),
     written(tlfs::HV_X64_MSR_CRASH_CTL, tlfs::CrashControl::defined, Viridian::write_crash_control),
+    written(tlfs::HV_X64_MSR_TSC_INVARIANT_CONTROL, tlfs::TscInvariantControl::defined, Viridian::write_tsc_control),
 };
 
 abi::Verdict Viridian::parameter_set(const Domain& domain, const abi::Parameter& parameter)

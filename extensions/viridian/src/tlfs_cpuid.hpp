@@ -31,9 +31,16 @@ struct Privileges {
     using AccessPartitionReferenceTsc = Bit<9>;
     using AccessGuestIdleReg = Bit<10>;
     using AccessFrequencyRegs = Bit<11>;
+    using AccessTscInvariantControls = Bit<15>;
     using PostMessages = Bit<32 + 4>;
     using SignalEvents = Bit<32 + 5>;
     using EnableExtendedHypercalls = Bit<32 + 20>;
+};
+
+/// EDX of leaf 0x80000007 of the processor itself [APM3-3.35 Appendix E].
+inline constexpr std::uint32_t leaf_processor_power{0x8000'0007};
+struct ProcessorPower {
+    using InvariantTsc = Bit<8>;
 };
 
 /// EDX of leaf 0x40000003.

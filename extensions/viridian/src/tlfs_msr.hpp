@@ -41,6 +41,7 @@ inline constexpr std::uint32_t HV_X64_MSR_GUEST_IDLE{0x4000'00f0};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P0{0x4000'0100};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_P4{0x4000'0104};
 inline constexpr std::uint32_t HV_X64_MSR_CRASH_CTL{0x4000'0105};
+inline constexpr std::uint32_t HV_X64_MSR_TSC_INVARIANT_CONTROL{0x4000'0118};
 
 constexpr std::uint32_t offset_of(std::uint32_t msr)
 {
@@ -82,6 +83,12 @@ struct CrashControl {
 inline constexpr std::uint64_t longest_crash_message{4096};
 inline constexpr std::uint32_t crash_parameter_count{5};
 static_assert(HV_X64_MSR_CRASH_P4 - HV_X64_MSR_CRASH_P0 + 1 == crash_parameter_count);
+
+/// HV_X64_MSR_TSC_INVARIANT_CONTROL: with the bit set, the processor's own leaf says that the counter is invariant.
+struct TscInvariantControl {
+    using EnableInvariantTsc = Bit<0>;
+    static constexpr std::uint64_t defined{EnableInvariantTsc::mask};
+};
 
 inline constexpr std::uint64_t eoi_defined{0xffff'ffff};
 inline constexpr std::uint64_t tpr_defined{0xff};

@@ -2,7 +2,7 @@
 //
 // The extension's class: its windows, its state blocks, its tables of declared answers and of handlers.  What
 // needs no decision is declared; a handler stands in the file of its subject (msr, hypercall_page, hypercall,
-// reference_time, apic_assist, synic, stimer, crash). Specification: [TLFS-6.0b]; deviations are listed in
+// reference_time, tsc_invariant, apic_assist, synic, stimer, crash). Specification: [TLFS-6.0b]; deviations are listed in
 // extensions/viridian/README.md.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include "port_record.hpp"
 #include "reference_time.hpp"
 #include "stimer.hpp"
+#include "tlfs_cpuid.hpp"
 #include "tlfs_msr.hpp"
 
 namespace hv::viridian {
@@ -69,6 +70,9 @@ constexpr abi::DeclaredMsrWrite count_write(std::uint32_t timer, std::size_t val
                                       .timer_at = static_cast<std::uint16_t>(timer_at),
                                       .unit_ns = unit_ns})};
 }
+/// Beside those of the groups.
+inline constexpr std::uint32_t tsc_control_condition{63};
+inline constexpr std::uint32_t tsc_hidden_condition{64};
 constexpr std::uint32_t crash_condition{condition_of(Feature::crash)};
 
 consteval abi::ParameterDescription features_parameter()
@@ -120,12 +124,12 @@ struct Viridian {
         .version_patch = version_patch,
         .needs = abi::need_injection | abi::need_tlb | abi::need_guest_memory | abi::need_overlays |
                  abi::need_vcpus | abi::need_time | abi::need_timers | abi::need_domain |
-                 abi::need_interrupt_watch | abi::need_vector_registers | abi::need_channel,
+                 abi::need_interrupt_watch | abi::need_vector_registers | abi::need_channel | abi::need_exits,
         .hypercall_pages = 1,
         .description = "the Hv#1 interface of Microsoft's hypervisor, from its public specification"};
 
     /// 2: the controller and its timers were added to a VCPU's block, at its end.  3: the ports to the domain's.
-    /// 4: to a VCPU's what the core moves timers by.
+    /// 4: the invariant-TSC control to the domain's, to a VCPU's what the core moves timers by.
     static constexpr std::uint32_t state_version{4};
     static constexpr std::uint32_t oldest_state_version{1};
 
@@ -147,6 +151,8 @@ struct Viridian {
         std::uint64_t waiting_turn;
         std::uint32_t waiting_count;
         std::uint32_t port_count;
+        std::uint64_t tsc_control;          ///< HV_X64_MSR_TSC_INVARIANT_CONTROL
+        std::uint64_t tsc_control_offered;  ///< 0 or 1, from the beginning of the domain on
     };
 
     /// What one VCPU sees, and what it asked for so far.
@@ -199,6 +205,7 @@ struct Viridian {
     static abi::Verdict interrupt_ended(Vcpu& vcpu, std::uint32_t vector);
     static abi::Verdict hypercall_page(const Domain& domain, const abi::HypercallPageRequest& request);
     static abi::Verdict hypercall(Vcpu& vcpu, abi::HypercallFrame& frame);
+    static abi::Verdict exit(Vcpu& vcpu, abi::ExitFrame& frame);
 
     // --- MSRs with a thought in them ---
     static Status write_guest_os_id(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
@@ -217,6 +224,7 @@ struct Viridian {
     static Status write_stimer(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_crash_parameter(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
     static Status write_crash_control(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
+    static Status write_tsc_control(Vcpu& vcpu, std::uint32_t offset, std::uint64_t value);
 
     static Features features_of(const DomainState& state) { return Features{state.features}; }
     /// permission_denied where the domain was not given the group.
@@ -284,6 +292,7 @@ struct Viridian {
                           offsetof(DomainState, crash_parameters[4])),
         row::read_as(tlfs::HV_X64_MSR_CRASH_CTL, condition_of(Feature::crash), abi::MsrReadKind::constant, 0,
                      tlfs::CrashControl::defined),
+        row::domain_field(tlfs::HV_X64_MSR_TSC_INVARIANT_CONTROL, row::tsc_control_condition, offsetof(DomainState, tsc_control)),
     });
     static consteval auto with_sints()
     {
@@ -294,7 +303,7 @@ struct Viridian {
                                                                 offsetof(VcpuState, sint) + sint * sizeof(std::uint64_t));
         return all;
     }
-    static const std::array<abi::DeclaredMsrRead, 36> msr_reads;
+    static const std::array<abi::DeclaredMsrRead, 37> msr_reads;
 
     static consteval abi::DeclaredMsrWrite count_of(std::uint32_t timer)
     {
@@ -304,10 +313,15 @@ struct Viridian {
     }
     static const std::array<abi::DeclaredMsrWrite, 3 + tlfs::stimer_count> msr_writes;
 
-    static const std::array<ext::MsrRule<Viridian>, 15> msrs;
+    /// The processor's own leaf, while the guest has not asked to see its invariant counter.
+    static constexpr std::array exits{
+        abi::ExitSubscription{abi::ExitKind::cpuid, abi::exit_instead | row::tsc_hidden_condition << abi::exit_condition_shift,
+                              tlfs::leaf_processor_power, tlfs::leaf_processor_power}};
+
+    static const std::array<ext::MsrRule<Viridian>, 16> msrs;
 };
 
-constexpr std::array<abi::DeclaredMsrRead, 36> Viridian::msr_reads{Viridian::with_sints()};
+constexpr std::array<abi::DeclaredMsrRead, 37> Viridian::msr_reads{Viridian::with_sints()};
 
 constexpr std::array<abi::DeclaredMsrWrite, 3 + tlfs::stimer_count> Viridian::msr_writes{
     row::apic_write(tlfs::HV_X64_MSR_EOI, abi::MsrWriteKind::apic_eoi, tlfs::eoi_defined),

@@ -302,6 +302,9 @@ struct HostTable {
     /// invalid_argument; limit_reached after 32 of an instance.
     Answer (*settled)(std::uint64_t domain, const char* key, std::uint64_t key_length, const char* value,
                       std::uint64_t value_length);
+    /// What the guest's processors are: a leaf as the domain's first VCPU would read it if no extension had a say.  Zeros where
+    /// there is no such leaf.
+    Answer (*processor_leaf)(std::uint64_t domain, std::uint32_t leaf, std::uint32_t subleaf, CpuidResult* values);
 };
 
 #define HV_FROZEN_SERVICE(member, index) HV_FROZEN(HostTable, member, 16 + 8 * (index))
@@ -378,6 +381,7 @@ HV_FROZEN_SERVICE(channel_open, 69);
 HV_FROZEN_SERVICE(channel_send, 70);
 HV_FROZEN_SERVICE(channel_close, 71);
 HV_FROZEN_SERVICE(settled, 72);
-HV_FROZEN_SIZE(HostTable, 16 + 8 * 73);
+HV_FROZEN_SERVICE(processor_leaf, 73);
+HV_FROZEN_SIZE(HostTable, 16 + 8 * 74);
 
 }  // namespace hv::abi

@@ -209,6 +209,7 @@ constinit const abi::HostTable isolated_services{
     .channel_send = Checked<services::channel_send>::call,
     .channel_close = services::channel_close,
     .settled = Checked<services::settled>::call,
+    .processor_leaf = Checked<services::processor_leaf>::call,
 };
 
 const abi::HostTable& stubs_of(abi::HostTable& table)

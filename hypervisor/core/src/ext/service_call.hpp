@@ -180,6 +180,7 @@ Answer domain_shutdown(std::uint64_t domain, abi::ShutdownReason reason, const c
                        std::uint64_t length);  // services_domain.cpp
 Answer domain_reset(std::uint64_t domain);
 Answer domain_info(std::uint64_t domain, abi::DomainInfo* info);
+Answer processor_leaf(std::uint64_t domain, std::uint32_t leaf, std::uint32_t subleaf, abi::CpuidResult* values);
 Answer console_write(std::uint64_t domain, const char* text, std::uint64_t length, std::uint64_t* written);
 Answer console_read(std::uint64_t domain, char* text, std::uint64_t length, std::uint64_t* read);
 

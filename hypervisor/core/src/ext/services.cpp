@@ -88,6 +88,7 @@ constexpr abi::HostTable table{
     .channel_send = services::channel_send,
     .channel_close = services::channel_close,
     .settled = services::settled,
+    .processor_leaf = services::processor_leaf,
 };
 
 }  // namespace

@@ -74,6 +74,17 @@ Answer domain_info(std::uint64_t domain, abi::DomainInfo* info)
     });
 }
 
+Answer processor_leaf(std::uint64_t domain, std::uint32_t leaf, std::uint32_t subleaf, abi::CpuidResult* values)
+{
+    return serve_domain(domain, 0, [&](HookCall& call) -> Status {
+        if (values == nullptr)
+            return Error::invalid_argument;
+        const x86::CpuidResult found = call.binding->domain.cpuid.answer(leaf, subleaf, {});
+        *values = {found.eax, found.ebx, found.ecx, found.edx};
+        return Done{};
+    });
+}
+
 Answer console_write(std::uint64_t domain, const char* text, std::uint64_t length, std::uint64_t* written)
 {
     return serve_domain(domain, abi::need_domain | acts, [&](HookCall& call) -> Status {
