@@ -151,7 +151,8 @@ void ControlLink::settle(std::uint64_t id, std::optional<ControlFrame> answer, s
 
 void ControlLink::give_up(std::uint64_t id)
 {
-    settle(id, {}, Failure{ExitCode::timed_out, "the hypervisor did not answer"});
+    settle(id, {}, Failure{ExitCode::timed_out, "the hypervisor did not answer; a hook of a trusted extension that never ends "
+                                               "may hold the only processor that runs guests"});
 }
 
 void ControlLink::ready(short events)
