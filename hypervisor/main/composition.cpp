@@ -149,6 +149,7 @@ void start_service(control_domain::ControlDomain& domain)
     the_service->endpoint.attach(domain);
     the_service->target.show_control_domain(
         {core::ram_bytes(booted_machine().split.control_domain), &domain.exits()});
+    core::ControlChannels::set_listener([] { the_service->control.events_waiting(); });
     core::set_log_listener([] { the_service->control.events_waiting(); });
     read_keys();
     load_boot_extensions();

@@ -403,6 +403,69 @@ Status FakeControlTarget::unload_module(std::string_view module, Reason& reason)
     return Done{};
 }
 
+Expected<FakeChannel*> FakeControlTarget::find(DomainId domain, std::uint64_t channel, Reason& reason)
+{
+    HV_TRY(find(domain, reason));
+    const auto place = channels.find(channel);
+    if (place == channels.end() || place->second.domain != domain)
+        return refuse_field(reason, Error::gone, "/channel", "there is no channel ", channel);
+    return &place->second;
+}
+
+Expected<ChannelOpenReply> FakeControlTarget::open_channel(DomainId domain, std::string_view name, Reason& reason)
+{
+    HV_TRY(find(domain, reason));
+    for (const auto& [number, channel] : channels)
+        if (channel.domain == domain && channel.name == name)
+            return refuse_field(reason, Error::already_exists, "/name", "the channel is open already");
+    if (channels.size() == 8)
+        return refuse(reason, Error::limit_reached, "too many channels");
+    channels[next_channel_] = {domain, std::string{name}, {}, {}};
+    return ChannelOpenReply{next_channel_++, channel_connected, 0};
+}
+
+Status FakeControlTarget::send_to_channel(DomainId domain, std::uint64_t channel, std::span<const std::byte> message, Reason& reason)
+{
+    FakeChannel* const end{HV_TRY(find(domain, channel, reason))};
+    if (!end->connected)
+        return refuse_field(reason, Error::not_found, "/channel", "nobody is there");
+    if (end->sent.size() == 8)
+        return refuse(reason, Error::limit_reached, "no room");
+    end->sent.emplace_back(as_text(message));
+    return Done{};
+}
+
+Expected<std::size_t> FakeControlTarget::receive_from_channel(DomainId domain, std::uint64_t channel, std::span<std::byte> room,
+                                                              ChannelReceiveReply& reply, Reason& reason)
+{
+    FakeChannel* const end{HV_TRY(find(domain, channel, reason))};
+    reply.flags = end->connected ? channel_connected : 0;
+    reply.waiting = 0;
+    if (end->waiting.empty())
+        return std::size_t{0};
+    const std::string message{end->waiting.front()};
+    end->waiting.pop_front();
+    reply.waiting = static_cast<std::uint32_t>(end->waiting.size());
+    std::memcpy(room.data(), message.data(), message.size());
+    return message.size();
+}
+
+Status FakeControlTarget::close_channel(DomainId domain, std::uint64_t channel, Reason& reason)
+{
+    HV_TRY(find(domain, channel, reason));
+    channels.erase(channel);
+    return Done{};
+}
+
+bool FakeControlTarget::next_channel_changed(ChannelChangedEvent& event)
+{
+    if (channel_news.empty())
+        return false;
+    event = channel_news.front();
+    channel_news.pop_front();
+    return true;
+}
+
 bool FakeControlTarget::next_domain_ended(DomainEndedEvent& event)
 {
     if (ended.empty())

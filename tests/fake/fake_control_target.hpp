@@ -26,6 +26,15 @@ struct FakeDomain {
     std::uint32_t masks{};
 };
 
+/// An end that a client has; at the other is the test.
+struct FakeChannel {
+    protocol::DomainId domain{};
+    std::string name{};
+    std::deque<std::string> waiting{};
+    std::deque<std::string> sent{};
+    bool connected{true};
+};
+
 class FakeControlTarget final : public core::control::ControlTarget {
 public:
     using Reason = core::control::Reason;
@@ -96,8 +105,17 @@ public:
     Expected<std::size_t> inspect_extension(const protocol::ExtOfDomainRequest& request, std::span<std::byte> room,
                                             protocol::ExtInspectReply& reply, Reason& reason) override;
 
+    Expected<protocol::ChannelOpenReply> open_channel(protocol::DomainId domain, std::string_view name, Reason& reason) override;
+    Status send_to_channel(protocol::DomainId domain, std::uint64_t channel, std::span<const std::byte> message,
+                           Reason& reason) override;
+    Expected<std::size_t> receive_from_channel(protocol::DomainId domain, std::uint64_t channel, std::span<std::byte> room,
+                                               protocol::ChannelReceiveReply& reply, Reason& reason) override;
+    Status close_channel(protocol::DomainId domain, std::uint64_t channel, Reason& reason) override;
+    void close_channels() override { channels.clear(); }
+
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;
+    bool next_channel_changed(protocol::ChannelChangedEvent& event) override;
 
     // What the tests look at and set.
     std::map<protocol::DomainId, FakeDomain> domains{};
@@ -106,12 +124,15 @@ public:
     std::map<std::string, std::vector<std::byte>> modules{};
     std::deque<protocol::DomainEndedEvent> ended{};
     std::deque<protocol::ConsoleChangedEvent> consoles{};
+    std::map<std::uint64_t, FakeChannel> channels{};
+    std::deque<protocol::ChannelChangedEvent> channel_news{};
     std::string log{};
     unsigned slices{1};  ///< calls that a sliced method takes
     std::uint64_t largest_memory{64 * 1024 * 1024};
     std::size_t largest_write{};
 
 private:
+    Expected<FakeChannel*> find(protocol::DomainId domain, std::uint64_t channel, Reason& reason);
     Expected<FakeDomain*> find(protocol::DomainId domain, Reason& reason);
     Expected<std::byte*> range(protocol::DomainId domain, std::uint64_t address, std::uint64_t bytes,
                                Reason& reason);
@@ -119,6 +140,7 @@ private:
 
     protocol::DomainId next_id_{1};
     std::uint32_t next_upload_{1};
+    std::uint64_t next_channel_{1};
     unsigned calls_{};
 };
 

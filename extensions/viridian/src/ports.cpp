@@ -17,15 +17,25 @@ std::uint64_t channel_of(const Viridian::DomainState& state, std::uint64_t conne
     return connection == 0 || connection > state.port_count ? 0 : state.ports[connection - 1];
 }
 
-bool send(std::uint64_t channel, const PortRecord& record)
+Status send(std::uint64_t channel, const PortRecord& record)
 {
-    return ext::check(ext::host().channel_send(channel, &record, sizeof record)).has_value();
+    return ext::check(ext::host().channel_send(channel, &record, sizeof record));
+}
+
+/// What this VP says to a port's owner, but for the payload.
+PortRecord record_of(const Viridian::Vcpu& vcpu, PortRecordKind kind, std::uint64_t number)
+{
+    PortRecord record{};
+    record.kind = kind;
+    record.vp = vcpu.index();
+    record.number = static_cast<std::uint32_t>(number);
+    return record;
 }
 
 /// The port's owner is gone, or does not keep up.
 HvStatus send_from_guest(std::uint64_t channel, const PortRecord& record)
 {
-    const auto sent = ext::check(ext::host().channel_send(channel, &record, sizeof record));
+    const Status sent = send(channel, record);
     if (sent)
         return HvStatus::HV_STATUS_SUCCESS;
     return sent.error() == Error::limit_reached ? HvStatus::HV_STATUS_INSUFFICIENT_BUFFERS : HvStatus::HV_STATUS_INVALID_PORT_ID;
@@ -140,10 +150,7 @@ HvStatus post_message(Viridian::Vcpu& vcpu, const Input& input)
     const std::uint64_t channel{channel_of(vcpu.domain_state(), input[0] & 0xffff'ffff)};
     if (channel == 0)
         return HvStatus::HV_STATUS_INVALID_CONNECTION_ID;
-    PortRecord record{};
-    record.kind = PortRecordKind::message;
-    record.vp = vcpu.index();
-    record.number = static_cast<std::uint32_t>(input[1]);
+    PortRecord record{record_of(vcpu, PortRecordKind::message, input[1] & 0xffff'ffff)};
     record.bytes = static_cast<std::uint32_t>(input[1] >> 32);
     const bool hypervisors{(record.number & tlfs::message_of_the_hypervisor) != 0};
     if (record.number == tlfs::message_none || hypervisors || record.bytes > PortRecord::longest_payload)
@@ -159,10 +166,8 @@ HvStatus signal_event(Viridian::Vcpu& vcpu, const Input& input)
     const std::uint64_t channel{channel_of(vcpu.domain_state(), input[0] & 0xffff'ffff)};
     if (channel == 0)
         return HvStatus::HV_STATUS_INVALID_CONNECTION_ID;
-    PortRecord record{};
-    record.kind = PortRecordKind::event;
-    record.vp = vcpu.index();
-    record.number = static_cast<std::uint32_t>(input[0] >> 32);  // its upper half is reserved: too large where it is not zero
+    // The upper half of the number is reserved: it is too large where that is not zero.
+    const PortRecord record{record_of(vcpu, PortRecordKind::event, input[0] >> 32)};
     if (record.number >= tlfs::event_flags)
         return HvStatus::HV_STATUS_INVALID_PARAMETER;
     return send_from_guest(channel, record);

@@ -124,7 +124,7 @@ struct Session {
         work();
         for (const auto& [id, domain] : target.domains)
             require(domain.state != DomainState::building);
-        require(target.uploads.empty());
+        require(target.uploads.empty() && target.channels.empty());
         server->connected();
         asked = answered = 0;
         sound = true;
@@ -134,6 +134,8 @@ struct Session {
 
 constexpr std::uint16_t commands[]{1,  2,  3,  4,  5,  16, 17, 18, 19, 20, 21, 22, 23, 32, 33, 34, 35, 48, 49,
                                    50, 51, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 0,  999};
+/// Those that came later, so that the inputs that are kept still mean what they did.
+constexpr std::uint16_t later_commands[]{96, 97, 98, 99};
 
 }  // namespace
 
@@ -158,9 +160,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         } else if (operation < 16) {
             session.target.ended.push_back({operation, 1, "x"});
             session.target.log += 'l';
+            session.target.channel_news.push_back({operation, 1, 1, 0, 0});
+            for (auto& [number, channel] : session.target.channels)
+                channel.waiting.emplace_back(operation == 12 ? 512 : 1, 'm');
             session.server->events_waiting();
         } else {
-            session.send_frame(script, commands[operation % std::size(commands)]);
+            const bool later{operation >= 244};
+            session.send_frame(script, later ? later_commands[operation % std::size(later_commands)]
+                                             : commands[operation % std::size(commands)]);
             require(!session.sound || session.asked == session.answered);
         }
         session.work();

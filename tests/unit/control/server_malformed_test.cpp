@@ -115,6 +115,10 @@ TEST_F(ServerMalformed, StructureTooShortIsRefusedForEveryCommand)
         {Command::ext_load_finish, sizeof(ExtLoadEndRequest)},
         {Command::ext_load_abort, sizeof(ExtLoadEndRequest)},
         {Command::ext_unload, sizeof(ExtUnloadRequest)},
+        {Command::channel_open, sizeof(ChannelOpenRequest)},
+        {Command::channel_send, sizeof(ChannelSendRequest)},
+        {Command::channel_receive, sizeof(ChannelRequest)},
+        {Command::channel_close, sizeof(ChannelRequest)},
     };
     for (const Shape& shape : shapes)
         for (const std::size_t length : {std::size_t{0}, std::size_t{1}, shape.required - 1}) {
@@ -128,6 +132,7 @@ TEST_F(ServerMalformed, StructureTooShortIsRefusedForEveryCommand)
         }
     EXPECT_TRUE(target.domains.empty());
     EXPECT_TRUE(target.uploads.empty());
+    EXPECT_TRUE(target.channels.empty());
 }
 
 TEST_F(ServerMalformed, StructureThatGrewIsAcceptedAndItsTailFound)

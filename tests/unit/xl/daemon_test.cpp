@@ -30,6 +30,7 @@ namespace hv::xl {
 namespace {
 
 using namespace std::chrono_literals;
+using test::FakeChannel;
 using test::FakeDomain;
 using test::FakeHypervisor;
 
@@ -976,6 +977,166 @@ TEST_F(Xld, ListShowsWhyAnExtensionPausedADomain)
     EXPECT_EQ(xl({"list", "web1", "-o", "json"}).json()[0]["reason"], "extension x: look at this");
     EXPECT_NE(xl({"list", "web1"}).out.find("paused"), std::string::npos);
     EXPECT_NE(xl({"list", "web1"}).out.find("look at this"), std::string::npos);
+}
+
+/// A domain with an extension that sends back what it gets, with a word before it.
+class XldChannels : public Xld {
+protected:
+    void SetUp() override
+    {
+        Xld::SetUp();
+        config["extensions"] = {{{"name", "viridian"}}};
+        ASSERT_EQ(create().status, 0);
+        hypervisor.run([&] {
+            hypervisor.on_channel_message = [&](FakeChannel& channel, const std::string& message) {
+                ++channel.room;
+                hypervisor.say(channel, "echo " + message);
+            };
+        });
+    }
+    XlProcess start_channel(std::vector<std::string> options, const std::string& input = {})
+    {
+        options.insert(options.begin(), {"channel", "web1", "bus"});
+        return start(std::move(options), input);
+    }
+    Outcome channel(std::vector<std::string> options, const std::string& input = {})
+    {
+        return start_channel(std::move(options), input).wait();
+    }
+    void expect_closed()
+    {
+        eventually([&] { return hypervisor.channels.empty(); });
+    }
+};
+
+TEST_F(XldChannels, LinesGoOutAndMessagesComeIn)
+{
+    const Outcome outcome{channel({"--receive", "3"}, "one\ntwo\nthe last one has no end")};
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "echo one\necho two\necho the last one has no end\n");
+    expect_closed();
+}
+
+TEST_F(XldChannels, MoreMessagesThanHaveRoomAllCome)
+{
+    std::string input, expected;
+    for (unsigned count = 0; count < 300; ++count) {
+        input += std::to_string(count) + "\n";
+        expected += "echo " + std::to_string(count) + "\n";
+    }
+    EXPECT_EQ(channel({"--receive", "300"}, input).out, expected);
+}
+
+TEST_F(XldChannels, BytesAreHexadecimalDigitsAndJsonIsALineEach)
+{
+    EXPECT_EQ(channel({"--hex", "--send", "00ff0A", "--receive", "1"}).out, "6563686f2000ff0a\n");
+    const Outcome outcome{channel({"-o", "json", "--send", "text", "--send", "mehr\xc3\xa4", "--receive", "2"})};
+    std::istringstream lines{outcome.out};
+    std::string line;
+    std::getline(lines, line);
+    EXPECT_EQ(Json::parse(line), (Json{{"bytes", 9}, {"hex", "6563686f2074657874"}, {"text", "echo text"}}));
+    std::getline(lines, line);
+    EXPECT_EQ(Json::parse(line)["text"], nullptr);
+    EXPECT_EQ(channel({"--send", "and no more"}).out, "");
+}
+
+TEST_F(XldChannels, NobodyAtTheOtherEndIsAnErrorUnlessThereIsTime)
+{
+    hypervisor.run([&] { hypervisor.on_channel_open = [](FakeChannel& one) { one.connected = false; }; });
+    const Outcome nobody{channel({"--send", "x"})};
+    EXPECT_EQ(nobody.status, 3);
+    EXPECT_NE(nobody.err.find("nobody has the other end"), std::string::npos);
+    const Outcome late{channel({"--send", "x", "--timeout", "1"})};
+    EXPECT_EQ(late.status, 5);
+    EXPECT_NE(late.err.find("nobody has opened"), std::string::npos);
+    XlProcess waiting{start_channel({"--send", "x", "--receive", "1", "--timeout", "100"})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    hypervisor.run([&] {
+        hypervisor.channel("bus")->connected = true;
+        hypervisor.announce(*hypervisor.channel("bus"));
+    });
+    const Outcome outcome{waiting.wait()};
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "echo x\n");
+    expect_closed();
+}
+
+TEST_F(XldChannels, WhereThereIsNoRoomTheMessageWaits)
+{
+    hypervisor.run([&] { hypervisor.on_channel_open = [](FakeChannel& one) { one.room = 0; }; });
+    EXPECT_EQ(channel({"--send", "x", "--timeout", "1"}).status, 5);
+    XlProcess waiting{start_channel({"--send", "x", "--receive", "1"})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    hypervisor.run([&] {
+        hypervisor.channel("bus")->room = 1;
+        hypervisor.announce(*hypervisor.channel("bus"));
+    });
+    EXPECT_EQ(waiting.wait().out, "echo x\n");
+    EXPECT_EQ(channel({"--receive", "1", "--timeout", "1"}).status, 5);
+}
+
+TEST_F(XldChannels, WhatCannotBeIsRefused)
+{
+    EXPECT_EQ(xl({"channel", "nosuch", "bus", "--send", "x"}).status, 3);
+    EXPECT_EQ(xl({"channel", "web1"}).status, 2);
+    EXPECT_EQ(channel({"--receive", "-1"}).status, 2);
+    EXPECT_EQ(channel({"--hex", "--send", "0"}).status, 2);
+    EXPECT_EQ(channel({"--hex", "--send", "0g"}).status, 2);
+    EXPECT_EQ(channel({}, std::string(513, 'x') + "\n").status, 2);
+    EXPECT_EQ(channel({}, "one\n\n").status, 2);
+    EXPECT_EQ(xl({"channel", "web1", std::string(32, 'n'), "--send", "x"}).status, 2);
+    config["name"] = "plain";
+    config.erase("extensions");
+    ASSERT_EQ(create().status, 0);
+    EXPECT_EQ(xl({"channel", "plain", "bus", "--send", "x"}).status, 4);
+    expect_closed();
+}
+
+TEST_F(XldChannels, AnEndIsOneClientsAndIsClosedWithIt)
+{
+    XlProcess first{start_channel({"--receive", "1", "--timeout", "100"})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    const Outcome second{channel({"--send", "x"})};
+    EXPECT_EQ(second.status, 1);
+    EXPECT_NE(second.err.find("open already"), std::string::npos);
+    first.kill();
+    static_cast<void>(first.wait());
+    expect_closed();
+    EXPECT_EQ(channel({"--send", "x", "--receive", "1"}).out, "echo x\n");
+}
+
+TEST_F(XldChannels, TheEndOfTheDomainIsToldBehindItsLastMessages)
+{
+    XlProcess follower{start_channel({})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    hypervisor.run([&] {
+        for (const char* const word : {"some", "last", "words"})
+            hypervisor.say(*hypervisor.channel("bus"), word);
+        hypervisor.end(hypervisor.by_name("web1"), protocol::EndReason::poweroff);
+    });
+    const Outcome outcome{follower.wait()};
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    EXPECT_EQ(outcome.out, "some\nlast\nwords\n");
+    EXPECT_NE(outcome.err.find("poweroff"), std::string::npos);
+    eventually([&] { return !hypervisor.has("web1"); });
+    ASSERT_EQ(create().status, 0);
+    XlProcess waiting{start_channel({"--receive", "1"})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    EXPECT_EQ(xl({"destroy", "web1"}).status, 0);
+    const Outcome destroyed{waiting.wait()};
+    EXPECT_EQ(destroyed.status, 1);
+    EXPECT_NE(destroyed.err.find("destroyed"), std::string::npos);
+}
+
+TEST_F(XldChannels, WhenXldGoesNoEndIsLeft)
+{
+    XlProcess follower{start_channel({})};
+    eventually([&] { return hypervisor.channel("bus") != nullptr; });
+    stop_daemon();
+    EXPECT_EQ(follower.wait().status, 6);
+    expect_closed();
+    start_daemon();
+    EXPECT_EQ(channel({"--send", "x", "--receive", "1"}).out, "echo x\n");
 }
 
 TEST(XlDocs, CarryTheVerbsAndExitCodesOfTheProgram)

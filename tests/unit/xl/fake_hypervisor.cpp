@@ -269,6 +269,7 @@ Expected<Progress> FakeHypervisor::destroy_domain(protocol::DomainId id, Reason&
         return refuse(reason, Error::not_found, "no such domain");
     free_memory += found->second.info.memory;
     domains.erase(found);
+    std::erase_if(channels, [id](const auto& one) { return one.second.domain == id; });
     return Progress::done;
 }
 
@@ -574,6 +575,95 @@ Status FakeHypervisor::unload_module(std::string_view module, Reason& reason)
         return refuse(reason, Error::busy, "the module has instances");
     modules.erase(found);
     return Done{};
+}
+
+FakeChannel* FakeHypervisor::channel(const std::string& name)
+{
+    for (auto& [number, channel] : channels)
+        if (channel.name == name)
+            return &channel;
+    return nullptr;
+}
+
+void FakeHypervisor::announce(const FakeChannel& channel)
+{
+    channel_news_.push_back({channel.domain, static_cast<std::uint32_t>(channel.waiting.size()), channel.number, 0, 0});
+    server_.events_waiting();
+}
+
+void FakeHypervisor::say(FakeChannel& channel, const std::string& message)
+{
+    channel.waiting.push_back(message);
+    if (channel.waiting.size() == 1)
+        announce(channel);
+}
+
+Expected<FakeChannel*> FakeHypervisor::find_channel(DomainId domain, std::uint64_t channel, Reason& reason)
+{
+    const auto found = channels.find(channel);
+    if (!domains.contains(domain) || found == channels.end() || found->second.domain != domain)
+        return refuse_field(reason, Error::gone, "/channel", "there is no such channel");
+    return &found->second;
+}
+
+Expected<ChannelOpenReply> FakeHypervisor::open_channel(DomainId domain, std::string_view name, Reason& reason)
+{
+    if (domains.at(domain).modules.empty())
+        return refuse(reason, Error::conflict, "the domain has no extension");
+    if (channel(std::string{name}) != nullptr)
+        return refuse_field(reason, Error::already_exists, "/name", "the channel is open already");
+    FakeChannel& made = channels[next_channel_];
+    made.number = next_channel_++;
+    made.domain = domain;
+    made.name = name;
+    if (on_channel_open)
+        on_channel_open(made);
+    return ChannelOpenReply{made.number, made.connected ? channel_connected : 0, 0};
+}
+
+Status FakeHypervisor::send_to_channel(DomainId domain, std::uint64_t number, std::span<const std::byte> message, Reason& reason)
+{
+    FakeChannel* const channel{HV_TRY(find_channel(domain, number, reason))};
+    if (!channel->connected)
+        return refuse_field(reason, Error::not_found, "/channel", "nobody is there");
+    if (channel->room == 0)
+        return refuse(reason, Error::limit_reached, "no room");
+    --channel->room;
+    channel->sent.emplace_back(as_text(message));
+    if (on_channel_message)
+        on_channel_message(*channel, channel->sent.back());
+    return Done{};
+}
+
+Expected<std::size_t> FakeHypervisor::receive_from_channel(DomainId domain, std::uint64_t number, std::span<std::byte> room,
+                                                           ChannelReceiveReply& reply, Reason& reason)
+{
+    FakeChannel* const channel{HV_TRY(find_channel(domain, number, reason))};
+    reply.flags = channel->connected ? channel_connected : 0;
+    reply.waiting = 0;
+    if (channel->waiting.empty())
+        return std::size_t{0};
+    const std::string message{channel->waiting.front()};
+    channel->waiting.pop_front();
+    reply.waiting = static_cast<std::uint32_t>(channel->waiting.size());
+    std::memcpy(room.data(), message.data(), message.size());
+    return message.size();
+}
+
+Status FakeHypervisor::close_channel(DomainId domain, std::uint64_t number, Reason& reason)
+{
+    HV_TRY(find_channel(domain, number, reason));
+    channels.erase(number);
+    return Done{};
+}
+
+bool FakeHypervisor::next_channel_changed(ChannelChangedEvent& event)
+{
+    if (channel_news_.empty())
+        return false;
+    event = channel_news_.front();
+    channel_news_.pop_front();
+    return true;
 }
 
 bool FakeHypervisor::next_domain_ended(protocol::DomainEndedEvent& event)

@@ -4,6 +4,7 @@
 // sockets; it runs on a thread of its own, and what a test asks of it is done there.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <future>
 #include <map>
@@ -29,6 +30,17 @@ struct FakeDomain {
     unsigned nmis{};
 };
 
+/// An end that xld has; the test is the extension at the other.
+struct FakeChannel {
+    std::uint64_t number{};
+    protocol::DomainId domain{};
+    std::string name;
+    std::deque<std::string> waiting;
+    std::vector<std::string> sent;
+    bool connected{true};
+    std::size_t room{8};  ///< messages that the extension still takes
+};
+
 class FakeHypervisor final : public core::control::ControlTarget {
 public:
     FakeHypervisor();
@@ -51,11 +63,20 @@ public:
     [[nodiscard]] bool has(const std::string& name);
     void say(FakeDomain& domain, std::string_view text);
     void end(FakeDomain& domain, protocol::EndReason reason, const std::string& text = "");
+    /// The channel of that name, or null.
+    [[nodiscard]] FakeChannel* channel(const std::string& name);
+    /// The extension says something by it.
+    void say(FakeChannel& channel, const std::string& message);
+    /// It has changed: the other end was opened or closed, or there is room again.
+    void announce(const FakeChannel& channel);
 
     static constexpr std::uint64_t all_memory{1ull << 30};
     std::uint64_t free_memory{all_memory};
     std::map<protocol::DomainId, FakeDomain> domains;
     std::map<std::string, protocol::ModuleInfo> modules;
+    std::map<std::uint64_t, FakeChannel> channels;
+    std::function<void(FakeChannel&)> on_channel_open;                        ///< what the extension does
+    std::function<void(FakeChannel&, const std::string&)> on_channel_message;
     std::string log{"first line\nsecond line\n"};
     std::function<void(FakeDomain&)> on_unpause;  ///< the guest
     std::function<void()> after_end;              ///< once the news of an end is on its way
@@ -151,6 +172,16 @@ private:
     {
         return Error::not_supported;
     }
+    Expected<protocol::ChannelOpenReply> open_channel(protocol::DomainId domain, std::string_view name,
+                                                      core::control::Reason& reason) override;
+    Status send_to_channel(protocol::DomainId domain, std::uint64_t channel, std::span<const std::byte> message,
+                           core::control::Reason& reason) override;
+    Expected<std::size_t> receive_from_channel(protocol::DomainId domain, std::uint64_t channel, std::span<std::byte> room,
+                                               protocol::ChannelReceiveReply& reply, core::control::Reason& reason) override;
+    Status close_channel(protocol::DomainId domain, std::uint64_t channel, core::control::Reason& reason) override;
+    void close_channels() override { channels.clear(); }
+    Expected<FakeChannel*> find_channel(protocol::DomainId domain, std::uint64_t channel, core::control::Reason& reason);
+    bool next_channel_changed(protocol::ChannelChangedEvent& event) override;
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent&) override { return false; }
 
@@ -163,6 +194,8 @@ private:
     protocol::ExtLoadBeginRequest upload_{};
     std::string uploaded_;
     protocol::DomainId next_id_{1};
+    std::uint64_t next_channel_{0x5000'0000'0000'0001};
+    std::deque<protocol::ChannelChangedEvent> channel_news_;
     std::mutex mutex_;
     std::map<std::string, FileDescriptor> ports_;  ///< xld's ends, until they are opened
     std::vector<std::function<void()>> work_;

@@ -17,7 +17,7 @@ struct Arguments {
     std::string key;                    ///< ext-sign's secret key
     std::vector<std::string> keys;      ///< the public keys that ext-verify trusts
     std::string domain;                 ///< name, number or UUID
-    std::string name;                   ///< a new name, or a module's
+    std::string name;                   ///< a new name, or a module's, or a channel's
     std::vector<std::string> settings;  ///< --set, or params of ext-attach
     std::string placement;              ///< of ext-attach; empty: the default
     std::string on_fault;
@@ -33,6 +33,10 @@ struct Arguments {
     bool compare{};
     bool wait{};
     unsigned timeout{120};  ///< seconds that --wait waits
+    std::vector<std::string> messages;  ///< --send of channel; none: standard input's lines
+    int receive{-1};                    ///< messages that channel waits for; -1: without end
+    unsigned patience{};                ///< seconds that channel takes at most; 0: no limit
+    bool hex{};                         ///< messages are written as pairs of hexadecimal digits
     std::string core;  ///< ext-report: the file that the module's memory goes to
     std::string trigger;
     unsigned vcpu{};

@@ -80,6 +80,19 @@ void wait_options(CLI::App& app, Arguments& arguments)
     app.add_option("--timeout", arguments.timeout, "seconds that --wait waits")->capture_default_str();
 }
 
+void channel_options(CLI::App& app, Arguments& arguments)
+{
+    app.add_option("name", arguments.name, "the channel's name, as the extension opens it")->required();
+    app.add_option("--send", arguments.messages, "a message to send, and no other: standard input is not read; may be there more than once")
+        ->allow_extra_args(false);
+    app.add_option("--receive", arguments.receive,
+                   "N: end when so many messages have come and all are sent; without it, after --send at once, else with the domain")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--timeout", arguments.patience,
+                   "SECONDS in all; with it, nobody at the other end is waited for, too");
+    app.add_flag("--hex", arguments.hex, "messages are pairs of hexadecimal digits, in and out; without it, lines of text");
+}
+
 void list_options(CLI::App& app, Arguments& arguments)
 {
     app.add_flag("-l,--long", arguments.long_form, "everything that is known, as JSON");
@@ -174,6 +187,8 @@ constexpr Verb verbs[]{
     {"pause", "stop a domain's VCPUs and its time", Operand::domain, run_pause, no_options},
     {"unpause", "let a paused domain run", Operand::domain, run_unpause, no_options},
     {"console", "attach to a domain's console; Ctrl-] leaves", Operand::domain, run_console_verb, no_options},
+    {"channel", "send messages to an extension of a domain, and print those that come, a line for each", Operand::domain, run_channel_verb,
+     channel_options},
     {"info", "show the machine and the hypervisor", Operand::none, run_info, no_options},
     {"dmesg", "show the hypervisor's log", Operand::none, run_dmesg, dmesg_options},
     {"vcpu-list", "show VCPUs", Operand::optional_domain, run_vcpu_list, no_options},

@@ -25,6 +25,9 @@ namespace hv::xl {
 [[nodiscard]] ExitCode run_rename(const Arguments& arguments);
 [[nodiscard]] ExitCode run_trigger(const Arguments& arguments);
 
+// channel.cpp
+[[nodiscard]] ExitCode run_channel_verb(const Arguments& arguments);
+
 // read.cpp
 [[nodiscard]] ExitCode run_list(const Arguments& arguments);
 [[nodiscard]] ExitCode run_info(const Arguments& arguments);

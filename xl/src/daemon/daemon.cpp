@@ -48,7 +48,8 @@ std::optional<unsigned> group_number(const std::string& name, const std::string&
 
 Daemon::Daemon(DaemonOptions options)
     : options_{std::move(options)}, link_{loop_, [this](const ControlFrame& frame) { on_event(frame); }},
-      hypervisor_{link_}, domains_{loop_, hypervisor_, options_.open_port, options_.paths}
+      hypervisor_{link_}, domains_{loop_, hypervisor_, options_.open_port, options_.paths},
+      channels_{loop_, hypervisor_}
 {
 }
 
@@ -86,6 +87,7 @@ void Daemon::connect()
         if (std::exchange(greeted_, false))
             log_error("the link to the hypervisor is down: " + why);
         wake_log_readers();
+        channels_.link_is_down(why);
         loop_.after(reconnect_time, [this] {
             if (!loop_.stopping())
                 connect();
@@ -113,8 +115,16 @@ void Daemon::on_event(const ControlFrame& frame)
 {
     switch (static_cast<protocol::EventCode>(frame.header.command)) {
     case protocol::EventCode::domain_ended:
-        if (const auto event = frame.view().fixed<protocol::DomainEndedEvent>())
+        if (const auto event = frame.view().fixed<protocol::DomainEndedEvent>()) {
+            // Before the domain is destroyed: what its extensions said last is fetched.
+            channels_.domain_ended(event.value().domain,
+                                   end_text(event.value().end_reason, protocol::text_of(event.value().reason)));
             domains_.on_ended(event.value());
+        }
+        break;
+    case protocol::EventCode::channel_changed:
+        if (const auto event = frame.view().fixed<protocol::ChannelChangedEvent>())
+            channels_.changed(event.value());
         break;
     case protocol::EventCode::log_grew: wake_log_readers(); break;
     case protocol::EventCode::console_changed: break;  // xld learns its slots from create and adopt
@@ -161,6 +171,7 @@ void Daemon::accept_client()
              on_request(session, std::move(frame), std::move(files));
          },
          [this](const auto& session, const std::string& bytes) { on_input(session, bytes); },
+         [this](const auto& session, std::string message) { channels_.send(*session, std::move(message)); },
          [this](const auto& session) { on_close(session); },
          [this](const Session& session) { return takes_input(session); }}));
 }
@@ -168,6 +179,7 @@ void Daemon::accept_client()
 void Daemon::on_close(const std::shared_ptr<Session>& session)
 {
     domains_.detach(*session);
+    channels_.leave(*session);
     attached_.erase(session.get());
     sessions_.erase(session);
     wake_log_readers();  // one of them may have been this client's
@@ -186,7 +198,7 @@ bool Daemon::takes_input(const Session& session) const
 {
     const auto attached = attached_.find(&session);
     if (attached == attached_.end())
-        return true;
+        return channels_.takes_message(session);
     const auto domain = attached->second.lock();
     return !domain || !domain->console || domain->console->takes_input();
 }

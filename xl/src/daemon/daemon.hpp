@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "daemon/channel_clients.hpp"
 #include "daemon/domains.hpp"
 #include "daemon/event_loop.hpp"
 #include "daemon/session.hpp"
@@ -88,6 +89,7 @@ private:
     // The verbs, by the names that xl gives them.
     Task<Json> create(CallPointer call);
     Task<Json> console(CallPointer call);
+    Task<Json> channel(CallPointer call);
     Task<Json> destroy(CallPointer call);
     Task<Json> shutdown(CallPointer call);
     Task<Json> reboot(CallPointer call);
@@ -128,6 +130,7 @@ private:
     ControlLink link_;
     Hypervisor hypervisor_;
     Domains domains_;
+    ChannelClients channels_;
     FileDescriptor listener_;
     EventLoop::WatchId listener_watch_{};
     std::set<std::shared_ptr<Session>> sessions_;

@@ -129,8 +129,10 @@ void Session::take_frames()
                 handlers_.on_request(shared_from_this(), std::move(*frame), std::exchange(received_, {}));
             else if (frame->type == FrameType::console_input)
                 handlers_.on_console_input(shared_from_this(), std::move(frame->payload));
+            else if (frame->type == FrameType::channel_message)
+                handlers_.on_channel_message(shared_from_this(), std::move(frame->payload));
             else
-                throw Failure{ExitCode::failed, "a client sends requests and console input only"};
+                throw Failure{ExitCode::failed, "a client sends requests, console input and messages only"};
         }
     } catch (const Failure& failure) {
         refuse_and_close(failure);

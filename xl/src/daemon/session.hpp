@@ -24,8 +24,9 @@ public:
         std::function<void(const std::shared_ptr<Session>&, SocketFrame, std::vector<FileDescriptor>)>
             on_request;
         std::function<void(const std::shared_ptr<Session>&, std::string)> on_console_input;
+        std::function<void(const std::shared_ptr<Session>&, std::string)> on_channel_message;
         std::function<void(const std::shared_ptr<Session>&)> on_close;
-        /// False while console input cannot be taken.
+        /// False while console input, or a message, cannot be taken.
         std::function<bool(const Session&)> takes_input;
     };
 
@@ -37,6 +38,8 @@ public:
     }
 
     [[nodiscard]] bool alive() const { return socket_.open(); }
+    /// Bytes that wait for the client to read them.
+    [[nodiscard]] std::size_t unread() const { return outgoing_.size(); }
     void send(FrameType type, std::uint32_t id, std::string_view payload);
     void send_json(FrameType type, std::uint32_t id, const Json& json);
     void send_failure(std::uint32_t id, const Failure& failure);

@@ -13,6 +13,7 @@ const std::map<std::string, Daemon::Verb>& Daemon::verbs()
 {
     static const std::map<std::string, Verb> all{
         {"create", &Daemon::create},       {"console", &Daemon::console},
+        {"channel", &Daemon::channel},
         {"destroy", &Daemon::destroy},     {"shutdown", &Daemon::shutdown},
         {"reboot", &Daemon::reboot},       {"pause", &Daemon::pause},
         {"unpause", &Daemon::unpause},     {"rename", &Daemon::rename},
@@ -99,8 +100,19 @@ Task<Json> Daemon::console(CallPointer call)
 Task<Json> Daemon::destroy(CallPointer call)
 {
     const DomainPointer domain = co_await target_record(call);
+    const protocol::DomainId id{domain->id};
     co_await domains_.destroy(domain);
+    channels_.domain_ended(id, "destroyed");
     co_return Json::object();
+}
+
+/// The channel is the session's, until either goes.
+Task<Json> Daemon::channel(CallPointer call)
+{
+    const protocol::DomainInfo domain = co_await target(call);
+    std::string name{call->args.at("name").get<std::string>()};
+    const bool connected = co_await channels_.open(call->session, call->id, domain.domain, std::move(name));
+    co_return Json{{"domid", domain.domain}, {"name", protocol::text_of(domain.name)}, {"connected", connected}};
 }
 
 Task<Json> Daemon::shutdown(CallPointer call)

@@ -86,7 +86,7 @@ Task<void> Hypervisor::greet()
     ControlRequest request = request_of(Command::hello, hello);
     co_await link_.call(std::move(request));
     const SubscribeRequest events{event_bit(EventCode::domain_ended) | event_bit(EventCode::console_changed) |
-                                  event_bit(EventCode::log_grew)};
+                                  event_bit(EventCode::log_grew) | event_bit(EventCode::channel_changed)};
     ControlRequest subscribe = request_of(Command::subscribe, events);
     co_await link_.call(std::move(subscribe));
 }
@@ -388,6 +388,46 @@ Task<Hypervisor::CorePiece> Hypervisor::core(DomainId id, std::uint32_t segment,
     ControlRequest request = request_of(Command::ext_core, ExtCoreRequest{id, segment, offset});
     const ControlFrame frame = co_await link_.call(std::move(request));
     co_return CorePiece{fixed_of<ExtCoreReply>(frame), frame.bulk};
+}
+
+Task<Hypervisor::Channel> Hypervisor::open_channel(DomainId id, std::string name)
+{
+    ChannelOpenRequest fixed{id, 0, {}};
+    put_text(fixed.name, name, "the channel's name");
+    ControlRequest request = request_of(Command::channel_open, fixed);
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    const auto reply = fixed_of<ChannelOpenReply>(frame);
+    co_return Channel{reply.channel, (reply.flags & channel_connected) != 0};
+}
+
+Task<void> Hypervisor::send_to_channel(DomainId id, std::uint64_t channel, std::string message)
+{
+    const ChannelSendRequest fixed{id, static_cast<std::uint32_t>(message.size()), channel};
+    ControlRequest request = request_of(Command::channel_send, fixed, protocol::as_bytes(message));
+    co_await link_.call(std::move(request));
+}
+
+Task<Hypervisor::Received> Hypervisor::receive_from_channel(DomainId id, std::uint64_t channel)
+{
+    ControlRequest request = request_of(Command::channel_receive, ChannelRequest{id, 0, channel});
+    const ControlFrame frame = co_await link_.call(std::move(request));
+    const auto reply = fixed_of<ChannelReceiveReply>(frame);
+    Received received{{}, reply.waiting, (reply.flags & channel_connected) != 0};
+    std::span<const std::byte> rest{frame.view().tail()};
+    for (std::uint32_t index = 0; index < reply.count; ++index) {
+        const auto head = decode_structure<ChannelMessageHead>(rest);
+        if (!head || rest.size() - sizeof head.value() < head.value().length)
+            wrong_answer();
+        received.messages.emplace_back(as_text(rest.subspan(sizeof head.value(), head.value().length)));
+        rest = rest.subspan(sizeof head.value() + head.value().length);
+    }
+    co_return received;
+}
+
+Task<void> Hypervisor::close_channel(DomainId id, std::uint64_t channel)
+{
+    ControlRequest request = request_of(Command::channel_close, ChannelRequest{id, 0, channel});
+    co_await link_.call(std::move(request));
 }
 
 }  // namespace hv::xl

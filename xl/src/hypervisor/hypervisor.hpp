@@ -96,6 +96,21 @@ public:
     /// A piece of the memory of the newest instance of the domain that failed.
     [[nodiscard]] Task<CorePiece> core(protocol::DomainId id, std::uint32_t segment, std::uint64_t offset);
 
+    struct Channel {
+        std::uint64_t number{};
+        bool connected{};  ///< an extension has the other end
+    };
+    [[nodiscard]] Task<Channel> open_channel(protocol::DomainId id, std::string name);
+    [[nodiscard]] Task<void> send_to_channel(protocol::DomainId id, std::uint64_t channel, std::string message);
+    struct Received {
+        std::vector<std::string> messages;
+        std::uint32_t waiting{};  ///< that are left
+        bool connected{};
+    };
+    /// All that wait, as far as one answer holds them.
+    [[nodiscard]] Task<Received> receive_from_channel(protocol::DomainId id, std::uint64_t channel);
+    [[nodiscard]] Task<void> close_channel(protocol::DomainId id, std::uint64_t channel);
+
 private:
     /// Sends a module's file; returns the upload's number.
     [[nodiscard]] Task<std::uint32_t> send_module(std::span<const std::byte> file,

@@ -25,7 +25,7 @@ static_assert(sizeof(Header) == frame_header_bytes);
 bool is_frame_type(std::uint16_t type)
 {
     return type >= static_cast<std::uint16_t>(FrameType::request) &&
-           type <= static_cast<std::uint16_t>(FrameType::console_notice);
+           type <= static_cast<std::uint16_t>(FrameType::channel_notice);
 }
 
 }  // namespace

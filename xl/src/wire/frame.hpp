@@ -27,6 +27,8 @@ enum class FrameType : std::uint16_t {
     console_output = 5,  ///< bytes from the guest
     console_input = 6,   ///< bytes to the guest
     console_notice = 7,  ///< JSON: {"event": "restarted" or "ended", …}
+    channel_message = 8,  ///< the bytes of one message of a channel, in either direction
+    channel_notice = 9,   ///< JSON: {"event": "sent", "nobody", "connected", "disconnected" or "ended", …}
 };
 
 struct SocketFrame {

@@ -288,7 +288,7 @@ struct HostTable {
 
     // --- channel (need_channel).  0.1: not supported ---
     /// This end of the channel `name` (1 to 31 printable ASCII letters, no blank) of the domain; the other end is that of another
-    /// instance that opens the same name.  At most 8 of an instance, which must have the hook channel_message.
+    /// instance, or of a program in the control domain, that opens the same name.  At most 8 of an instance, which must have the hook channel_message.
     /// already_exists: it has an end of that name; conflict: two others have.
     Answer (*channel_open)(std::uint64_t domain, const char* name, std::uint64_t length,
                            std::uint64_t* channel);

@@ -41,7 +41,7 @@ Expected<Progress> ControlServer::subscribe(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<SubscribeRequest>(frame));
     constexpr std::uint64_t known{event_bit(EventCode::domain_ended) | event_bit(EventCode::console_changed) |
-                                  event_bit(EventCode::log_grew)};
+                                  event_bit(EventCode::log_grew) | event_bit(EventCode::channel_changed)};
     if ((request.events & ~known) != 0)
         return refuse_field(reason_, Error::not_supported, "/events", "no such event: bits ",
                             Hex{request.events & ~known});

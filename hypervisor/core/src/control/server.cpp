@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace hv::core::control {
 
@@ -50,6 +51,10 @@ const ControlServer::CommandEntry ControlServer::commands_[]{
     {Command::ext_inspect, &ControlServer::ext_inspect},
     {Command::ext_report, &ControlServer::ext_report},
     {Command::ext_core, &ControlServer::ext_core},
+    {Command::channel_open, &ControlServer::channel_open},
+    {Command::channel_send, &ControlServer::channel_send},
+    {Command::channel_receive, &ControlServer::channel_receive},
+    {Command::channel_close, &ControlServer::channel_close},
 };
 
 // ---- connection -------------------------------------------------------------------------------------------
@@ -86,6 +91,8 @@ bool ControlServer::clean_up()
         uploads_.pop_back();
         return true;
     }
+    if (std::exchange(channels_open_, false))
+        target_.close_channels();
     state_ = State::header;
     reset_input();
     return false;
@@ -223,6 +230,9 @@ void ControlServer::look_for_events()
     ConsoleChangedEvent console{};
     if (subscribed(EventCode::console_changed) && target_.next_console_changed(console))
         return send_event(EventCode::console_changed, console);
+    ChannelChangedEvent channel{};
+    if (subscribed(EventCode::channel_changed) && target_.next_channel_changed(channel))
+        return send_event(EventCode::channel_changed, channel);
     if (subscribed(EventCode::log_grew) && !log_told_ && target_.log_end() > log_seen_) {
         log_told_ = true;
         return send_event(EventCode::log_grew, LogGrewEvent{target_.log_end()});

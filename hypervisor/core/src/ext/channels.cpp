@@ -2,13 +2,16 @@
 #include "channels.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "binding.hpp"
 #include "hv/base/assert.hpp"
 
 namespace hv::core {
 namespace {
+
+using Listener = void (*)();
+constinit Listener told_of_changes{};
 
 bool is_legal_name(std::string_view name)
 {
@@ -52,7 +55,7 @@ Expected<ChannelEnd*> Channels::look_up(Handle end)
     return end.generation() <= generations_[end.index()] ? Error::gone : Error::invalid_argument;
 }
 
-Expected<Handle> Channels::open(std::string_view name, VcpuBinding& told)
+Expected<Handle> Channels::open(std::string_view name, VcpuBinding* told)
 {
     if (!is_legal_name(name))
         return Error::invalid_argument;
@@ -78,10 +81,12 @@ Expected<Handle> Channels::open(std::string_view name, VcpuBinding& told)
     end.generation = generation;
     end.name.append(name);
     board_.first_ = &end;
-    if (other != nullptr)
-        other->other = &end;
-    told_ = &told;
+    told_ = told;
     *free = made.leak();
+    if (other != nullptr) {
+        other->other = &end;
+        tell(*other);
+    }
     return handle_of(end);
 }
 
@@ -90,24 +95,49 @@ Status Channels::send(Handle end, std::span<const std::byte> bytes)
     if (bytes.size() > longest_channel_message)
         return Error::invalid_argument;
     const LockGuard guard{board_.lock_};
-    ChannelEnd* const to = HV_TRY(look_up(end))->other;
+    ChannelEnd* const from = HV_TRY(look_up(end));
+    ChannelEnd* const to = from->other;
     if (to == nullptr)
         return Error::not_found;
-    if (to->waiting == ChannelEnd::room)
+    from->refused = to->waiting == ChannelEnd::room;
+    if (from->refused)
         return Error::limit_reached;
     auto& place = to->queue[to->received % ChannelEnd::room];
     place.length = static_cast<std::uint32_t>(bytes.size());
     std::ranges::copy(bytes, place.bytes);
     ++to->received;
     ++to->waiting;
-    to->owner->told_->ask(VcpuBinding::Pending::channel);
+    if (VcpuBinding* const told = to->owner->told_; told != nullptr)
+        told->ask(VcpuBinding::Pending::channel);
+    else if (to->waiting == 1)
+        tell(*to);  // who fetches goes on until none waits
     return Done{};
+}
+
+/// A binding hears of messages alone.
+void Channels::tell(ChannelEnd& end)
+{
+    if (end.owner->told_ != nullptr)
+        return;
+    end.changed = true;
+    if (told_of_changes != nullptr)
+        told_of_changes();
+}
+
+/// One waits.
+void Channels::drop_first(ChannelEnd& end)
+{
+    --end.waiting;
+    if (end.other != nullptr && std::exchange(end.other->refused, false))
+        tell(*end.other);
 }
 
 void Channels::close(ChannelEnd& end)
 {
-    if (end.other != nullptr)
+    if (end.other != nullptr) {
         end.other->other = nullptr;
+        tell(*end.other);
+    }
     ChannelEnd** link = &board_.first_;
     while (*link != &end)
         link = &(*link)->next;
@@ -123,17 +153,23 @@ Status Channels::close(Handle end)
     return Done{};
 }
 
+/// One waits.
+void Channels::copy_first(const ChannelEnd& end, ChannelMessage& message) const
+{
+    message.number = end.received - end.waiting;
+    const auto& place = end.queue[message.number % ChannelEnd::room];
+    message.handle = handle_of(end).raw();
+    message.length = place.length;
+    std::copy_n(place.bytes, place.length, message.bytes);
+}
+
 bool Channels::next(ChannelMessage& message)
 {
     const LockGuard guard{board_.lock_};
     for (const ChannelEnd* const end : ends_) {
         if (end == nullptr || end->waiting == 0)
             continue;
-        message.number = end->received - end->waiting;
-        const auto& place = end->queue[message.number % ChannelEnd::room];
-        message.handle = handle_of(*end).raw();
-        message.length = place.length;
-        std::copy_n(place.bytes, place.length, message.bytes);
+        copy_first(*end, message);
         return true;
     }
     return false;
@@ -144,7 +180,42 @@ void Channels::done(const ChannelMessage& message)
     const LockGuard guard{board_.lock_};
     const auto end = look_up(Handle{message.handle});  // the hook may have closed it
     if (end && end.value()->waiting != 0 && end.value()->received - end.value()->waiting == message.number)
-        --end.value()->waiting;
+        drop_first(*end.value());
+}
+
+Expected<bool> Channels::take(Handle end, ChannelMessage& message)
+{
+    const LockGuard guard{board_.lock_};
+    ChannelEnd& from = *HV_TRY(look_up(end));
+    if (from.waiting == 0)
+        return false;
+    copy_first(from, message);
+    drop_first(from);
+    return true;
+}
+
+Expected<Channels::EndState> Channels::state(Handle end)
+{
+    const LockGuard guard{board_.lock_};
+    const ChannelEnd& found = *HV_TRY(look_up(end));
+    return EndState{found.waiting, found.other != nullptr};
+}
+
+bool Channels::next_changed(Handle& end)
+{
+    const LockGuard guard{board_.lock_};
+    for (ChannelEnd* const one : ends_) {
+        if (one == nullptr || !std::exchange(one->changed, false))
+            continue;
+        end = handle_of(*one);
+        return true;
+    }
+    return false;
+}
+
+void Channels::set_listener(void (*listener)())
+{
+    told_of_changes = listener;
 }
 
 void Channels::hand_over(VcpuBinding& told)

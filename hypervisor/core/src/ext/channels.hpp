@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Channels between the extensions of one domain: two ends that were opened by the same name, each of another binding.  A message
-// is copied into the other end's queue and told to its owner on the first VCPU's own processor, before that VCPU's next
-// instruction.  The ends of a binding are among its holdings: a swap or restart finds them and what waits there.
+// Channels between the extensions of one domain, and between one of them and the control domain: two ends that were opened by the
+// same name, each of another owner.  A message is copied into the other end's queue.  A binding is told of it on the first VCPU's
+// own processor, before that VCPU's next instruction; its ends are among its holdings: a swap or restart finds them and what waits
+// there.  The control domain fetches (control_channels.cpp), once it was told that there is something.
 #pragma once
 
 #include <cstddef>
@@ -42,6 +43,8 @@ struct ChannelEnd {
     std::uint32_t generation;
     std::uint64_t received;  ///< messages so far
     std::uint32_t waiting;   ///< the last so many of them
+    bool changed;            ///< the control domain, whose it is, has not been told since
+    bool refused;            ///< what it sent last found no room
     BoundedText<longest_channel_name> name;
     struct Queued {
         std::uint32_t length;
@@ -62,7 +65,7 @@ private:
     ChannelEnd* first_{};
 };
 
-/// The ends of one binding.  All functions: any processor, with the board's lock inside.
+/// The ends of one binding, or of the control domain.  All functions: any processor, with the board's lock inside.
 class Channels {
 public:
     static constexpr std::uint32_t maximum{8};
@@ -72,9 +75,12 @@ public:
     Channels(const Channels&) = delete;
     Channels& operator=(const Channels&) = delete;
 
-    /// `told`: whose instance hears of messages.  Fails with invalid_argument (the name), already_exists (this binding has an end
-    /// of that name), conflict (two others have), limit_reached or no_memory.
-    Expected<Handle> open(std::string_view name, VcpuBinding& told);
+    /// The number of the control domain's ends in their handles, among which no binding looks.
+    static constexpr std::uint32_t of_control_domain{0};
+
+    /// `told`: whose instance hears of messages; null: the control domain.  Fails with invalid_argument (the name), already_exists
+    /// (this owner has an end of that name), conflict (two others have), limit_reached or no_memory.
+    Expected<Handle> open(std::string_view name, VcpuBinding* told);
     /// Fails with invalid_argument, gone (the handle), not_found (nobody is at the other end) or limit_reached (too many wait there).
     Status send(Handle end, std::span<const std::byte> bytes);
     Status close(Handle end);
@@ -82,6 +88,20 @@ public:
     /// The first message that waits for the owner; it goes on waiting until it is `done`.  False: none.
     bool next(ChannelMessage& message);
     void done(const ChannelMessage& message);
+
+    /// The first message that waits at this end, which is the control domain's, is copied out and gone.  False: none waits.  Fails
+    /// as send() does with a handle.
+    Expected<bool> take(Handle end, ChannelMessage& message);
+    struct EndState {
+        std::uint32_t waiting;
+        bool connected;  ///< somebody has the other end
+    };
+    Expected<EndState> state(Handle end);
+    /// An end of the control domain's about which there is news: a first message waits, the other end was opened or closed, or there
+    /// is room again for what was refused.  It is told once.  False: none.
+    bool next_changed(Handle& end);
+    /// Who hears that next_changed() would find something.  Set once, before the first domain.
+    static void set_listener(void (*listener)());
 
     /// The instance that takes the other's place hears of messages from now on.
     void hand_over(VcpuBinding& told);
@@ -91,6 +111,9 @@ public:
 private:
     Expected<ChannelEnd*> look_up(Handle end);
     void close(ChannelEnd& end);
+    void copy_first(const ChannelEnd& end, ChannelMessage& message) const;
+    static void drop_first(ChannelEnd& end);
+    static void tell(ChannelEnd& end);
     [[nodiscard]] Handle handle_of(const ChannelEnd& end) const;
 
     ChannelBoard& board_;

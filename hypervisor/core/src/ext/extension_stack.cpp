@@ -80,7 +80,7 @@ Status check_list(std::span<Module* const> modules, std::size_t& culprit, TextWr
 Expected<ExtensionStack*> ExtensionStack::create(Domain& domain)
 {
     auto stack = HV_TRY(make<ExtensionStack>(domain.heap));
-    auto locks = HV_TRY(make<StackLocks>(domain.heap));
+    auto locks = HV_TRY(make<StackLocks>(domain.heap, domain.heap));
     auto reports = HV_TRY(make<FailureReports>(domain.heap, domain.heap));
     auto implementation = HV_TRY(make<Implementation>(domain.heap, *locks));
     stack->locks_ = locks.leak();
@@ -296,6 +296,7 @@ void ExtensionStack::discard(Domain& domain, ExtensionStack* stack)
     if (domain.extensions == stack)
         domain.extensions = nullptr;
     destroy(domain.heap, stack->plan_);
+    stack->locks_->control_channels.clear();
     if (void* const map = stack->locks_->intercepts.intercepts.msr_map; map != nullptr)
         machine().hvm.msr_map_destroy(map, domain.ledger);
     destroy(domain.heap, stack->implementation_);
@@ -348,6 +349,11 @@ void ExtensionStack::counter(unsigned position, unsigned index, unsigned vcpu, C
     const StateCopies& state = binding.vcpus[vcpu]->state;
     if (state.kept != nullptr)  // else its memory has gone back
         counter.value = __atomic_load_n(state.kept + described.offset / sizeof *state.kept, __ATOMIC_RELAXED);
+}
+
+ControlChannels ExtensionStack::control_channels() const
+{
+    return ControlChannels{locks_->control_channels};
 }
 
 const SettledParameter* ExtensionStack::settled(unsigned position, std::uint64_t index) const

@@ -12,7 +12,7 @@ Answer channel_open(std::uint64_t domain, const char* name, std::uint64_t length
             call.binding->hooks.channel_message == nullptr)
             return Error::invalid_argument;
         const std::string_view text{name, static_cast<std::size_t>(length)};
-        *channel = HV_TRY(call.binding->holdings.channels.open(text, *call.binding->vcpus[0])).raw();
+        *channel = HV_TRY(call.binding->holdings.channels.open(text, call.binding->vcpus[0])).raw();
         return Done{};
     });
 }

@@ -12,8 +12,11 @@ namespace hv::core {
 
 /// What of a stack stays when what it is made of is replaced: its locks, its channels, and what its VCPUs exit for.
 struct StackLocks {
+    explicit StackLocks(Heap& heap) : control_channels{channels, heap, Channels::of_control_domain} {}
+
     Spinlock pages{};  ///< of all bindings' GuestPages
     ChannelBoard channels{};
+    Channels control_channels;  ///< the control domain's ends
     InterceptPlan intercepts{};
     Spinlock holds{};  ///< whether a VCPU is held, and the scheduler's knowledge of it, change together
 };

@@ -98,6 +98,11 @@ enum class Command : std::uint16_t {
     ext_settled = 82,
     ext_report = 90,
     ext_core = 91,
+
+    channel_open = 96,
+    channel_send = 97,
+    channel_receive = 98,
+    channel_close = 99,
 };
 
 /// Body of every reply whose status is not 0.  Tail: `text_length` bytes of the sentence to show to the user
@@ -829,12 +834,70 @@ struct ExtCoreReply {
 };
 static_assert(sizeof(ExtCoreReply) == 32);
 
+// ---- channels ---------------------------------------------------------------------------------------------
+
+/// Bytes of the longest message; the shortest has one.
+inline constexpr std::uint32_t longest_channel_message{512};
+
+/// Opens an end of the channel `name` of a domain that is built and has extensions; the other end is one of them's, whether it has
+/// opened it already or will.  It lives until it is closed, the domain is gone, or the client is.  Refused with already_exists where
+/// this client has it, with conflict where two extensions have both ends or the domain has none, with limit_reached beyond 8 ends
+/// of a domain.
+struct ChannelOpenRequest {
+    DomainId domain;
+    std::uint32_t reserved;
+    char name[32];  ///< 1 to 31 printable ASCII letters without a blank
+};
+static_assert(sizeof(ChannelOpenRequest) == 40);
+
+inline constexpr std::uint32_t channel_connected{1};  ///< an extension has the other end
+
+struct ChannelOpenReply {
+    std::uint64_t channel;  ///< this end's number in its domain
+    std::uint32_t flags;    ///< channel_*
+    std::uint32_t reserved;
+};
+static_assert(sizeof(ChannelOpenReply) == 16);
+
+/// Tail: the message, as many bytes as it has.  Reply: Empty, and the message waits for the extension, which hears of messages in
+/// their order.  Refused with not_found and the field `/channel` where nobody has the other end, and with limit_reached where as many
+/// as can wait there do: the event channel_changed comes when that is over.
+struct ChannelSendRequest {
+    DomainId domain;
+    std::uint32_t length;  ///< of the message, all that is behind this structure
+    std::uint64_t channel;
+};
+static_assert(sizeof(ChannelSendRequest) == 16);
+
+/// channel_receive and channel_close (reply: Empty; what waits there is dropped).
+struct ChannelRequest {
+    DomainId domain;
+    std::uint32_t maximum;  ///< of channel_receive: messages wanted; 0: all that wait
+    std::uint64_t channel;
+};
+static_assert(sizeof(ChannelRequest) == 16);
+
+/// Tail: `count` messages in the order of sending, each a ChannelMessageHead and its bytes.  They do not wait any more.
+struct ChannelReceiveReply {
+    std::uint32_t count;
+    std::uint32_t waiting;  ///< that are left
+    std::uint32_t flags;    ///< channel_*
+    std::uint32_t reserved;
+};
+static_assert(sizeof(ChannelReceiveReply) == 16);
+
+struct ChannelMessageHead {
+    std::uint32_t length;
+};
+static_assert(sizeof(ChannelMessageHead) == 4);
+
 // ---- events -----------------------------------------------------------------------------------------------
 
 enum class EventCode : std::uint16_t {
     domain_ended = 1,     ///< DomainEndedEvent
     console_changed = 2,  ///< ConsoleChangedEvent
     log_grew = 3,         ///< LogGrewEvent
+    channel_changed = 4,  ///< ChannelChangedEvent
 };
 constexpr std::uint64_t event_bit(EventCode code)
 {
@@ -861,5 +924,17 @@ struct LogGrewEvent {
     std::uint64_t next;  ///< the cursor behind the newest message
 };
 static_assert(sizeof(LogGrewEvent) == 8);
+
+/// At an end of the client's a message waits where none did, or the other end was opened or closed, or there is room again for a
+/// message that was refused.  What it says was true when it was sent: ask.  Of messages it is sent again only after a
+/// channel_receive that left none.
+struct ChannelChangedEvent {
+    DomainId domain;
+    std::uint32_t waiting;
+    std::uint64_t channel;
+    std::uint32_t flags;  ///< channel_*
+    std::uint32_t reserved;
+};
+static_assert(sizeof(ChannelChangedEvent) == 24);
 
 }  // namespace hv::protocol

@@ -159,6 +159,19 @@ public:
     virtual Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
                                             protocol::ExtCoreReply& reply, Reason& reason) = 0;
 
+    // ---- the client's ends of channels --------------------------------------------------------------------
+    virtual Expected<protocol::ChannelOpenReply> open_channel(protocol::DomainId domain, std::string_view name, Reason& reason) = 0;
+    /// The message has 1 to protocol::longest_channel_message bytes.
+    virtual Status send_to_channel(protocol::DomainId domain, std::uint64_t channel, std::span<const std::byte> message,
+                                   Reason& reason) = 0;
+    /// The first message that waits, moved into `room`, which takes the longest one; returns its bytes, 0: none waits.  Writes what
+    /// is left into `reply`, whose count it does not touch.
+    virtual Expected<std::size_t> receive_from_channel(protocol::DomainId domain, std::uint64_t channel, std::span<std::byte> room,
+                                                       protocol::ChannelReceiveReply& reply, Reason& reason) = 0;
+    virtual Status close_channel(protocol::DomainId domain, std::uint64_t channel, Reason& reason) = 0;
+    /// The client is gone: all ends that were opened are closed.
+    virtual void close_channels() = 0;
+
     // ---- the target's own work ----------------------------------------------------------------------------
     /// What somebody asked of the target that is no client: a pause that an extension wants.
     /// ControlService::target_waiting() makes the service call it.
@@ -169,6 +182,7 @@ public:
     // ask.
     virtual bool next_domain_ended(protocol::DomainEndedEvent& event) = 0;
     virtual bool next_console_changed(protocol::ConsoleChangedEvent& event) = 0;
+    virtual bool next_channel_changed(protocol::ChannelChangedEvent& event) = 0;
 
 protected:
     ~ControlTarget() = default;

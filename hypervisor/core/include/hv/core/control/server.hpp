@@ -52,8 +52,8 @@ public:
 
     /// Does one slice of whatever there is to do; true when there is more to do now.
     bool step();
-    /// Something happened that next_domain_ended, next_console_changed or log_end know of.  Any processor;
-    /// makes the next step() ask, so have it called.
+    /// Something happened that next_domain_ended, next_console_changed, next_channel_changed or log_end know of.  Any
+    /// processor; makes the next step() ask, so have it called.
     void events_waiting() { events_waiting_.store(true); }
     [[nodiscard]] bool needs_step() const;
 
@@ -149,6 +149,10 @@ private:
     Expected<Progress> ext_inspect(const protocol::FrameView& frame);
     Expected<Progress> ext_report(const protocol::FrameView& frame);
     Expected<Progress> ext_core(const protocol::FrameView& frame);
+    Expected<Progress> channel_open(const protocol::FrameView& frame);
+    Expected<Progress> channel_send(const protocol::FrameView& frame);
+    Expected<Progress> channel_receive(const protocol::FrameView& frame);
+    Expected<Progress> channel_close(const protocol::FrameView& frame);
     Expected<Progress> answer_swap(Expected<Progress> progress, const SwapAnswer& answer);
     Expected<const Upload*> whole_upload(std::uint32_t number);
     Status check_create(const protocol::DomainCreateRequest& request);
@@ -182,6 +186,7 @@ private:
 
     StaticVector<protocol::DomainId, maximum_building> building_{};
     StaticVector<Upload, maximum_uploads> uploads_{};
+    bool channels_open_{};  ///< the client has opened one
 
     std::size_t output_size_{};
     std::size_t output_sent_{};

@@ -15,6 +15,7 @@
 #include "hv/base/expected.hpp"
 #include "hv/base/static_vector.hpp"
 #include "hv/core/hvm/intercepts.hpp"
+#include "hv/core/ext/control_channels.hpp"
 #include "hv/core/ext/settled_parameters.hpp"
 #include "hv/core/ext/placement.hpp"
 #include "hv/core/hvm/system_registers.hpp"
@@ -154,6 +155,8 @@ public:
     [[nodiscard]] std::uint64_t generation() const;
     /// Of instances that failed, also of those that another has taken the place of.
     [[nodiscard]] FailureReports& reports() const { return *reports_; }
+    /// The ends of the domain's channels that the control domain has.
+    [[nodiscard]] ControlChannels control_channels() const;
 
 private:
     template <typename T, typename... A>

@@ -11,6 +11,7 @@
 #include "hv/core/control/control_target.hpp"
 #include "hv/core/control/server.hpp"
 #include "hv/core/domain/domain_table.hpp"
+#include "hv/core/ext/control_channels.hpp"
 #include "hv/core/ext/module_registry.hpp"
 #include "hv/core/ext/swap.hpp"
 #include "hv/core/service/console_slots.hpp"
@@ -115,8 +116,18 @@ public:
     Expected<std::size_t> read_core(const protocol::ExtCoreRequest& request, std::span<std::byte> room,
                                     protocol::ExtCoreReply& reply, control::Reason& reason) override;
 
+    Expected<protocol::ChannelOpenReply> open_channel(protocol::DomainId domain, std::string_view name,
+                                                      control::Reason& reason) override;
+    Status send_to_channel(protocol::DomainId domain, std::uint64_t channel, std::span<const std::byte> message,
+                           control::Reason& reason) override;
+    Expected<std::size_t> receive_from_channel(protocol::DomainId domain, std::uint64_t channel, std::span<std::byte> room,
+                                               protocol::ChannelReceiveReply& reply, control::Reason& reason) override;
+    Status close_channel(protocol::DomainId domain, std::uint64_t channel, control::Reason& reason) override;
+    void close_channels() override;
+
     bool next_domain_ended(protocol::DomainEndedEvent& event) override;
     bool next_console_changed(protocol::ConsoleChangedEvent& event) override;
+    bool next_channel_changed(protocol::ChannelChangedEvent& event) override;
 
 private:
     /// A module file that is being sent.
@@ -140,6 +151,7 @@ private:
     [[nodiscard]] bool is_under_way(protocol::DomainId domain) const;
     Expected<control::Progress> watch_swap(control::SwapAnswer& answer);
     Expected<Domain*> guest(protocol::DomainId domain, control::Reason& reason) const;
+    Expected<ControlChannels> channels(protocol::DomainId domain, control::Reason& reason) const;
     [[nodiscard]] Expected<const ExitCounters*> counters(protocol::DomainId domain, unsigned vcpu) const;
     void describe_control_domain(protocol::DomainInfo& entry) const;
 
