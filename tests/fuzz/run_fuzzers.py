@@ -21,12 +21,12 @@ TARGETS = {
     "manifest": (60, 512),
     "control_protocol": (60, 1024),
     "state_records": (60, 2048),
-    "boot": (17, 4096),
-    "decode": (17, 256),
-    "domain_config": (17, 2048),
-    "kernel_file": (17, 4096),
-    "state_json": (15, 512),
-    "virtio": (17, 1024),
+    "boot": (10, 4096),
+    "decode": (10, 256),
+    "domain_config": (10, 2048),
+    "kernel_file": (10, 4096),
+    "state_json": (10, 512),
+    "virtio": (10, 1024),
 }
 
 

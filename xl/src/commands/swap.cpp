@@ -24,7 +24,7 @@ std::string ticks_text(const Json& from, const char* ticks, const char* nanoseco
            " us";
 }
 
-std::string report_text(const Json& report)
+std::string swap_text(const Json& report)
 {
     const bool dry_run{report.at("dryRun").get<bool>()};
     const bool back{report.at("canRollBack").get<bool>()};
@@ -49,13 +49,13 @@ std::string all_text(const Json& answer)
     for (const Json& one : answer.at("domains"))
         text += one.at("domain").get<std::string>() +
                 (one.contains("kept") ? " keeps what it has: " + one.at("kept").get<std::string>() + "\n"
-                                      : ": " + report_text(one.at("report")));
+                                      : ": " + swap_text(one.at("report")));
     return text;
 }
 
 void show(const Json& report, bool json)
 {
-    print(json ? json_text(report) : report.contains("domains") ? all_text(report) : report_text(report));
+    print(json ? json_text(report) : report.contains("domains") ? all_text(report) : swap_text(report));
 }
 
 /// Of an answer about all domains: whether each has done it.

@@ -9,6 +9,7 @@
 #include "base/suggest.hpp"
 #include "config/byte_size.hpp"
 #include "config/extension_params.hpp"
+#include "config/json_text.hpp"
 #include "config/schema.hpp"
 #include "hv/protocol/control.hpp"
 
@@ -16,12 +17,6 @@ namespace hv::xl {
 namespace {
 
 constexpr std::string_view control_domain_name{"dom0"};
-
-/// Control characters would end up in a kernel's command line, in a path or on a terminal.
-bool has_control_character(const std::string& text)
-{
-    return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
-}
 
 class Resolver {
 public:

@@ -3,7 +3,6 @@
 // Flattening, and the limits of the control protocol in words of the config.
 #include "config/extension_params.hpp"
 
-#include <algorithm>
 #include <map>
 
 #include "config/json_text.hpp"
@@ -29,11 +28,6 @@ void flatten(const Json& object, const std::string& prefix, const std::string& p
                 all.push_back({key, value[i], here + "/" + std::to_string(i), here});
         }
     }
-}
-
-bool has_control_character(const std::string& text)
-{
-    return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
 }
 
 /// Why a value cannot be given to a module, or nothing.

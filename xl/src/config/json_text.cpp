@@ -3,6 +3,7 @@
 // One pass of nlohmann's SAX parser looks for duplicate keys and depth, a second builds the value.
 #include "config/json_text.hpp"
 
+#include <algorithm>
 #include <set>
 
 namespace hv::xl {
@@ -105,6 +106,11 @@ Json parse_json_text(std::string_view text)
     if (!finder.problems.empty())
         throw Failure{ExitCode::bad_text, finder.problems};
     return Json::parse(text.begin(), text.end(), nullptr, true, true);
+}
+
+bool has_control_character(std::string_view text)
+{
+    return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
 }
 
 }  // namespace hv::xl

@@ -23,4 +23,7 @@ inline constexpr std::size_t deepest_json{32};
 /// One step of a JSON pointer, with ~ and / escaped [RFC 6901 §3].
 [[nodiscard]] std::string pointer_step(std::string_view key);
 
+/// Control characters would end up in a kernel's command line, in a path or on a terminal.
+[[nodiscard]] bool has_control_character(std::string_view text);
+
 }  // namespace hv::xl
