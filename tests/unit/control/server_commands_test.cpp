@@ -161,7 +161,7 @@ TEST_F(ServerCommands, UnknownTriggerAndTableAreRefused)
         EXPECT_EQ(client.ask(Command::domain_trigger, DomainTriggerRequest{domain, number, 0, 0}).field(),
                   "/trigger");
     EXPECT_EQ(target.domains[domain].log, "");
-    for (const std::uint32_t number : {0u, 5u})
+    for (const std::uint32_t number : {0u, 6u})
         EXPECT_EQ(client.ask(Command::exit_counts, ExitCountsRequest{domain, number, 0}).field(), "/table");
 }
 

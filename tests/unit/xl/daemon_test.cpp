@@ -756,7 +756,9 @@ TEST_F(Xld, AnotherXldGoesOnWithTheConfigsOfTheFirst)
     EXPECT_EQ(list[0]["config"]["on"]["crash"], "preserve");
     EXPECT_EQ(list[0]["config"]["extensions"][0]["params"]["features"][0], "time");
     EXPECT_EQ(list[0]["bindings"][0]["settled"]["features"], Json::array({"base", "time"}));
-    const Json counters = xl({"exits", "web2", "-o", "json"}).json()["counters"];
+    const Json exits = xl({"exits", "web2", "-o", "json"}).json();
+    EXPECT_EQ(exits["msrs"][0]["vcpus"], Json::array({7}));
+    const Json& counters = exits["counters"];
     ASSERT_EQ(counters.size(), 1u);
     EXPECT_EQ(counters[0]["name"], "viridian flushes");
     EXPECT_EQ(counters[0]["count"], 81);

@@ -54,7 +54,7 @@ void add_counts(Table& table, const char* kind, Json rows, std::uint64_t total, 
                      [](const Json& a, const Json& b) { return a.at("count") > b.at("count"); });
     for (const auto& row : rows)
         table.add({kind, label(row), text_of(row.at("count")),
-                   row.contains("vcpus") ? "" : share_text(row.at("count").get<std::uint64_t>(), total)});
+                   row.contains("write") || std::string_view{kind} == "reason" ? share_text(row.at("count").get<std::uint64_t>(), total) : ""});
 }
 
 using Label = std::string (*)(const Json&);

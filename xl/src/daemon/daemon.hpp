@@ -114,6 +114,7 @@ private:
     Task<Json> ext_swap(CallPointer call);
     Task<Json> ext_rollback(CallPointer call);
     Task<Json> ext_inspect(CallPointer call);
+    [[nodiscard]] Task<Json> counters_of(protocol::DomainId domain, std::string module);
     Task<Json> ext_report(CallPointer call);
     Task<Json> ext_core(CallPointer call);
     Task<Json> ext_list(CallPointer call);

@@ -42,6 +42,22 @@ Json counter_rows(const std::vector<protocol::ExitCount>& counts, const std::vec
     return rows;
 }
 
+/// Adds to the rows of MSRs what each VCPU has of them.
+void add_vcpus(Json& rows, const std::vector<protocol::ExitCount>& counts, std::uint32_t vcpus)
+{
+    for (Json& row : rows)
+        row["vcpus"] = std::vector<std::uint64_t>(vcpus);
+    for (const protocol::ExitCount& count : counts) {
+        const std::uint32_t vcpu{count.flags >> protocol::exit_count_vcpu_shift};
+        const bool write{(count.flags & protocol::exit_count_write) != 0};
+        const auto row = std::find_if(rows.begin(), rows.end(), [&](const Json& one) {
+            return one.at("key") == count.key && one.at("write") == write;
+        });
+        if (row != rows.end() && vcpu < vcpus)  // else it was counted first since the rows were made
+            (*row)["vcpus"][vcpu] = count.count;
+    }
+}
+
 bool same_place(const Json& one, const Json& other)
 {
     return one.at("key") == other.at("key") && one.at("name") == other.at("name") && one.value("write", false) == other.value("write", false);
@@ -102,6 +118,8 @@ Task<Json> Daemon::exit_tables(protocol::DomainInfo domain)
         }
         result[table.key] = rows;
     }
+    const std::vector<protocol::ExitCount> of_vcpus = co_await hypervisor_.exit_counts(domain.domain, protocol::ExitTable::vcpu_msr);
+    add_vcpus(result["msrs"], of_vcpus, domain.vcpus);
     std::vector<protocol::ExitCount> counters;
     std::vector<protocol::Binding> bindings;
     if (domain.extensions != 0) {

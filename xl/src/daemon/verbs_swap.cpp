@@ -164,16 +164,30 @@ Task<Json> Daemon::ext_rollback(CallPointer call)
     co_return swap_json(swapped, info.ticks_per_second, false);
 }
 
+/// What an extension counts in its state blocks, by name: a list of what each VCPU has.
+Task<Json> Daemon::counters_of(protocol::DomainId domain, std::string module)
+{
+    const std::vector<protocol::ExitCount> counts = co_await hypervisor_.exit_counts(domain, protocol::ExitTable::counter);
+    const std::vector<protocol::Binding> bindings = co_await hypervisor_.bindings(domain);
+    Json counters = Json::object();
+    for (const protocol::ExitCount& count : counts)
+        if (count.flags < bindings.size() && protocol::text_of(bindings[count.flags].module) == module)
+            counters[printable(protocol::text_of(count.name))].push_back(count.count);
+    co_return counters;
+}
+
 Task<Json> Daemon::ext_inspect(CallPointer call)
 {
     const protocol::DomainInfo domain = co_await target(call);
     const std::string name{call->args.at("name").get<std::string>()};
     co_await require_extension(domain, name);
     const Hypervisor::Inspected state = co_await hypervisor_.inspect(domain.domain, name);
+    const Json counters = co_await counters_of(domain.domain, name);
     co_return Json{{"domain", protocol::text_of(domain.name)},
                    {"module", name},
                    {"version", protocol::text_of(state.reply.version)},
                    {"generation", state.reply.generation},
+                   {"counters", counters},
                    {"records", state_json(state.records)}};
 }
 

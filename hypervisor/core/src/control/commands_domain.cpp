@@ -166,7 +166,7 @@ Expected<Progress> ControlServer::exit_counts(const FrameView& frame)
 {
     const auto request = HV_TRY(fixed<ExitCountsRequest>(frame));
     if (request.table < static_cast<std::uint32_t>(ExitTable::reason) ||
-        request.table > static_cast<std::uint32_t>(ExitTable::counter))
+        request.table > static_cast<std::uint32_t>(ExitTable::vcpu_msr))
         return refuse_field(reason_, Error::not_supported, "/table", "there is no table ", request.table);
     const auto table = static_cast<ExitTable>(request.table);
     return list<ExitCount>(request.cursor, [this, &request, table](std::uint64_t& cursor, ExitCount& entry) {

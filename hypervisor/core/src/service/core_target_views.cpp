@@ -199,6 +199,37 @@ Expected<bool> CoreTarget::next_counter(const Domain& domain, std::uint64_t& cur
     return false;
 }
 
+/// VCPU by VCPU, reads before writes, MSR by MSR: an order that no count changes.
+Expected<bool> CoreTarget::next_vcpu_msr(protocol::DomainId id, std::uint64_t& cursor, protocol::ExitCount& entry) const
+{
+    constexpr unsigned write_place{32}, vcpu_place{33};
+    for (std::uint64_t vcpu = cursor >> vcpu_place;; ++vcpu) {
+        const ExitCounters* const counts = HV_TRY(counters(id, static_cast<unsigned>(vcpu)));
+        if (counts == nullptr)
+            return false;
+        KeyedSums sums;
+        add(sums, counts->msrs.reads, false);
+        add(sums, counts->msrs.writes, true);
+        const KeyedSum* found{};
+        std::uint64_t place_of_found{};
+        for (const KeyedSum& sum : sums) {
+            const std::uint64_t place = vcpu << vcpu_place | std::uint64_t{sum.write} << write_place | sum.key;
+            if (place < cursor || (found != nullptr && place_of_found < place))
+                continue;
+            found = &sum;
+            place_of_found = place;
+        }
+        if (found == nullptr)
+            continue;
+        entry.key = found->key;
+        entry.flags = (found->write ? protocol::exit_count_write : 0) |
+                      static_cast<std::uint32_t>(vcpu) << protocol::exit_count_vcpu_shift;
+        entry.count = found->count;
+        cursor = place_of_found + 1;
+        return true;
+    }
+}
+
 Expected<bool> CoreTarget::next_exit_count(protocol::DomainId id, protocol::ExitTable table, std::uint64_t& cursor,
                                            protocol::ExitCount& entry)
 {
@@ -209,6 +240,8 @@ Expected<bool> CoreTarget::next_exit_count(protocol::DomainId id, protocol::Exit
             return id == protocol::control_domain ? Expected<bool>{false} : Error::not_found;
         return next_counter(*domain, cursor, entry);
     }
+    if (table == protocol::ExitTable::vcpu_msr)
+        return next_vcpu_msr(id, cursor, entry);
     KeyedSums sums;
     std::array<std::uint64_t, exit_kinds> kinds{};
     std::uint64_t other{};

@@ -358,10 +358,11 @@ struct VcpuInfo {
 static_assert(offsetof(VcpuInfo, affinity) == 32 && offsetof(VcpuInfo, state_ticks) == 64 &&
               sizeof(VcpuInfo) == 96);
 
-/// `counter` has what the domain's extensions count for themselves, VCPU by VCPU.
-enum class ExitTable : std::uint32_t { reason = 1, msr = 2, port = 3, counter = 4 };
+/// `counter` has what the domain's extensions count for themselves, VCPU by VCPU; `vcpu_msr` is `msr` VCPU by VCPU, without those
+/// that there was no room to count one by one.
+enum class ExitTable : std::uint32_t { reason = 1, msr = 2, port = 3, counter = 4, vcpu_msr = 5 };
 
-/// Reply: ListReply of ExitCount, of all VCPUs together but for `counter`.
+/// Reply: ListReply of ExitCount, of all VCPUs together but for `counter` and `vcpu_msr`.
 struct ExitCountsRequest {
     DomainId domain;
     std::uint32_t table;  ///< ExitTable
@@ -370,6 +371,7 @@ struct ExitCountsRequest {
 static_assert(sizeof(ExitCountsRequest) == 16);
 
 inline constexpr std::uint32_t exit_count_write{1};  ///< the MSR or port was written, not read
+inline constexpr unsigned exit_count_vcpu_shift{8};  ///< of `vcpu_msr`: in the bits from here on the VCPU
 
 struct ExitCount {
     std::uint32_t key;    ///< the exit's number, the MSR, the port or the VCPU

@@ -74,6 +74,7 @@ public:
     bool next_domain(std::uint64_t& cursor, protocol::DomainInfo& entry) override;
     Expected<bool> next_vcpu(protocol::DomainId domain, std::uint64_t& cursor, protocol::VcpuInfo& entry) override;
     Expected<bool> next_counter(const Domain& domain, std::uint64_t& cursor, protocol::ExitCount& entry) const;
+    Expected<bool> next_vcpu_msr(protocol::DomainId domain, std::uint64_t& cursor, protocol::ExitCount& entry) const;
     Expected<bool> next_exit_count(protocol::DomainId domain, protocol::ExitTable table, std::uint64_t& cursor,
                                    protocol::ExitCount& entry) override;
     Expected<bool> next_binding(protocol::DomainId domain, std::uint64_t& cursor, protocol::Binding& entry) override;
