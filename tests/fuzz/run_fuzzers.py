@@ -21,12 +21,12 @@ TARGETS = {
     "manifest": (60, 512),
     "control_protocol": (60, 1024),
     "state_records": (60, 2048),
-    "boot": (10, 4096),
-    "decode": (10, 256),
-    "domain_config": (10, 2048),
-    "kernel_file": (10, 4096),
-    "state_json": (10, 512),
-    "virtio": (10, 1024),
+    "boot": (20, 4096),
+    "decode": (20, 256),
+    "domain_config": (20, 2048),
+    "kernel_file": (20, 4096),
+    "state_json": (20, 512),
+    "virtio": (20, 1024),
 }
 
 
@@ -79,8 +79,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the folder of the presets' builds")
     parser.add_argument("--runs", type=int, help="executions of each target, instead of its seconds")
     parser.add_argument("--seconds", type=int, help="of each target, instead of its own")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1),
-                        help="targets at a time; two for each processor without this")
+    parser.add_argument("--jobs", type=int, default=len(TARGETS), help="targets at a time; all without this")
     parser.add_argument("--keep", action="store_true", help="run nothing: merge what was found into the corpora here")
     parser.add_argument("names", nargs="*", metavar="NAME", help="targets; all where none is named")
     options = parser.parse_args()
