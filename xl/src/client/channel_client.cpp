@@ -18,6 +18,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/hex.hpp"
 #include "commands/commands.hpp"
 #include "config/json_text.hpp"
 #include "hv/protocol/control.hpp"
@@ -30,17 +31,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t most_on_their_way{8};
 /// Standard input is not read while so many of its lines wait.
 constexpr std::size_t most_lines{64};
-
-std::string hex_of(std::string_view bytes)
-{
-    static constexpr std::string_view digits{"0123456789abcdef"};
-    std::string text;
-    for (const char one : bytes) {
-        text += digits[static_cast<unsigned char>(one) >> 4];
-        text += digits[static_cast<unsigned char>(one) & 0xf];
-    }
-    return text;
-}
 
 bool is_text(std::string_view bytes)
 {
@@ -75,7 +65,10 @@ public:
             if (Clock::now() >= deadline_)
                 time_is_up();
             if (descriptors[0].revents != 0)
-                take_frames();
+                connection_.take_frames([this](const SocketFrame& frame) {
+                    take_frame(frame);
+                    return !result_;
+                });
             if (!result_ && descriptors[1].revents != 0)
                 take_input();
             if (attached_ && !result_)
@@ -141,15 +134,6 @@ private:
             connection_.send(FrameType::channel_message, waiting_.front());
     }
 
-    void take_frames()
-    {
-        auto frame = connection_.receive_now(true);
-        while (frame && !result_) {
-            take_frame(*frame);
-            frame = connection_.receive_now(false);
-        }
-    }
-
     void take_frame(const SocketFrame& frame)
     {
         if (frame.type == FrameType::channel_message)
@@ -166,10 +150,10 @@ private:
             return;
         ++received_;
         if (arguments_.json)
-            print(Json{{"bytes", message.size()}, {"hex", hex_of(message)}, {"text", is_text(message) ? Json(message) : Json{}}}.dump() +
+            print(Json{{"bytes", message.size()}, {"hex", hex_text(std::as_bytes(std::span{message}))}, {"text", is_text(message) ? Json(message) : Json{}}}.dump() +
                   "\n");
         else
-            print((arguments_.hex ? hex_of(message) : message) + "\n");
+            print((arguments_.hex ? hex_text(std::as_bytes(std::span{message})) : message) + "\n");
     }
 
     void take_notice(const Json& notice)

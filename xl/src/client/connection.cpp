@@ -107,14 +107,15 @@ SocketFrame Connection::receive()
     }
 }
 
-std::optional<SocketFrame> Connection::receive_now(bool readable)
+void Connection::take_frames(const std::function<bool(const SocketFrame&)>& take)
 {
-    if (auto frame = reader_.next())
-        return frame;
-    if (!readable)
-        return std::nullopt;
-    read_some();
-    return reader_.next();
+    auto frame = reader_.next();
+    if (!frame) {
+        read_some();
+        frame = reader_.next();
+    }
+    while (frame && take(*frame))
+        frame = reader_.next();
 }
 
 Json Connection::call(const Json& request, const std::vector<int>& files,

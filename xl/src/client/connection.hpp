@@ -26,8 +26,8 @@ public:
     void send(FrameType type, std::string_view payload);
     /// The next frame; waits for it.
     [[nodiscard]] SocketFrame receive();
-    /// A frame that is here already; reads once from the socket where `readable`.
-    [[nodiscard]] std::optional<SocketFrame> receive_now(bool readable);
+    /// The frames that are here, one by one, until `take` says false; where none is, after one read from the socket.
+    void take_frames(const std::function<bool(const SocketFrame&)>& take);
     [[nodiscard]] int descriptor() const { return socket_.number(); }
 
 private:

@@ -75,7 +75,10 @@ public:
             if (::poll(descriptors.data(), descriptors.size(), -1) < 0 && errno != EINTR)
                 throw Failure{ExitCode::failed, "poll: " + system_reason(errno)};
             if (descriptors[0].revents != 0)
-                take_frames();
+                connection_.take_frames([this](const SocketFrame& frame) {
+                    take_frame(frame);
+                    return !result_;
+                });
             if (!result_ && descriptors[1].revents != 0)
                 take_input();
         }
@@ -83,15 +86,6 @@ public:
     }
 
 private:
-    void take_frames()
-    {
-        auto frame = connection_.receive_now(true);
-        while (frame && !result_) {
-            take_frame(*frame);
-            frame = connection_.receive_now(false);
-        }
-    }
-
     void take_frame(const SocketFrame& frame)
     {
         if (frame.type == FrameType::console_output)

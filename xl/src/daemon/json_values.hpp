@@ -31,17 +31,6 @@ namespace hv::xl {
     return result;
 }
 
-[[nodiscard]] inline std::string hex_text(std::span<const std::uint8_t> bytes)
-{
-    static constexpr std::string_view digits{"0123456789abcdef"};
-    std::string text;
-    for (const std::uint8_t byte : bytes) {
-        text += digits[byte >> 4];
-        text += digits[byte & 0xf];
-    }
-    return text;
-}
-
 [[nodiscard]] inline std::string placement_name(std::uint32_t placement)
 {
     return placement == static_cast<std::uint32_t>(protocol::BindPlacement::isolated) ? "isolated" : "trusted";

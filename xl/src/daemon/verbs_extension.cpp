@@ -3,6 +3,7 @@
 // The verbs about extension modules.
 #include <algorithm>
 
+#include "base/hex.hpp"
 #include "base/suggest.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/json_values.hpp"
@@ -17,7 +18,7 @@ Json summary_json(const protocol::ModuleInfo& module)
     return {{"name", printable(protocol::text_of(module.name))},
             {"version", printable(protocol::text_of(module.version))},
             {"abi", std::to_string(module.abi_major) + "." + std::to_string(module.abi_minor)},
-            {"hash", hex_text(module.hash)},
+            {"hash", hex_text(std::as_bytes(std::span{module.hash}))},
             {"path", printable(protocol::text_of(module.path))},
             {"bindings", module.bindings}};
 }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/hex.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/json_values.hpp"
 
@@ -101,7 +102,7 @@ Json report_json(const Hypervisor::Report& report)
             {"ticks", reply.ticks},
             {"module", printable(protocol::text_of(reply.module))},
             {"version", printable(protocol::text_of(reply.version))},
-            {"hash", hex_text(reply.hash)},
+            {"hash", hex_text(std::as_bytes(std::span{reply.hash}))},
             {"generation", reply.generation},
             {"placement", placement_name(reply.placement)},
             {"hook", printable(protocol::text_of(reply.hook))},
@@ -144,7 +145,7 @@ Task<Json> Daemon::ext_core(CallPointer call)
                    {"writable", (reply.flags & protocol::core_writable) != 0},
                    {"executable", (reply.flags & protocol::core_executable) != 0},
                    {"segments", reply.segment_count},
-                   {"data", hex_text({reinterpret_cast<const std::uint8_t*>(piece.bytes.data()), piece.bytes.size()})}};
+                   {"data", hex_text(std::as_bytes(std::span{piece.bytes}))}};
 }
 
 }  // namespace hv::xl

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/failure.hpp"
+#include "base/hex.hpp"
 #include "hv/protocol/control.hpp"
 
 namespace hv::xl {
@@ -19,17 +20,6 @@ std::string record_name(std::uint32_t type)
     case protocol::record_continuation: return "continuation";
     default: return "module";
     }
-}
-
-std::string hex_bytes(std::span<const std::byte> bytes)
-{
-    constexpr std::string_view digits{"0123456789abcdef"};
-    std::string text;
-    for (const std::byte byte : bytes) {
-        text.push_back(digits[std::to_integer<unsigned>(byte) >> 4]);
-        text.push_back(digits[std::to_integer<unsigned>(byte) & 15]);
-    }
-    return text;
 }
 
 template <typename Header>
@@ -70,7 +60,7 @@ Json take_fields(std::span<const std::byte>& left)
 {
     Json fields = Json::object();
     while (const auto field = take<protocol::StateField>(left, 4))
-        fields[std::to_string(field->header.number)] = hex_bytes(field->data);
+        fields[std::to_string(field->header.number)] = hex_text(field->data);
     return fields;
 }
 
@@ -84,7 +74,7 @@ Json record_json(const protocol::StateRecordHead& header, std::span<const std::b
     else
         json["fields"] = take_fields(data);
     if (!data.empty())
-        json["rest"] = hex_bytes(data);
+        json["rest"] = hex_text(data);
     return json;
 }
 
